@@ -1,0 +1,83 @@
+"""What can go wrong between nodes, told by whose fault it is and whether the outcome is known.
+
+`Rejected` is definite: nothing was applied, and nothing will be. `OutcomeUnknown` is the opposite: the message may
+have been applied, or may still be. A definite error is never raised in an indefinite case (protocol rule 19).
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class Rejected(Exception):
+    """Definite: the message was not applied, and never will be."""
+
+
+class InvalidMessage(Rejected, TypeError):
+    """The arguments do not fit the method's annotations, or cannot be encoded. The caller's mistake."""
+
+
+class Overloaded(Rejected):
+    """A bounded queue is full. Nothing was taken; try again later."""
+
+
+class TooLarge(Rejected):
+    """The message is larger than the agreed limit. Both sizes are in bytes."""
+
+    def __init__(self, what: str, size: int, size_max: int) -> None:
+        super().__init__(f"{what} takes {size} bytes, and {size_max} are allowed")
+        self.size = size
+        self.size_max = size_max
+
+
+class NoSuchActor(Rejected):
+    """No actor, group or method of that name is there."""
+
+
+class ActorStopped(Rejected):
+    """The actor ended before it took the message."""
+
+
+class Refused(Rejected):
+    """A business "no", raised inside a command before anything is changed, and raised again at its asker.
+
+    Subclass it to give a refusal a name: `class NameTaken(Refused): ...`. Its arguments travel with it.
+    """
+
+
+class ActorCrashed(Exception):
+    """The actor's method raised: a bug in its class. For a replicated actor its effects were undone everywhere."""
+
+
+class OutcomeUnknown(Exception):
+    """The message may have been applied, may still be, or never. Read, or retry only what is idempotent."""
+
+
+class LinkBroken(OutcomeUnknown):
+    """The link to the other node was lost while an answer was awaited."""
+
+
+class RemoteProtocolError(Exception):
+    """A peer or client sent what no correct one sends. Its link is closed; it never reaches a user's call."""
+
+
+class InvariantViolation(BaseException):
+    """A bug of ours: this node's own state contradicts itself. It stops this node, never the others.
+
+    Not an `Exception`, so that no handler of the user's swallows it.
+    """
+
+
+def invariant(condition: bool, claim: str, **facts: object) -> None:
+    """Stop this node when its own state contradicts `claim`. Unlike `assert`, stays on under `-O`.
+
+    For our own state only: what a peer, a disk or a user hands us is validated where it enters.
+    """
+    if not condition:
+        violated(claim, **facts)
+
+
+def violated(claim: str, **facts: object) -> NoReturn:
+    """Raise the `InvariantViolation` of a claim that is known to be broken."""
+    shown = ", ".join(f"{name}={value!r}" for name, value in facts.items())
+    raise InvariantViolation(f"broken invariant: {claim}" + (f" ({shown})" if shown else "") + "; please report this")

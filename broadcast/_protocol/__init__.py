@@ -1,0 +1,1 @@
+"""The rules of total-order broadcast: the log, the replica, sessions, reads. Pure."""

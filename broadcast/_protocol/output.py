@@ -1,0 +1,162 @@
+"""What goes into a replica's step, and what the shell owes the protocol after it.
+
+The shell performs an `Output` in the order of its fields, and may start the next step before anything of it has ended:
+nothing here waits for anything else. What vouches for something durable (a vote, an acknowledgement) is in the output
+of the step that was given `Persisted`, never beside the `Persist` it depends on (rules 0, 1, 9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broadcast._protocol.entries import Commands, SessionAsked
+from broadcast._protocol.messages import Message
+from broadcast._protocol.position import Batch
+from membership._protocol.view import Formation, Promise
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment of a step, in microseconds. `monotonic` measures waiting; `wall` only stamps log time (rule 12)."""
+
+    monotonic: int
+    wall: int
+
+
+# -- inputs ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: at least up to the deadline that the replica named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of another member. `cluster` and `storage` are the sender's, as rule 16 wants them."""
+
+    sender: str
+    cluster: bytes
+    storage: bytes
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Entries for the log from a session that ends at this replica."""
+
+    entries: tuple[Commands | SessionAsked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAsked:
+    """A linearizable read wants to know when this replica's state is fresh enough; answered by `ReadReady(token)`."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGivenUp:
+    """Nobody waits for this read any more."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """Everything up to and including `Persist(number)` is on disk."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Everything delivered up to and including `index` was applied to the actor."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A link to this member was made anew; what was sent before it may be lost."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """The link to this member was closed, and an immediate reconnect was refused or met a newer incarnation (rule 5)."""
+
+    name: str
+
+
+Input = Tick | Received | Submitted | ReadAsked | ReadGivenUp | Persisted | Applied | Connected | Suspected
+
+
+# -- output ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make durable, all of it or nothing, in the order of the numbers; answered by `Persisted`.
+
+    number: 1, 2, 3... in one life of the replica. The shell may join several into one disk write.
+    formation: the record the group begins with, written once.
+    promise: replaces the last one.
+    truncate: remove all batches whose `first` is at or beyond this index, before `batches` are added.
+    batches: to append, consecutive.
+    commit: the commit index known when this was asked for; stored beside each batch, to tell a torn tail
+        (which nobody was told of) from damage (rule 26).
+    """
+
+    number: int
+    promise: Promise | None = None
+    formation: Formation | None = None
+    truncate: int | None = None
+    batches: tuple[Batch, ...] = ()
+    commit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message for another member. May be lost, doubled or overtaken: the protocol sees to all of these."""
+
+    to: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderKnown:
+    """Who leads, as far as this replica knows; None while nobody does. Submitters send again what is unanswered."""
+
+    epoch: int
+    leader: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReady:
+    """The actor's state is now at least as fresh as when this read was asked for."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Formed:
+    """The group has formed (or was found formed): this replica takes part from now on."""
+
+    formation: Formation
+
+
+Settled = LeaderKnown | ReadReady | Formed
+
+
+@dataclass(slots=True)
+class Output:
+    """What the shell owes the protocol after a step, to be done in this order."""
+
+    persist: list[Persist] = field(default_factory=list[Persist])
+    send: list[Send] = field(default_factory=list[Send])
+    deliver: list[Batch] = field(default_factory=list[Batch])
+    """Committed batches, in index order, once; answered by `Applied`."""
+    settle: list[Settled] = field(default_factory=list[Settled])
+    """What those who wait here should know."""

@@ -1,0 +1,1 @@
+"""The rules of membership: quorums, elections, forming. Pure."""
