@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from broadcast._protocol.entries import Commands, SessionAsked
+from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import Message
 from broadcast._protocol.position import Batch
 from membership._protocol.view import Formation, Promise
@@ -33,11 +33,16 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message of another member. `cluster` and `storage` are the sender's, as rule 16 wants them."""
+    """A message of another member. `cluster` and `storage` are the sender's, as rule 16 wants them.
+
+    stamp: the Lamport counter it was sent under. It strictly grows at the sender, restarts included, and so tells
+    which of two of its messages was said later, whatever the network did with them.
+    """
 
     sender: str
     cluster: bytes
     storage: bytes
+    stamp: int
     message: Message
 
 
@@ -45,7 +50,7 @@ class Received:
 class Submitted:
     """Entries for the log from a session that ends at this replica."""
 
-    entries: tuple[Commands | SessionAsked, ...]
+    entries: tuple[Submittable, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Suspected:
-    """The link to this member was closed, and an immediate reconnect was refused or met a newer incarnation (rule 5)."""
+    """The link to this member was closed, and an immediate reconnect was refused or met its successor (rule 5)."""
 
     name: str
 
@@ -147,7 +152,14 @@ class Formed:
     formation: Formation
 
 
-Settled = LeaderKnown | ReadReady | Formed
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something that an operator should know, and what to do about it. Told once for each text."""
+
+    text: str
+
+
+Settled = LeaderKnown | ReadReady | Formed | Noticed
 
 
 @dataclass(slots=True)

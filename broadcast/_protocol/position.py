@@ -1,13 +1,12 @@
 """Places in the total order, and the batches that fill them.
 
 The log's unit is a `Batch`: what a leader sealed in one go, under one epoch. It is stored, sent, checked and
-acknowledged whole, and never cut, so that a lone command and a thousand cost the same number of disk writes and
-messages. Every *entry* in it still has an index and a Lamport stamp of its own: they are counted from the batch's first.
+acknowledged whole, and never cut, so that a lone command and a thousand cost the same number of writes and messages. Every *entry* in it still has an index and a Lamport stamp of its own, counted from the batch's first.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -19,11 +18,11 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
 """A positive integer within the absolute bound."""
 
 
-class Position(NamedTuple):
+class Position(msgspec.Struct, frozen=True, array_like=True, order=True, forbid_unknown_fields=True):
     """(epoch, index): a place in the log. Compares as a *standing* does: the epoch first (Ongaro 2014, 3.6.1)."""
 
-    epoch: int
-    index: int
+    epoch: Natural
+    index: Natural
 
 
 START = Position(0, 0)

@@ -15,7 +15,7 @@ Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class Promise(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A node's durable word: the highest epoch it knows, and whom it granted it to (Ongaro 2014, 3.4: currentTerm, votedFor)."""
+    """A node's durable word: the highest epoch it knows, and whom it granted it to (Ongaro 2014, 3.4)."""
 
     epoch: Epoch = 0
     granted_to: Name | None = None
@@ -70,7 +70,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 
 
 class Formation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The record that a group begins with, made once (rule 13). Without it on disk a member neither votes nor accepts."""
+    """The record that a group begins with, made once (rule 13). Without it a member neither votes nor accepts."""
 
     group: Name
     cluster: ClusterId

@@ -1,0 +1,234 @@
+"""An actor is a class, and its messages are those of its methods that are marked as a command or as a query.
+
+Without any framework it stays an ordinary class: `Counter().add(2)` calls the method.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from actors._context import Context
+
+Kind: TypeAlias = Literal["command", "query"]
+
+TAG_LENGTH_MAX: Final = 128
+"""Characters in a tag."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+A = TypeVar("A", bound="Actor")
+A_contra = TypeVar("A_contra", bound="Actor", contravariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Marked(Generic[A_contra, P, T_co]):
+    """A method that a message may reach: on the class it names the message, on an instance it is a method.
+
+    `Counter.add` is what `ref.ask(Counter.add, 1)` wants; `Counter().add(1)` is a plain call. Contravariant
+    in the actor: a method of a base class is also one of every class derived from it.
+    """
+
+    def __init__(
+        self,
+        function: Callable[Concatenate[A_contra, P], T_co],
+        kind: Kind,
+        tag: str | None,
+        idempotent: bool,
+    ) -> None:
+        _check_function(function, kind)
+        functools.update_wrapper(cast(Any, self), function)  # for help() and signatures, which call nothing
+        self.function: Callable[Concatenate[A_contra, P], T_co] = function
+        self.kind: Kind = kind
+        self.tag = function.__name__ if tag is None else tag
+        self.tag_written = tag is not None
+        self.idempotent = idempotent
+        if not self.tag.isprintable() or not 1 <= len(self.tag) <= TAG_LENGTH_MAX or self.tag == "<lambda>":
+            raise TypeError(
+                f"{function.__qualname__}: {self.tag!r} is no tag: 1 to {TAG_LENGTH_MAX} printable characters"
+            )
+
+    @overload
+    def __get__(self, actor: None, owner: type[object]) -> Marked[A_contra, P, T_co]: ...
+    @overload
+    def __get__(self, actor: A_contra, owner: type[object] | None = None) -> Callable[P, T_co]: ...
+    def __get__(
+        self, actor: A_contra | None, owner: type[object] | None = None
+    ) -> Marked[A_contra, P, T_co] | Callable[P, T_co]:
+        if actor is None:
+            return self
+        bound: Callable[P, T_co] = types.MethodType(self.function, actor)
+        return bound
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.function.__qualname__}>"
+
+
+AnyMarked: TypeAlias = "Marked[Actor, ..., object]"
+
+
+def _check_function(function: object, kind: Kind) -> None:
+    """Refuse with a `TypeError` what cannot be reached by a message."""
+    if isinstance(function, Marked):
+        raise TypeError(f"{function!r} is marked twice")
+    if not isinstance(function, types.FunctionType):
+        raise TypeError(
+            f"@{kind} marks a plain method (def or async def), not a {type(function).__name__}: {function!r}"
+        )
+    name = function.__qualname__
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name}: a {kind} gives one answer, so it cannot yield; return a list")
+    parameters = list(inspect.signature(function).parameters.values())
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{name}: a {kind} names each of its parameters; replace {parameter} by a list or a dict")
+    if not parameters or parameters[0].kind is parameters[0].KEYWORD_ONLY:
+        raise TypeError(f"{name}: a {kind} is a method, so its first parameter is self")
+
+
+class CommandDecorator(Protocol):
+    """What `command(...)` and `query(...)` give when they are called with options."""
+
+    def __call__(self, function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]: ...
+
+
+@overload
+def command(function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]: ...
+@overload
+def command(*, tag: str | None = None, idempotent: bool = False) -> CommandDecorator: ...
+def command(
+    function: Callable[Concatenate[A, P], T] | None = None,
+    /,
+    *,
+    tag: str | None = None,
+    idempotent: bool = False,
+) -> Marked[A, P, T] | CommandDecorator:
+    """Mark a method that may change the actor's state.
+
+    tag: its name on the wire and in the log, for ever; the method's name unless written out.
+    idempotent: applying it twice is as good as once, so its answer need not be remembered for retries.
+    """
+    if function is None:
+        return _decorator("command", tag, idempotent)
+    return Marked(function, "command", tag, idempotent)
+
+
+@overload
+def query(function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]: ...
+@overload
+def query(*, tag: str | None = None) -> CommandDecorator: ...
+def query(
+    function: Callable[Concatenate[A, P], T] | None = None, /, *, tag: str | None = None
+) -> Marked[A, P, T] | CommandDecorator:
+    """Mark a method that only reads the actor's state. `tag` as for `command`."""
+    if function is None:
+        return _decorator("query", tag, idempotent=True)
+    return Marked(function, "query", tag, idempotent=True)
+
+
+def _decorator(kind: Kind, tag: str | None, idempotent: bool) -> CommandDecorator:
+    def mark(function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]:
+        return Marked(function, kind, tag, idempotent)
+
+    return mark
+
+
+class Actor:
+    """Base of all actors. Its state is `vars(actor)`, its messages are its marked methods."""
+
+    __slots__ = ("_context",)  # kept out of vars(actor), which is the state
+
+    _context: Context
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if "__slots__" in vars(cls):
+            raise TypeError(f"{cls.__qualname__}: an actor's state is vars(actor), so it cannot have __slots__")
+        _mark_overrides(cls)
+        marked_methods(cls)
+
+    @property
+    def context(self) -> Context:
+        """What is known about the message being handled. `RuntimeError` when none is."""
+        context: Context | None = getattr(self, "_context", None)
+        if context is None or not context.active:
+            raise RuntimeError(
+                f"{type(self).__qualname__}.context exists only while a message is handled; "
+                "a test that calls the method itself has none"
+            )
+        return context
+
+
+def give_context(actor: Actor, context: Context) -> None:
+    """Let `actor` see `context`: for whoever runs it, once. (Also right for a frozen dataclass.)"""
+    object.__setattr__(actor, "_context", context)
+
+
+def marked_methods(actor: type[Actor]) -> dict[str, tuple[str, AnyMarked]]:
+    """(name, method) by tag, bases first. `TypeError` if two have one tag, or an override does not fit."""
+    by_name: dict[str, AnyMarked] = {}
+    tags: dict[str, str] = {}
+    for name, value in _attributes(actor):
+        inherited = by_name.get(name)
+        if not isinstance(value, Marked):
+            if inherited is not None:
+                raise TypeError(f"{actor.__qualname__}.{name} hides {inherited!r}; override it with a method")
+            continue
+        marked = cast(AnyMarked, value)
+        if inherited is not None:
+            _check_override(marked, inherited, tags[name])
+        elif hasattr(Actor, name):
+            raise TypeError(f"{marked!r}: {name} has a meaning of its own in Actor; choose another name")
+        by_name[name] = marked
+        tags.setdefault(name, marked.tag)
+    found: dict[str, tuple[str, AnyMarked]] = {}
+    for name, marked in by_name.items():
+        other = found.setdefault(tags[name], (name, marked))
+        if other[0] != name:
+            raise TypeError(
+                f"{actor.__qualname__}: {other[0]} and {name} have one tag, {tags[name]!r}; write out another"
+            )
+    return found
+
+
+def _attributes(actor: type[Actor]) -> Iterator[tuple[str, object]]:
+    """Attributes of the class and of its bases, bases first."""
+    for base in reversed(actor.__mro__):
+        for name, value in vars(base).items():
+            inner = getattr(value, "fget" if isinstance(value, property) else "__func__", None)
+            if isinstance(inner, Marked):
+                raise TypeError(
+                    f"{inner!r}: a {type(value).__name__} cannot be reached by a message; mark a plain method"
+                )
+            yield name, value
+
+
+def _check_override(marked: AnyMarked, inherited: AnyMarked, tag: str) -> None:
+    if marked.kind != inherited.kind:
+        raise TypeError(f"{marked!r} overrides {inherited!r}: keep it a {inherited.kind}")
+    if marked.tag_written and marked.tag != tag:
+        raise TypeError(f"{marked!r} overrides {inherited!r} and so keeps its tag {tag!r}; leave {marked.tag!r} out")
+
+
+def _mark_overrides(actor: type[Actor]) -> None:
+    """A plain method that overrides a marked one is marked like it."""
+    for name, value in list(vars(actor).items()):
+        if isinstance(value, types.FunctionType):
+            inherited = next((vars(base)[name] for base in actor.__mro__[1:] if name in vars(base)), None)
+            if isinstance(inherited, Marked):
+                setattr(actor, name, Marked(value, inherited.kind, None, inherited.idempotent))

@@ -1,0 +1,226 @@
+"""What messages a class of actors takes, and how their arguments and answers travel.
+
+A message is the CBOR array `[tag, *arguments]`, an answer one CBOR value. Both are checked against the
+annotations at either end: where they are packed, so that a mistake is told to whoever makes it, and where
+they are unpacked, because a peer may send anything. Most methods take and give only scalars: for those a look at
+the types is the whole check.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType, NoneType
+from typing import Any, Final
+
+import msgspec
+
+from actors._actor import Actor, AnyMarked, Kind, Marked, marked_methods
+from actors._annotations import annotation_of
+from actors._plain import encode_plain, from_plain, to_plain
+from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
+from actors._protocol.errors import InvalidMessage
+
+_SCALARS: Final = (NoneType, bool, int, float, str, bytes)
+"""Annotations that need no more than a look at a value's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """label: for people. default: encoded, so that no two messages share it; None if there is none."""
+
+    label: str
+    annotation: Any
+    default: bytes | None
+
+
+class Method:
+    """A marked method of a class of actors.
+
+    tag, name: on the wire, and in the class. label: for people, `Class.name`.
+    kind: "command" or "query". is_async: an `async def`. idempotent: see `command`; every query is.
+    function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
+    """
+
+    def __init__(self, actor: type[Actor], name: str, tag: str, marked: AnyMarked) -> None:
+        written: Callable[..., object] = marked.function
+        signature = inspect.signature(written)
+        parameters = list(signature.parameters.values())[1:]
+        self.tag: Final = tag
+        self.name: Final = name
+        self.label: Final = f"{actor.__name__}.{name}"
+        self.kind: Final[Kind] = marked.kind
+        self.is_async: Final = inspect.iscoroutinefunction(written)
+        self.idempotent: Final = marked.idempotent
+        self.function: Final = _by_position(written, parameters)
+        self._signature = signature.replace(parameters=parameters)
+        self._parameters = [_parameter(self.label, written, parameter) for parameter in parameters]
+        annotations = [parameter.annotation for parameter in self._parameters]
+        self._fields = _fields(self.label, annotations)
+        self._exact = annotations if all(annotation in _SCALARS for annotation in annotations) else None
+        self._ints = [at for at, annotation in enumerate(annotations) if annotation is int]
+        self._answer_label = f"{self.label}: its answer"
+        self._answer = annotation_of(written, "return", self._answer_label)
+        self._answer_exact = self._answer if self._answer in _SCALARS else None
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.label}>"
+
+    def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> bytes:
+        """The message that calls it so, with defaults filled in. `InvalidMessage` if the arguments do not fit."""
+        plain: Sequence[object] = args
+        if kwargs or self._exact != [*map(type, args)] or not self._in_range(args):
+            plain = self._checked(args, kwargs)
+        try:
+            return encode_plain([self.tag, *plain])
+        except ValueError as error:
+            raise InvalidMessage(f"{self.label}: {error}") from error
+
+    def unpack(self, arguments: list[object]) -> tuple[object, ...]:
+        """The typed arguments of a message that `decode` opened, without its tag.
+
+        Those that the sender's version of the class did not have yet get their defaults. `InvalidMessage` if
+        they do not fit.
+        """
+        if self._exact == [*map(type, arguments)]:
+            return tuple(arguments)
+        new = self._parameters[len(arguments) :]
+        arguments = arguments + [decode(parameter.default) for parameter in new if parameter.default is not None]
+        return msgspec.structs.astuple(self._typed(arguments))
+
+    def pack_answer(self, answer: Any) -> bytes:
+        """The answer as it travels. `TypeError` if it is not what the method declares: a bug in its class."""
+        try:
+            exact = self._answer_exact
+            if type(answer) is not exact or (exact is int and not INTEGER_MIN <= answer <= INTEGER_MAX):
+                answer = to_plain(answer, self._answer_label)
+                from_plain(answer, self._answer, self._answer_label)
+            return encode_plain(answer)
+        except InvalidMessage as error:
+            raise TypeError(str(error)) from error
+        except ValueError as error:
+            raise TypeError(f"{self._answer_label}: {error}") from error
+
+    def unpack_answer(self, data: bytes) -> object:
+        """The typed answer. `DecodeError` if `data` is none of this method's."""
+        answer = decode(data)
+        if type(answer) is self._answer_exact:
+            return answer
+        try:
+            return from_plain(answer, self._answer, self._answer_label)
+        except InvalidMessage as error:
+            raise DecodeError(str(error)) from error
+
+    def _in_range(self, args: tuple[Any, ...]) -> bool:
+        for at in self._ints:  # noqa: SIM110 - all(...) takes three times as long for one or two
+            if not INTEGER_MIN <= args[at] <= INTEGER_MAX:
+                return False
+        return True
+
+    def _checked(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Sequence[object]:
+        """The arguments in their order and plain form, defaults filled in."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InvalidMessage(f"{self.label}: {error}") from None
+        bound.apply_defaults()
+        values = zip(bound.arguments.values(), self._parameters, strict=True)
+        plain = [to_plain(value, parameter.label) for value, parameter in values]
+        self._typed(plain)
+        return plain
+
+    def _typed(self, plain: list[object]) -> msgspec.Struct:
+        """All arguments as what the annotations say."""
+        if len(plain) != len(self._parameters):
+            raise InvalidMessage(f"{self.label} takes {len(self._parameters)} arguments, and got {len(plain)}")
+        try:
+            return from_plain(plain, self._fields)
+        except InvalidMessage:
+            for value, parameter in zip(plain, self._parameters, strict=True):
+                from_plain(value, parameter.annotation, parameter.label)  # raises for the one to blame
+            raise
+
+
+_made: Final[dict[type[Actor], Interface]] = {}
+
+
+class Interface:
+    """The messages that a class of actors takes.
+
+    methods: by tag, those of base classes first.
+    """
+
+    def __init__(self, actor: type[Actor]) -> None:
+        """Use `Interface.of`. `TypeError` names a method and what is wrong with it."""
+        marked = marked_methods(actor)
+        self.actor: Final = actor
+        self.methods: Final[Mapping[str, Method]] = MappingProxyType(
+            {tag: Method(actor, name, tag, method) for tag, (name, method) in marked.items()}
+        )
+        by_name = {method.name: method for method in self.methods.values()}
+        self._by_marked: Mapping[object, Method] = {
+            value: by_name[name]
+            for base in actor.__mro__
+            for name, value in vars(base).items()
+            if isinstance(value, Marked)
+        }
+
+    @staticmethod
+    def of(actor: type[Actor]) -> Interface:
+        """The interface of a class, made once. `TypeError` names a method and what is wrong with it."""
+        if actor not in _made:
+            _made[actor] = Interface(actor)
+        return _made[actor]
+
+    def method_for(self, marked: object) -> Method:
+        """The method that `Class.method` means here, overrides included. `InvalidMessage` if none."""
+        method = self._by_marked.get(marked)
+        if method is None:
+            raise InvalidMessage(
+                f"{self.actor.__name__} has no message {marked!r}; its messages are those of its methods that "
+                "are marked with @command or @query, given as Class.method"
+            )
+        return method
+
+    def replicable(self) -> None:
+        """`TypeError` if replicas could not run this class alike."""
+        waiting = [method.name for method in self.methods.values() if method.is_async]
+        if waiting:
+            raise TypeError(
+                f"{self.actor.__name__} cannot be replicated: async def {', '.join(waiting)}. A replicated "
+                "command or query is a plain def, because what it does must follow from its messages alone; do "
+                "the waiting first, outside, and send what came of it"
+            )
+
+
+def _parameter(method: str, function: Callable[..., object], parameter: inspect.Parameter) -> _Parameter:
+    label = f"{method}: {parameter.name}"
+    annotation = annotation_of(function, parameter.name, label)
+    if parameter.default is parameter.empty:
+        return _Parameter(label, annotation, None)
+    try:
+        default = to_plain(parameter.default, label)
+        from_plain(default, annotation, label)
+    except InvalidMessage as error:
+        raise TypeError(f"{error} (this is its default)") from None
+    return _Parameter(label, annotation, encode_plain(default))
+
+
+def _fields(method: str, annotations: Sequence[object]) -> type[msgspec.Struct]:
+    """A struct of the arguments: the quickest way to have msgspec look at all of them in one go."""
+    fields = [(f"_{number}", annotation) for number, annotation in enumerate(annotations)]
+    return msgspec.defstruct(f"{method} arguments", fields, array_like=True, forbid_unknown_fields=True)
+
+
+def _by_position(function: Callable[..., object], parameters: Sequence[inspect.Parameter]) -> Callable[..., object]:
+    """The function, taking by position also what it takes by keyword only."""
+    keywords = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    if not keywords:
+        return function
+    first = 1 + len(parameters) - len(keywords)  # 1: self
+
+    def by_position(*arguments: object) -> object:
+        return function(*arguments[:first], **dict(zip(keywords, arguments[first:], strict=True)))
+
+    return by_position

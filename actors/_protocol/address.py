@@ -1,0 +1,56 @@
+"""Names of nodes, and where they listen. A node is its name; an address is only where to try."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+NAME_PATTERN = r"\A[A-Za-z0-9._-]{1,128}\Z"
+
+NodeId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+"""The name of a node."""
+
+_NAME = re.compile(NAME_PATTERN)
+_PORT = re.compile(r"\A[0-9]{1,5}\Z")
+
+
+def check_name(name: str) -> str:
+    """The name itself. Raises ValueError if it is none for a node or a group: it is part of paths and messages."""
+    if not _NAME.match(name):
+        raise ValueError(
+            f"{name!r} cannot be a name: use 1 to 128 letters and digits of ASCII, dots, underscores and hyphens"
+        )
+    return name
+
+
+class Address(NamedTuple):
+    """Where a node listens. `host`: a name or numeric address, without brackets. `port` 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """`host:port`, or `[IPv6]:port`. Raises ValueError with the text and what is expected."""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise _wrong(text, "the port is missing")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise _wrong(text, "an IPv6 address needs brackets")
+    if not host or set(host) & set("[]/@ \t\n"):
+        raise _wrong(text, "the host is missing" if not host else f"{host!r} is no host")
+    if not _PORT.match(port) or int(port) > 65_535:
+        raise _wrong(text, f"the port must be 0 to 65535, not {port!r}")
+    return Address(host, int(port))
+
+
+def _wrong(text: str, why: str) -> ValueError:
+    return ValueError(f"{text!r} is no address: {why}; write host:port, as in 127.0.0.1:7101 or [::1]:7101")

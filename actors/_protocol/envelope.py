@@ -1,0 +1,127 @@
+"""What travels in frames: the few messages of a link, and the envelope that carries everything else.
+
+    length of the header, 2 bytes, big-endian | header: a CBOR array, its first value names the kind | body
+
+Only an envelope has a body: bytes that are opened by whom it is for. The header is small whatever the frame, so that
+what a stranger can make a node decode is small too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias, cast
+
+import cbor2
+import msgspec
+
+from actors._protocol.address import NodeId
+from actors._protocol.clock import COUNTER_MAX
+from actors._protocol.codec import OneOf, encode_struct, parse
+from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant
+from actors._protocol.frames import FRAME_SIZE_MAX, frame
+
+HEADER_SIZE_MAX = 4096
+BODY_SIZE_MAX = FRAME_SIZE_MAX - HEADER_SIZE_MAX - 2
+REASON_LENGTH_MAX = 500
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=COUNTER_MAX)]
+Version = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Role = Annotated[str, msgspec.Meta(pattern=r"\A(peer|client)\Z")]
+ActorName = Annotated[str, msgspec.Meta(max_length=256)]
+Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Reason = Annotated[str, msgspec.Meta(max_length=REASON_LENGTH_MAX)]
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """The dialer's first word. Fields that a later version adds behind these are ignored (rule 31).
+
+    version_min, version_max: of the protocol, both spoken.
+    incarnation: number of the dialer's life; a client's does not matter.
+    role: "peer", or "client" which is told and asked over this link too, but counts for nothing.
+    counter: a Lamport stamp to begin from.
+    """
+
+    version_min: Version
+    version_max: Version
+    node: NodeId
+    incarnation: Natural
+    role: Role
+    counter: Natural
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
+    """The acceptor's consent, and who it is."""
+
+    version: Version
+    node: NodeId
+    incarnation: Natural
+    counter: Natural
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refusal"):
+    """The acceptor's no, for people to read. The link closes."""
+
+    reason: Reason
+
+
+class Ping(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ping"):
+    """Are you there?"""
+
+    number: Natural
+
+
+class Pong(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="pong"):
+    """Answers the ping of that number."""
+
+    number: Natural
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="envelope"):
+    """A message for somebody at a node.
+
+    to: who it is for at the receiving node.
+    sender: who it is from at the sending node, and where an answer goes; "" for nobody. The node is the link's.
+    counter: the sender's Lamport stamp.
+    correlation: chosen by an asker, and repeated by the answer; 0 where there is nothing to answer.
+    tag: what kind of message it is, to whom it is for.
+    body: unopened.
+    """
+
+    to: ActorName
+    sender: ActorName
+    counter: Natural
+    correlation: Natural
+    tag: Tag
+    body: bytes
+
+
+LinkMessage: TypeAlias = Hello | Ready | Refusal | Ping | Pong | Envelope
+_KINDS = OneOf[LinkMessage](Hello, Ready, Refusal, Ping, Pong, Envelope)
+
+
+def pack(message: Hello | Ready | Refusal | Ping | Pong) -> bytes:
+    """The frame of a message of the link itself."""
+    header = encode_struct(message)
+    return frame(len(header).to_bytes(2, "big"), header)
+
+
+def pack_envelope(to: str, sender: str, counter: int, correlation: int, tag: str, body: bytes) -> bytes:
+    """The frame of an `Envelope`, its fields checked. Raises TooLarge if the body is."""
+    if len(body) > BODY_SIZE_MAX:
+        raise TooLarge(f"the body of {tag!r} to {to!r}", len(body), BODY_SIZE_MAX)
+    invariant(len(to) <= 256 and len(sender) <= 256 and 0 < len(tag) <= 64, "names fit", to=to, tag=tag)
+    invariant(0 <= correlation <= COUNTER_MAX, "a correlation is within bounds", correlation=correlation)
+    header = cbor2.dumps(("envelope", to, sender, counter, correlation, tag))
+    return frame(len(header).to_bytes(2, "big"), header, body)
+
+
+def unpack(payload: bytes) -> LinkMessage:
+    """The message in a frame's payload. Raises RemoteProtocolError."""
+    end = 2 + int.from_bytes(payload[:2], "big")
+    if end > HEADER_SIZE_MAX + 2 or end > len(payload):
+        raise RemoteProtocolError(f"a header of {end - 2} bytes in a frame of {len(payload)}")
+    plain = parse(payload[2:end])
+    if type(plain) is list and plain[:1] == ["envelope"]:
+        cast(list[object], plain).append(payload[end:])
+    elif len(payload) > end:
+        raise RemoteProtocolError(f"a message of the link with a body of {len(payload) - end} bytes")
+    return _KINDS.convert(plain)

@@ -1,0 +1,89 @@
+"""What stands in the log: the entries of a batch, encoded once by whoever made them.
+
+A `Commands` is a run of entries: consecutive commands of one session, one index each. All others take one index.
+The calls of a run stay encoded, from the asker's hands to those who apply them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from actors._protocol.codec import decode_struct, encode_struct, join_array
+from broadcast._protocol.position import Natural, Positive
+from membership._protocol.view import Name
+
+Nonce = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+
+VOID = b"\xf6"
+"""An encoded call that does nothing: keeps the number of a command that was given up before it was sent (rule 18)."""
+
+
+class EpochStart(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="epoch"):
+    """The first entry of an epoch, by its leader (rule 7; Ongaro 2014, 6.4: the no-op)."""
+
+    leader: Name
+
+
+class SessionAsked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="open"):
+    """Opens a session, whose id is this entry's index. `nonce` tells the asker which one is its own."""
+
+    nonce: Nonce
+    owner: Name
+
+
+class SessionKept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="keep"):
+    """Keeps an idle session from expiring, and tells its owner whether it is still there."""
+
+    session: Positive
+
+
+class SessionEnded(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="end"):
+    """The owner is done: nothing of this session needs to be remembered."""
+
+    session: Positive
+
+
+class Commands(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="run"):
+    """`count` commands of one session, numbered `number, number + 1, ...` in it.
+
+    acknowledged: the owner has the answers up to here; they may be forgotten.
+    attempt: grows each time the owner sends again; a report names it, so that old reports can be told from new.
+    stamp: the owner's Lamport counter when it sent this; every entry's own exceeds it.
+    calls: an encoded array of `count` encoded calls, each `[tag, *arguments]` or null (void).
+    """
+
+    session: Positive
+    number: Positive
+    count: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+    acknowledged: Natural
+    attempt: Natural
+    stamp: Natural
+    calls: bytes
+
+
+Submittable: TypeAlias = Commands | SessionAsked | SessionKept | SessionEnded
+"""What a session's owner may put in the log."""
+Entry: TypeAlias = EpochStart | Commands | SessionAsked | SessionKept | SessionEnded
+
+
+def span(entry: Entry) -> int:
+    """How many indices this takes."""
+    return entry.count if isinstance(entry, Commands) else 1
+
+
+def size(entry: Submittable) -> int:
+    """Bytes that count against limits."""
+    return 64 + len(entry.calls) if isinstance(entry, Commands) else 64
+
+
+def encode_entries(entries: Sequence[Entry]) -> bytes:
+    """The content of a batch."""
+    return join_array([encode_struct(entry) for entry in entries])
+
+
+def decode_entries(data: bytes) -> list[Entry]:
+    """The reverse; raises `DecodeError` for what no leader of ours writes."""
+    return decode_struct(data, list[Entry])

@@ -1,0 +1,106 @@
+"""The log: consecutive batches, held in memory, found by index (Ongaro 2014, 3.5; rule 8).
+
+It holds what is known, not what is safe: the replica decides what may be truncated or delivered.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+from actors._protocol.errors import invariant
+from broadcast._protocol.position import START, Batch, Position
+
+READ_COUNT_MAX = 1_000  # batches in one read
+
+
+class Log:
+    """Batches from `start` (exclusive) to `last`."""
+
+    def __init__(self, batches: Iterable[Batch] = (), start: Position = START) -> None:
+        self.start = start
+        self._batches: list[Batch] = []
+        self._firsts: list[int] = []
+        for batch in batches:
+            self.append(batch)
+
+    @property
+    def last(self) -> Position:
+        return self._batches[-1].end if self._batches else self.start
+
+    @property
+    def last_stamp(self) -> int:
+        """Lamport counter of the last entry."""
+        return self._batches[-1].last_stamp if self._batches else 0
+
+    @property
+    def last_time(self) -> int:
+        """Log time of the last entry, in microseconds."""
+        return self._batches[-1].time if self._batches else 0
+
+    def append(self, batch: Batch) -> None:
+        """Add a batch that fits right after the last one."""
+        last = self.last
+        invariant(batch.previous == last, "a batch follows the one before it", batch=batch.previous, last=last)
+        invariant(
+            batch.epoch >= last.epoch,
+            "epochs never go down along the log",
+            batch=batch.epoch,
+            last=last.epoch,
+        )
+        invariant(batch.stamp > self.last_stamp, "Lamport stamps grow along the log")
+        invariant(batch.time >= self.last_time, "log time never goes back")
+        self._batches.append(batch)
+        self._firsts.append(batch.first)
+
+    def truncate(self, first: int) -> None:
+        """Remove the batch that begins at `first`, and all after it."""
+        at = bisect_right(self._firsts, first) - 1
+        invariant(at >= 0 and self._firsts[at] == first, "a log is cut between batches", first=first)
+        del self._batches[at:]
+        del self._firsts[at:]
+
+    def batch_at(self, index: int) -> Batch | None:
+        """The batch that holds the entry at `index`, if it is here."""
+        if index <= self.start.index or index > self.last.index:
+            return None
+        return self._batches[bisect_right(self._firsts, index) - 1]
+
+    def epoch_at(self, index: int) -> int | None:
+        """The epoch of the entry at `index`; that of `start` at its own place; None where nothing is known."""
+        if index == self.start.index:
+            return self.start.epoch
+        batch = self.batch_at(index)
+        return None if batch is None else batch.epoch
+
+    def holds(self, position: Position) -> bool:
+        """Does this very entry stand here?"""
+        return self.epoch_at(position.index) == position.epoch
+
+    def first_of_epoch_at(self, index: int) -> int:
+        """The first index of the run of equal epochs that the entry at `index` is part of (the hint of 5.3)."""
+        at = bisect_right(self._firsts, index) - 1
+        epoch = self._batches[at].epoch
+        while at > 0 and self._batches[at - 1].epoch == epoch:
+            at -= 1
+        return self._firsts[at]
+
+    def read(self, first: int, size_max: int) -> tuple[Batch, ...]:
+        """Batches from the one that holds `first` on: as many as fit in `size_max` bytes, at least one if any."""
+        if first > self.last.index:
+            return ()
+        at = bisect_right(self._firsts, first) - 1
+        invariant(at >= 0, "what is read is still held", first=first, start=self.start)
+        size, end, end_max = 0, at, min(len(self._batches), at + READ_COUNT_MAX)
+        while end < end_max and (end == at or size + self._batches[end].size <= size_max):
+            size += self._batches[end].size
+            end += 1
+        return tuple(self._batches[at:end])
+
+    def between(self, after: int, last: int) -> Iterator[Batch]:
+        """The batches with entries beyond index `after` and up to `last`."""
+        at = max(bisect_right(self._firsts, after + 1) - 1, 0)
+        while at < len(self._batches) and self._batches[at].first <= last:
+            if self._batches[at].last > after:
+                yield self._batches[at]
+            at += 1

@@ -1,0 +1,113 @@
+"""What replicas say to each other. Every message names the epoch it was said in, and is fenced by it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from actors._protocol.codec import decode_struct, encode_struct
+from broadcast._protocol.entries import Submittable
+from broadcast._protocol.position import Batch, Natural, Position, Positive
+from membership._protocol.messages import FormedNotice, Forming, VoteReply, VoteRequest
+from membership._protocol.view import Epoch
+
+
+class Append(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="append"):
+    """The leader's batches for a follower, to stand right after `previous` (Ongaro 2014, 3.5: AppendEntries)."""
+
+    epoch: Epoch
+    previous: Position
+    batches: tuple[Batch, ...]
+    commit: Natural
+
+
+class AppendReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="appended"):
+    """Up to `match` the follower holds durably what this epoch's leader holds.
+
+    With `conflict`, it could not place the batches that follow index `rejected`; the leader should go on at `conflict`.
+    """
+
+    epoch: Epoch
+    match: Natural
+    rejected: Natural | None = None
+    conflict: Positive | None = None
+
+
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="beat"):
+    """The leader lives. `round` numbers the confirmations that reads wait for, and is never reused (rule 20)."""
+
+    epoch: Epoch
+    commit: Natural
+    round: Natural
+
+
+class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="beaten"):
+    """The follower still follows this epoch, as of `round`."""
+
+    epoch: Epoch
+    round: Natural
+
+
+class Committed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="commit"):
+    """The commit index has moved on, and there is nothing else to send with it. Not answered."""
+
+    epoch: Epoch
+    commit: Natural
+
+
+class Submit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="submit"):
+    """Entries that sessions at another replica want in the log."""
+
+    entries: tuple[Submittable, ...]
+
+
+class ReadIndex(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="read?"):
+    """From which index on does a state include all that was answered before now? `number` is never reused."""
+
+    epoch: Epoch
+    number: Natural
+
+
+class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="read"):
+    """A state at `index` or later is fresh enough for the reads of that number."""
+
+    epoch: Epoch
+    number: Natural
+    index: Natural
+
+
+Message: TypeAlias = (
+    VoteRequest
+    | VoteReply
+    | Forming
+    | FormedNotice
+    | Append
+    | AppendReply
+    | Heartbeat
+    | HeartbeatReply
+    | Committed
+    | Submit
+    | ReadIndex
+    | ReadIndexReply
+)
+
+BULK = (Append, Submit)
+"""What may wait in a queue. Everything else is control, and overtakes it."""
+
+
+class GroupMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A message with what rule 16 wants beside it: the group's cluster id and the sender's storage id."""
+
+    cluster: bytes
+    storage: bytes
+    message: Message
+
+
+def encode_message(cluster: bytes, storage: bytes, message: Message) -> bytes:
+    return encode_struct(GroupMessage(cluster, storage, message))
+
+
+def decode_message(data: bytes) -> GroupMessage:
+    """Raises `DecodeError` for what is no message."""
+    return decode_struct(data, GroupMessage)

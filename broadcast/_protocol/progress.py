@@ -1,0 +1,94 @@
+"""The leader's picture of one follower: what it holds, and what may be on its way (rule 10).
+
+PROBE: not known where the two logs part; one message at a time finds out. STREAM: they agree; batches follow each other
+without waiting, up to a bound. What is lost shows as silence, and leads back to PROBE.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+from actors._protocol.errors import invariant
+from broadcast._protocol.position import Batch
+
+IN_FLIGHT_MAX = 8 * 1024 * 1024  # bytes that may be on their way to one follower
+
+
+class Flow(enum.Enum):
+    PROBE = "probe"
+    STREAM = "stream"
+
+
+class Progress:
+    """One follower in one epoch. Times in microseconds."""
+
+    def __init__(self, next_index: int) -> None:
+        self.flow = Flow.PROBE
+        self.match = 0
+        """Up to here it holds durably what we hold."""
+        self.next = next_index
+        """What to send next begins here."""
+        self.commit = 0
+        """The commit index it was last told."""
+        self.lost = False
+        """It no longer has what it acknowledged: nothing it says is counted (rule 16)."""
+        self._in_flight: deque[tuple[int, int]] = deque()  # (last index, bytes)
+        self._in_flight_size = 0
+        self._waiting_since: int | None = None
+        self._probed = 0  # the index that the outstanding probe hangs on
+        self._stamp = 0  # when its newest acknowledgement was said
+
+    def may_send(self) -> bool:
+        if self.flow is Flow.PROBE:
+            return self._waiting_since is None
+        return self._in_flight_size < IN_FLIGHT_MAX
+
+    def sent(self, previous: int, batches: tuple[Batch, ...], now: int) -> None:
+        """These were sent, to follow index `previous`."""
+        self._probed = previous
+        if self._waiting_since is None:
+            self._waiting_since = now
+        if self.flow is Flow.STREAM and batches:
+            size = sum(batch.size for batch in batches)
+            self._in_flight.append((batches[-1].last, size))
+            self._in_flight_size += size
+            self.next = batches[-1].last + 1
+
+    def overdue(self, now: int, patience: int) -> bool:
+        """Has it been silent about what was sent for `patience`?"""
+        return self._waiting_since is not None and now - self._waiting_since >= patience
+
+    def acknowledged(self, match: int, stamp: int, now: int) -> None:
+        """It holds everything up to `match`."""
+        self._stamp = max(self._stamp, stamp)
+        if match > self.match:
+            self.match = match
+        while self._in_flight and self._in_flight[0][0] <= match:
+            self._in_flight_size -= self._in_flight.popleft()[1]
+        if self.flow is Flow.PROBE:
+            self.flow = Flow.STREAM
+            self.next = self.match + 1
+        self.next = max(self.next, self.match + 1)
+        self._waiting_since = now if self._in_flight else None
+
+    def rejected(self, rejected: int, conflict: int, stamp: int) -> bool:
+        """It could not place what followed `rejected`. True if this says something new."""
+        if stamp < self._stamp:
+            return False  # said before its newest acknowledgement: the network held it back
+        if conflict <= self.match:
+            self.lost = True
+            return True
+        if self.flow is Flow.PROBE and rejected != self._probed:
+            return False  # the answer to an earlier probe
+        invariant(conflict > self.match, "a follower is never sent again what it holds", conflict=conflict)
+        self.probe(min(conflict, rejected))
+        return True
+
+    def probe(self, next_index: int | None = None) -> None:
+        """Find out anew where the logs part: from `next_index`, or right after what is known to match."""
+        self.flow = Flow.PROBE
+        self.next = max(self.match + 1, next_index or 0)
+        self._in_flight.clear()
+        self._in_flight_size = 0
+        self._waiting_since = None

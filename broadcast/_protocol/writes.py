@@ -1,0 +1,115 @@
+"""What a replica has asked of its disk, and what it may say meanwhile (rules 0, 1, 9, 25).
+
+Facts become durable in the order they were asked for, and each is recorded when its write is done, if it is still true:
+a log truncated in the meantime takes it back. A message that vouches for the promise is held here until the promise is
+on disk, and dropped if the epoch has moved on by then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from actors._protocol.errors import invariant
+from broadcast._protocol.log import Log
+from broadcast._protocol.output import Persist, Send
+from broadcast._protocol.position import START, Batch, Position
+from membership._protocol.view import Formation, Promise
+
+
+@dataclass(slots=True)
+class Writing:
+    """A disk write under way. `end`: the last entry it makes durable; START once that was truncated."""
+
+    number: int
+    end: Position
+    promise: Promise
+    asked_at: int
+    size: int
+
+
+class Writes:
+    """The disk as the protocol sees it."""
+
+    def __init__(self, durable: int, promise: Promise) -> None:
+        self.durable = durable
+        """Entries of our log up to here are on this disk."""
+        self.promise = promise
+        """The promise on this disk."""
+        self._asked: deque[Writing] = deque()
+        self._asked_promise = promise
+        self._number = 0
+        self._batches: list[Batch] = []
+        self._truncate: int | None = None
+        self._formation: Formation | None = None
+        self._held: list[tuple[Promise, Send]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Is a write under way?"""
+        return bool(self._asked)
+
+    @property
+    def unsynced_size(self) -> int:
+        """Bytes of batches that are not on disk yet."""
+        return sum(writing.size for writing in self._asked) + sum(batch.size for batch in self._batches)
+
+    def answers(self, now: int, patience: int) -> bool:
+        """Does the disk answer? A write outstanding for `patience` says no (rule 25)."""
+        return not self._asked or now - self._asked[0].asked_at < patience
+
+    def form(self, formation: Formation) -> None:
+        """Write the record that the group begins with."""
+        self._formation = formation
+
+    def append(self, batch: Batch) -> None:
+        """Write this batch, which was appended to the log."""
+        self._batches.append(batch)
+
+    def truncate(self, first: int) -> None:
+        """Remove the batches from index `first` on, which were removed from the log."""
+        self.durable = min(self.durable, first - 1)
+        for writing in self._asked:
+            if writing.end.index >= first:
+                writing.end = START
+        self._batches = [batch for batch in self._batches if batch.first < first]
+        self._truncate = first if self._truncate is None else min(self._truncate, first)
+
+    def flush(self, promise: Promise, commit: int, now: int) -> Persist | None:
+        """What must be written now, given the promise as it stands; None if that is nothing."""
+        changed = promise if promise != self._asked_promise else None
+        if changed is None and not self._batches and self._truncate is None and self._formation is None:
+            return None
+        self._number += 1
+        batches = tuple(self._batches)
+        end = batches[-1].end if batches else START
+        size = sum(batch.size for batch in batches)
+        self._asked.append(Writing(self._number, end, promise, now, size))
+        asked = Persist(self._number, changed, self._formation, self._truncate, batches, commit)
+        self._asked_promise, self._batches, self._truncate, self._formation = promise, [], None, None
+        return asked
+
+    def persisted(self, number: int, log: Log) -> None:
+        """Everything asked for up to `number` is on disk."""
+        invariant(number <= self._number, "only what was asked for is written", number=number)
+        while self._asked and self._asked[0].number <= number:
+            done = self._asked.popleft()
+            self.promise = done.promise
+            if done.end != START and log.holds(done.end):
+                self.durable = max(self.durable, done.end.index)
+
+    def bind(self, send: Send, promise: Promise) -> list[Send]:
+        """Send this once `promise`, the one it vouches for, is on disk; returns it if it already is."""
+        if self.promise == promise:
+            return [send]
+        self._held.append((promise, send))
+        return []
+
+    def release(self, epoch: int) -> list[Send]:
+        """Messages whose promise is on disk by now; those of an epoch that is over are dropped."""
+        held = [(promise, send) for promise, send in self._held if promise.epoch == epoch]
+        self._held = [(promise, send) for promise, send in held if not self._covers(promise)]
+        return [send for promise, send in held if self._covers(promise)]
+
+    def _covers(self, promise: Promise) -> bool:
+        return promise.epoch == self.promise.epoch and promise.granted_to in (None, self.promise.granted_to)

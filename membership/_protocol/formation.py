@@ -1,0 +1,80 @@
+"""Forming a group, once (rule 13).
+
+Every member whose disk is empty says so to all others, with the list it was started with, again and again. The member
+with the smallest name waits until all have said the same; then it makes the record and writes it. Whoever has a record
+answers a hello with it. So no message needs to arrive, and a crash at any point is made good by the next hello.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from membership._protocol.messages import Forming
+from membership._protocol.quorum import QuorumSystem
+from membership._protocol.view import Configuration, Formation, Limits, Member
+
+HELLO_INTERVAL = 100_000  # microseconds between two hellos
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a member was started with: the group it wants to form, and with whom."""
+
+    group: str
+    members: tuple[str, ...]
+    quorum: QuorumSystem
+    limits: Limits
+
+
+class Founding:
+    """The part of one member in forming its group: from an empty disk to a record."""
+
+    def __init__(self, *, name: str, storage: bytes, plan: Plan, cluster: bytes, now: int) -> None:
+        """`cluster`: 16 random bytes, the id of the group if it falls to this member to found it."""
+        self.name = name
+        self.storage = storage
+        self.plan = plan
+        self.deadline = now
+        self.complaint: str | None = None
+        """Why the group cannot form, when a member's hello showed it."""
+        self._cluster = cluster
+        self._answered: dict[str, bytes] = {name: storage}
+
+    def hello(self, now: int) -> Forming:
+        """What to tell every other member now, and again at `deadline`."""
+        self.deadline = now + HELLO_INTERVAL
+        return Forming(self.plan.members)
+
+    def heard(self, sender: str, storage: bytes, hello: Forming) -> None:
+        """Another member's disk is empty too."""
+        if hello.members != self.plan.members:
+            self._answered.pop(sender, None)
+            self.complaint = (
+                f"{sender} was started with the members {', '.join(hello.members)}, this node with "
+                f"{', '.join(self.plan.members)}: start all members with the same list"
+            )
+        elif sender in self.plan.members:
+            self._answered[sender] = storage
+
+    def record(self) -> Formation | None:
+        """The record, once it falls to this member to make it: it has the smallest name, and all agree."""
+        members = self.plan.members
+        if self.name != min(members) or any(name not in self._answered for name in members):
+            return None
+        voters = tuple(Member(name, self._answered[name]) for name in sorted(members))
+        configuration = Configuration(voters, quorum=self.plan.quorum, limits=self.plan.limits)
+        return Formation(self.plan.group, self._cluster, configuration)
+
+    def misfit(self, formation: Formation) -> str | None:
+        """Why a record that a peer sent is not one this disk can belong to; None if it is."""
+        if formation.group != self.plan.group:
+            return f"a peer offers the record of the group {formation.group!r} to the group {self.plan.group!r}"
+        if self.name not in formation.configuration.voter_names:
+            members = ", ".join(formation.configuration.voter_names)
+            return f"the group {self.plan.group!r} was formed with {members}, without {self.name!r}: add it first"
+        if formation.configuration.storage_of(self.name) != self.storage:
+            return (
+                f"the group {self.plan.group!r} knows {self.name!r} by another disk than this one (it was wiped, or "
+                "replaced, or lives in memory and was restarted): bring the old data back, or remove and add the member"
+            )
+        return None

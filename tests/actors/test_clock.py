@@ -1,0 +1,90 @@
+"""Stamps grow along every causal path, restarts included."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors._protocol.clock import COUNTER_JUMP_MAX, COUNTER_MAX, LamportClock, Timestamp
+from actors._protocol.errors import InvariantViolation, RemoteProtocolError
+
+
+def test_it_counts_events_and_runs_ahead_of_what_it_meets() -> None:
+    clock = LamportClock("a")
+    assert (clock.tick(), clock.tick()) == (1, 2)
+    clock.witness(10)
+    assert clock.tick() == 11
+    clock.witness(5)
+    assert clock.timestamp() == Timestamp(12, "a")
+
+
+def test_stamps_are_in_one_total_order() -> None:
+    assert sorted([Timestamp(2, "a"), Timestamp(1, "b"), Timestamp(1, "a")]) == [(1, "a"), (1, "b"), (2, "a")]
+
+
+@pytest.mark.parametrize("stamp", [-1, COUNTER_JUMP_MAX + 8, COUNTER_MAX, COUNTER_MAX + 1, 2**63, 2**64])
+def test_a_poisoned_stamp_is_refused_and_changes_nothing(stamp: int) -> None:
+    clock = LamportClock("a", 7)
+    with pytest.raises(RemoteProtocolError, match="Lamport stamp"):
+        clock.witness(stamp)
+    assert clock.counter == 7
+
+
+def test_the_bounds_themselves_are_accepted() -> None:
+    clock = LamportClock("a")
+    clock.witness(COUNTER_JUMP_MAX)
+    assert clock.counter == COUNTER_JUMP_MAX
+    clock = LamportClock("a", COUNTER_MAX - 1)
+    clock.witness(COUNTER_MAX)
+    with pytest.raises(RemoteProtocolError):
+        clock.witness(COUNTER_MAX + 1)
+
+
+def test_its_own_memory_advances_it_and_never_takes_it_back() -> None:
+    clock = LamportClock("a", 7)
+    clock.advance(2**61)
+    clock.advance(3)
+    assert clock.counter == 2**61
+    with pytest.raises(InvariantViolation):
+        clock.advance(COUNTER_MAX + 1)
+
+
+def test_the_durable_mark_only_grows() -> None:
+    clock = LamportClock("a", counter=100, durable=100)
+    clock.tick()
+    assert clock.counter > clock.reserved
+    clock.reserve(200)
+    assert clock.counter <= clock.reserved
+    with pytest.raises(InvariantViolation):
+        clock.reserve(150)
+
+
+Step = tuple[int, int, bool]
+steps = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), max_size=60)
+
+
+@given(steps)
+def test_stamps_grow_along_every_causal_path_over_restarts(steps: list[Step]) -> None:
+    """Sends between three nodes; some restart first, from the mark that was durable then (T5)."""
+    marks = [8, 8, 8]
+    clocks = [LamportClock(str(node), 8, 8) for node in range(3)]
+    sent = [0, 0, 0]  # the greatest stamp that each node has sent
+    latest = [
+        0,
+        0,
+        0,
+    ]  # the greatest stamp in the causal past of each node; a restart forgets what it was told
+    for sender, receiver, restarts in steps:
+        if restarts:
+            clocks[sender] = LamportClock(str(sender), marks[sender], marks[sender])
+            latest[sender] = sent[sender]
+        clock = clocks[sender]
+        stamp = clock.tick()
+        if clock.counter > clock.reserved:
+            marks[sender] = clock.counter + 4
+            clock.reserve(marks[sender])
+        assert stamp > latest[sender]
+        latest[sender] = sent[sender] = stamp
+        clocks[receiver].witness(stamp)
+        latest[receiver] = max(latest[receiver], stamp)

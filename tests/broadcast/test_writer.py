@@ -1,0 +1,344 @@
+"""The writer: group commit, reports in Trio's thread, a full disk that heals, a failed one, the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from actors._protocol.errors import InvariantViolation
+from broadcast import _writer
+from broadcast._protocol.output import Persist
+from broadcast._protocol.position import Batch
+from broadcast._storage import DiskFailed, DiskFull, MemoryDisk, Stored
+from broadcast._writer import Reports, Writer, open_writer
+from membership._protocol.view import Promise
+
+
+def persist(number: int, size: int = 10) -> Persist:
+    previous = 0 if number == 1 else 1
+    batch = Batch(1, previous, number, 1, number, number, bytes(size))
+    return Persist(number, batches=(batch,))
+
+
+class GatedDisk(MemoryDisk):
+    """A memory disk whose writes wait for a gate, may raise, and are recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Semaphore(0)
+        self.transactions: list[list[int]] = []
+        self.threads: list[threading.Thread] = []
+        self.troubles: list[BaseException] = []
+        self.tended = 0
+        self.tend_trouble: DiskFailed | None = None
+        self.closed = False
+
+    def open_for(self, writes: int) -> None:
+        self.gate.release(writes)
+
+    def write(self, writes: Sequence[tuple[str, Persist]]) -> None:
+        assert self.gate.acquire(timeout=10)
+        assert not self.closed
+        self.threads.append(threading.current_thread())
+        if self.troubles:
+            raise self.troubles.pop(0)
+        super().write(writes)
+        self.transactions.append([persist.number for _, persist in writes])
+
+    def tend(self) -> None:
+        self.tended += 1
+        if self.tend_trouble is not None:
+            raise self.tend_trouble
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Heard:
+    """What a group's reports said, in order; `wait` until a condition on it holds."""
+
+    said: list[tuple[str, object]] = field(default_factory=list[tuple[str, object]])
+    _news: trio.Event = field(default_factory=trio.Event)
+
+    def _hear(self, what: str) -> Callable[[object], None]:
+        def report(detail: object) -> None:
+            trio.lowlevel.current_task()  # raises outside of Trio's thread
+            self.said.append((what, detail))
+            self._news.set()
+
+        return report
+
+    @property
+    def reports(self) -> Reports:
+        return Reports(self._hear("completed"), self._hear("delayed"), self._hear("failed"))
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        with trio.fail_after(10):
+            while not condition():
+                self._news = trio.Event()
+                await self._news.wait()
+
+    async def wait_completed(self, number: int) -> None:
+        await self.wait(lambda: ("completed", number) in self.said)
+
+
+async def begin(writer: Writer, group: str = "bank") -> Heard:
+    heard = Heard()
+    await writer.open_group(group, heard.reports)
+    return heard
+
+
+async def test_what_was_submitted_is_on_disk_when_it_is_completed() -> None:
+    disk = MemoryDisk()
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        writer.submit("bank", persist(1))
+        await heard.wait_completed(1)
+        assert [batch.first for batch in disk.open_group("bank").batches] == [1]
+    assert heard.said == [("completed", 1)]
+
+
+async def test_what_queues_up_during_a_write_is_joined_in_one_transaction_and_reported_once_a_group() -> None:
+    disk = GatedDisk()
+    async with open_writer(disk) as writer:
+        bank, room = await begin(writer, "bank"), await begin(writer, "room")
+        disk.open_for(1)
+        writer.submit("bank", persist(1))
+        await bank.wait_completed(1)
+        for number in (2, 3, 4):
+            writer.submit("bank", persist(number))
+            writer.submit("room", persist(number - 1))
+        disk.open_for(10)
+        await bank.wait_completed(4)
+        await room.wait_completed(3)
+    # the thread may have taken the first of them before the others were there
+    assert len(disk.transactions) <= 3
+    assert [number for joined in disk.transactions for number in joined] == [1, 2, 1, 3, 2, 4, 3]
+    assert [said for said, _ in bank.said] == ["completed"] * len(bank.said)
+
+
+async def test_a_transaction_is_not_made_larger_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "JOINED_SIZE_MAX", 500)
+    disk = GatedDisk()
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        for number in range(1, 21):
+            writer.submit("bank", persist(number, size=36))  # 100 bytes each
+        disk.open_for(100)
+        await heard.wait_completed(20)
+    assert max(map(len, disk.transactions)) <= 5
+
+
+async def test_all_of_the_disk_happens_in_one_thread_that_is_not_trios() -> None:
+    disk = GatedDisk()
+    disk.open_for(10)
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        thread = await writer.call(threading.current_thread)
+        for number in (1, 2):
+            writer.submit("bank", persist(number))
+            await heard.wait_completed(number)
+    assert set(disk.threads) == {thread}
+    assert thread is not threading.current_thread()
+    assert not thread.daemon
+    assert not thread.is_alive()
+
+
+async def test_a_full_disk_delays_says_so_once_and_heals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "RETRY_INTERVAL", 0.001)
+    disk = GatedDisk()
+    disk.troubles = [DiskFull("no room"), DiskFull("no room"), DiskFull("no room")]
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        disk.open_for(3)
+        writer.submit("bank", persist(1))
+        await heard.wait(lambda: heard.said == [("delayed", "no room")])
+        writer.submit("bank", persist(2))
+        disk.open_for(10)
+        await heard.wait_completed(2)
+    assert [said for said in heard.said if said[0] == "delayed"] == [("delayed", "no room")]
+    assert [batch.first for batch in disk.open_group("bank").batches] == [1, 2]
+
+
+async def test_while_the_disk_is_full_later_writes_are_tried_with_the_waiting_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A promise must be able to reach the room that is kept for it, whatever waits before it."""
+    monkeypatch.setattr(_writer, "RETRY_INTERVAL", 0.001)
+    monkeypatch.setattr(_writer, "JOINED_SIZE_MAX", 1)
+    disk = GatedDisk()
+    disk.troubles = [DiskFull("no room")]
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        disk.open_for(1)
+        writer.submit("bank", persist(1))
+        await heard.wait(lambda: heard.said == [("delayed", "no room")])
+        writer.submit("bank", Persist(2, promise=Promise(7, "a")))
+        writer.submit("bank", Persist(3, promise=Promise(8, "b")))
+        disk.open_for(10)
+        await heard.wait_completed(3)
+    assert disk.transactions[0][0] == 1
+    assert len(disk.transactions) <= 2  # not one each
+
+
+async def test_leaving_a_full_disk_gives_up_what_waits_and_completes_nothing() -> None:
+    disk = GatedDisk()
+    disk.troubles = [DiskFull("no room")] * 100
+    disk.open_for(100)
+    with trio.fail_after(5):
+        async with open_writer(disk) as writer:
+            heard = await begin(writer)
+            writer.submit("bank", persist(1))
+            await heard.wait(lambda: bool(heard.said))
+    assert heard.said == [("delayed", "no room")]
+    assert disk.closed
+    assert disk.open_group("bank").batches == []
+
+
+async def test_after_a_failure_nothing_is_completed_and_nothing_is_written() -> None:
+    disk = GatedDisk()
+    error = DiskFailed("input/output error")
+    disk.troubles = [error]
+    disk.open_for(10)
+    async with open_writer(disk) as writer:
+        bank, room = await begin(writer, "bank"), await begin(writer, "room")
+        writer.submit("bank", persist(1))
+        await bank.wait(lambda: bool(bank.said))
+        await room.wait(lambda: bool(room.said))  # idle, and told as well
+        writer.submit("bank", persist(1))
+        await writer.call(lambda: None)
+    assert bank.said == [("failed", error)]
+    assert room.said == [("failed", error)]
+    assert disk.transactions == []
+
+
+async def test_a_failure_of_housekeeping_is_a_failure_after_the_completion() -> None:
+    disk = GatedDisk()
+    disk.tend_trouble = DiskFailed("sync")
+    disk.open_for(10)
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        writer.submit("bank", persist(1))
+        await heard.wait(lambda: len(heard.said) == 2)
+        writer.submit("bank", persist(2))
+        await writer.call(lambda: None)
+    assert heard.said == [("completed", 1), ("failed", disk.tend_trouble)]
+    assert disk.transactions == [[1]]
+
+
+async def test_a_bug_in_the_disk_is_raised_and_not_swallowed() -> None:
+    disk = MemoryDisk()
+    with pytest.RaisesGroup(InvariantViolation):
+        async with open_writer(disk) as writer:
+            await begin(writer)
+            writer.submit("bank", persist(2))  # does not follow anything
+            await trio.sleep_forever()
+
+
+async def test_leaving_finishes_what_was_submitted_also_when_cancelled() -> None:
+    disk = GatedDisk()
+    with trio.CancelScope() as scope:
+        async with open_writer(disk) as writer:
+            await begin(writer)
+            for number in (1, 2, 3):
+                writer.submit("bank", persist(number))
+            scope.cancel()
+            disk.open_for(10)
+    assert [batch.first for batch in disk.open_group("bank").batches] == [1, 2, 3]
+    assert disk.closed
+
+
+async def test_leaving_by_an_exception_finishes_what_was_submitted() -> None:
+    disk = GatedDisk()
+    disk.open_for(10)
+    with pytest.RaisesGroup(KeyError):
+        async with open_writer(disk) as writer:
+            await begin(writer)
+            writer.submit("bank", persist(1))
+            raise KeyError
+    assert [batch.first for batch in disk.open_group("bank").batches] == [1]
+
+
+async def test_nothing_is_submitted_after_the_end() -> None:
+    async with open_writer(MemoryDisk()) as writer:
+        await begin(writer)
+    with pytest.raises(InvariantViolation):
+        writer.submit("bank", persist(1))
+    with pytest.raises(InvariantViolation):
+        await writer.call(lambda: None)
+
+
+async def test_a_call_comes_after_what_was_submitted_and_raises_what_it_raises() -> None:
+    disk = GatedDisk()
+    disk.open_for(10)
+    async with open_writer(disk) as writer:
+        await begin(writer)
+        writer.submit("bank", persist(1))
+        stored: Stored = await writer.call(disk.open_group, "bank")
+        assert [batch.first for batch in stored.batches] == [1]
+        with pytest.raises(ZeroDivisionError):
+            await writer.call(lambda: 1 // 0)
+
+
+async def test_a_call_cancelled_before_it_began_never_runs_even_on_a_full_disk() -> None:
+    disk = GatedDisk()
+    disk.troubles = [DiskFull("no room")] * 1000
+    disk.open_for(1000)
+    ran: list[int] = []
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        writer.submit("bank", persist(1))
+        await heard.wait(lambda: bool(heard.said))
+        with trio.move_on_after(0.01) as scope:
+            await writer.call(ran.append, 1)
+        assert scope.cancelled_caught
+        disk.troubles = []
+        await heard.wait_completed(1)
+        await writer.call(lambda: None)
+    assert ran == []
+
+
+async def test_a_call_cancelled_while_it_runs_is_waited_for() -> None:
+    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        began.set()
+        assert go_on.wait(10)
+        ended.set()
+
+    async with open_writer(MemoryDisk()) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(writer.call, slowly)
+        await trio.to_thread.run_sync(began.wait)
+        nursery.cancel_scope.cancel()
+        go_on.set()
+    assert ended.is_set()
+
+
+async def test_a_forgotten_group_hears_nothing_and_may_be_opened_again_after_what_it_submitted() -> None:
+    disk = GatedDisk()
+    async with open_writer(disk) as writer:
+        old = await begin(writer)
+        with pytest.raises(InvariantViolation):
+            await begin(writer)
+        writer.submit("bank", persist(1))
+        writer.forget_group("bank")
+        disk.open_for(10)
+        new = Heard()
+        stored = await writer.open_group("bank", new.reports)
+        assert [batch.first for batch in stored.batches] == [1]
+        writer.submit("bank", persist(2))
+        await new.wait_completed(2)
+    assert old.said == []
+    assert new.said == [("completed", 2)]
+
+
+async def test_a_bug_met_while_leaving_is_raised_too() -> None:
+    with pytest.RaisesGroup(InvariantViolation):
+        async with open_writer(MemoryDisk()) as writer:
+            await begin(writer)
+            writer.submit("bank", persist(2))
