@@ -1,1 +1,54 @@
-"""."""
+"""Actors: typed messages between objects, in one process and between nodes."""
+
+from actors._actor import Actor, command, query
+from actors._context import Context
+from actors._identity import DataDirectoryError, DataDirectoryInUse
+from actors._node import Node, NodeStatistics, Origin, Receiver, open_node
+from actors._protocol.clock import Timestamp
+from actors._protocol.envelope import Envelope
+from actors._protocol.errors import (
+    ActorCrashed,
+    ActorStopped,
+    InvalidMessage,
+    InvariantViolation,
+    LinkBroken,
+    NoSuchActor,
+    OutcomeUnknown,
+    Overloaded,
+    Refused,
+    Rejected,
+    RemoteProtocolError,
+    TooLarge,
+)
+from actors._ref import Ref
+from actors._tcp import CannotListen
+
+__all__ = [
+    "Actor",
+    "ActorCrashed",
+    "ActorStopped",
+    "CannotListen",
+    "Context",
+    "DataDirectoryError",
+    "DataDirectoryInUse",
+    "Envelope",
+    "InvalidMessage",
+    "InvariantViolation",
+    "LinkBroken",
+    "NoSuchActor",
+    "Node",
+    "NodeStatistics",
+    "Origin",
+    "OutcomeUnknown",
+    "Overloaded",
+    "Receiver",
+    "Ref",
+    "Refused",
+    "Rejected",
+    "RemoteProtocolError",
+    "Timestamp",
+    "TooLarge",
+    "command",
+    "open_node",
+    "query",
+]

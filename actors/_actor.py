@@ -33,15 +33,15 @@ TAG_LENGTH_MAX: Final = 128
 P = ParamSpec("P")
 T = TypeVar("T")
 A = TypeVar("A", bound="Actor")
+A_co = TypeVar("A_co", bound="Actor", covariant=True)
 A_contra = TypeVar("A_contra", bound="Actor", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Marked(Generic[A_contra, P, T_co]):
-    """A method that a message may reach: on the class it names the message, on an instance it is a method.
+    """A method that a message may reach: what `Counter.add` is, and `ref.ask(Counter.add, 1)` wants.
 
-    `Counter.add` is what `ref.ask(Counter.add, 1)` wants; `Counter().add(1)` is a plain call. Contravariant
-    in the actor: a method of a base class is also one of every class derived from it.
+    Contravariant in the actor: a message of a base class is also one of every class derived from it.
     """
 
     def __init__(
@@ -63,29 +63,43 @@ class Marked(Generic[A_contra, P, T_co]):
                 f"{function.__qualname__}: {self.tag!r} is no tag: 1 to {TAG_LENGTH_MAX} printable characters"
             )
 
-    @overload
-    def __get__(self, actor: None, owner: type[object]) -> Marked[A_contra, P, T_co]: ...
-    @overload
-    def __get__(self, actor: A_contra, owner: type[object] | None = None) -> Callable[P, T_co]: ...
-    def __get__(
-        self, actor: A_contra | None, owner: type[object] | None = None
-    ) -> Marked[A_contra, P, T_co] | Callable[P, T_co]:
-        if actor is None:
-            return self
-        bound: Callable[P, T_co] = types.MethodType(self.function, actor)
-        return bound
-
     def __repr__(self) -> str:
         return f"<{self.kind} {self.function.__qualname__}>"
 
 
-AnyMarked: TypeAlias = "Marked[Actor, ..., object]"
+AnyMarked: TypeAlias = "Marked[Any, ..., object]"
+
+
+class Marking(Generic[A_co, P, T_co]):
+    """What `@command` leaves in the class: gives the `Marked` on the class, and the bound method on an instance.
+
+    Apart from it because its variance differs: an override, of a derived class, has to do where its base's does.
+    """
+
+    def __init__(self, marked: Marked[Any, P, T_co]) -> None:
+        self.marked = marked
+        functools.update_wrapper(cast(Any, self), marked.function)  # for help() and abstract classes
+
+    @overload
+    def __get__(self, actor: None, owner: type[object]) -> Marked[A_co, P, T_co]: ...
+    @overload
+    def __get__(self, actor: object, owner: type[object] | None = None) -> Callable[P, T_co]: ...
+    def __get__(self, actor: object, owner: type[object] | None = None) -> Marked[A_co, P, T_co] | Callable[P, T_co]:
+        if actor is None:
+            return self.marked
+        bound: Callable[P, T_co] = types.MethodType(self.marked.function, actor)
+        return bound
+
+
+def marked_by(attribute: object) -> AnyMarked | None:
+    """What a class's attribute marks; None if it is something else."""
+    return cast("Marking[Any, ..., object]", attribute).marked if isinstance(attribute, Marking) else None
 
 
 def _check_function(function: object, kind: Kind) -> None:
     """Refuse with a `TypeError` what cannot be reached by a message."""
-    if isinstance(function, Marked):
-        raise TypeError(f"{function!r} is marked twice")
+    if (marked := marked_by(function)) is not None:
+        raise TypeError(f"{marked!r} is marked twice")
     if not isinstance(function, types.FunctionType):
         raise TypeError(
             f"@{kind} marks a plain method (def or async def), not a {type(function).__name__}: {function!r}"
@@ -104,11 +118,11 @@ def _check_function(function: object, kind: Kind) -> None:
 class CommandDecorator(Protocol):
     """What `command(...)` and `query(...)` give when they are called with options."""
 
-    def __call__(self, function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]: ...
+    def __call__(self, function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]: ...
 
 
 @overload
-def command(function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]: ...
+def command(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]: ...
 @overload
 def command(*, tag: str | None = None, idempotent: bool = False) -> CommandDecorator: ...
 def command(
@@ -117,7 +131,7 @@ def command(
     *,
     tag: str | None = None,
     idempotent: bool = False,
-) -> Marked[A, P, T] | CommandDecorator:
+) -> Marking[A, P, T] | CommandDecorator:
     """Mark a method that may change the actor's state.
 
     tag: its name on the wire and in the log, for ever; the method's name unless written out.
@@ -125,25 +139,25 @@ def command(
     """
     if function is None:
         return _decorator("command", tag, idempotent)
-    return Marked(function, "command", tag, idempotent)
+    return Marking(Marked(function, "command", tag, idempotent))
 
 
 @overload
-def query(function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]: ...
+def query(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]: ...
 @overload
 def query(*, tag: str | None = None) -> CommandDecorator: ...
 def query(
     function: Callable[Concatenate[A, P], T] | None = None, /, *, tag: str | None = None
-) -> Marked[A, P, T] | CommandDecorator:
+) -> Marking[A, P, T] | CommandDecorator:
     """Mark a method that only reads the actor's state. `tag` as for `command`."""
     if function is None:
         return _decorator("query", tag, idempotent=True)
-    return Marked(function, "query", tag, idempotent=True)
+    return Marking(Marked(function, "query", tag, idempotent=True))
 
 
 def _decorator(kind: Kind, tag: str | None, idempotent: bool) -> CommandDecorator:
-    def mark(function: Callable[Concatenate[A, P], T], /) -> Marked[A, P, T]:
-        return Marked(function, kind, tag, idempotent)
+    def mark(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]:
+        return Marking(Marked(function, kind, tag, idempotent))
 
     return mark
 
@@ -185,11 +199,11 @@ def marked_methods(actor: type[Actor]) -> dict[str, tuple[str, AnyMarked]]:
     tags: dict[str, str] = {}
     for name, value in _attributes(actor):
         inherited = by_name.get(name)
-        if not isinstance(value, Marked):
+        marked = marked_by(value)
+        if marked is None:
             if inherited is not None:
                 raise TypeError(f"{actor.__qualname__}.{name} hides {inherited!r}; override it with a method")
             continue
-        marked = cast(AnyMarked, value)
         if inherited is not None:
             _check_override(marked, inherited, tags[name])
         elif hasattr(Actor, name):
@@ -211,10 +225,9 @@ def _attributes(actor: type[Actor]) -> Iterator[tuple[str, object]]:
     for base in reversed(actor.__mro__):
         for name, value in vars(base).items():
             inner = getattr(value, "fget" if isinstance(value, property) else "__func__", None)
-            if isinstance(inner, Marked):
-                raise TypeError(
-                    f"{inner!r}: a {type(value).__name__} cannot be reached by a message; mark a plain method"
-                )
+            if (marked := marked_by(inner)) is not None:
+                kind = type(value).__name__
+                raise TypeError(f"{marked!r}: a {kind} cannot be reached by a message; mark a plain method")
             yield name, value
 
 
@@ -229,6 +242,6 @@ def _mark_overrides(actor: type[Actor]) -> None:
     """A plain method that overrides a marked one is marked like it."""
     for name, value in list(vars(actor).items()):
         if isinstance(value, types.FunctionType):
-            inherited = next((vars(base)[name] for base in actor.__mro__[1:] if name in vars(base)), None)
-            if isinstance(inherited, Marked):
-                setattr(actor, name, Marked(value, inherited.kind, None, inherited.idempotent))
+            inherited = next((marked_by(vars(base)[name]) for base in actor.__mro__[1:] if name in vars(base)), None)
+            if inherited is not None:
+                setattr(actor, name, Marking(Marked(value, inherited.kind, None, inherited.idempotent)))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actors._actor import Actor, AnyMarked, Kind, Marked, marked_methods
+from actors._actor import Actor, AnyMarked, Kind, marked_by, marked_methods
 from actors._annotations import annotation_of
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
@@ -86,7 +86,9 @@ class Method:
         if self._exact == [*map(type, arguments)]:
             return tuple(arguments)
         new = self._parameters[len(arguments) :]
-        arguments = arguments + [decode(parameter.default) for parameter in new if parameter.default is not None]
+        defaults = [decode(parameter.default) for parameter in new if parameter.default is not None]
+        if len(defaults) == len(new):
+            arguments = arguments + defaults
         return msgspec.structs.astuple(self._typed(arguments))
 
     def pack_answer(self, answer: Any) -> bytes:
@@ -153,23 +155,24 @@ class Interface:
 
     def __init__(self, actor: type[Actor]) -> None:
         """Use `Interface.of`. `TypeError` names a method and what is wrong with it."""
-        marked = marked_methods(actor)
         self.actor: Final = actor
         self.methods: Final[Mapping[str, Method]] = MappingProxyType(
-            {tag: Method(actor, name, tag, method) for tag, (name, method) in marked.items()}
+            {tag: Method(actor, name, tag, method) for tag, (name, method) in marked_methods(actor).items()}
         )
         by_name = {method.name: method for method in self.methods.values()}
         self._by_marked: Mapping[object, Method] = {
-            value: by_name[name]
+            marked: by_name[name]
             for base in actor.__mro__
             for name, value in vars(base).items()
-            if isinstance(value, Marked)
+            if (marked := marked_by(value)) is not None
         }
 
     @staticmethod
     def of(actor: type[Actor]) -> Interface:
         """The interface of a class, made once. `TypeError` names a method and what is wrong with it."""
         if actor not in _made:
+            if Actor not in getattr(actor, "__mro__", ()):
+                raise TypeError(f"{actor!r} is not a class derived from Actor")
             _made[actor] = Interface(actor)
         return _made[actor]
 

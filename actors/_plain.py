@@ -138,7 +138,11 @@ def _list(value: Any, depth: int) -> object:
 
 def _set(value: Any, depth: int) -> object:
     """Sorted by encoded bytes, so that all processes and all replicas give the same."""
-    return sorted(_items(value, depth), key=encode_plain)
+    items = _items(value, depth)
+    try:
+        return sorted(items, key=encode_plain)
+    except ValueError as error:
+        raise _UnfitError(str(error)) from None
 
 
 def _fields(values: Mapping[Any, object], depth: int) -> dict[Any, object]:

@@ -1,1 +1,27 @@
-"""."""
+"""Total-order broadcast: one class, replicated; every replica delivers the same commands in the same order."""
+
+from broadcast._errors import Compacted, GroupClosed, SessionExpired
+from broadcast._group import Group, GroupRef, LocalGroup, Status, join, local_group, open_group
+from broadcast._machine import Delivery
+from broadcast._pipeline import Pipeline
+from broadcast._protocol.position import Position
+from broadcast._storage import DiskDamaged, DiskFailed, DiskRefused
+
+__all__ = [
+    "Compacted",
+    "Delivery",
+    "DiskDamaged",
+    "DiskFailed",
+    "DiskRefused",
+    "Group",
+    "GroupClosed",
+    "GroupRef",
+    "LocalGroup",
+    "Pipeline",
+    "Position",
+    "SessionExpired",
+    "Status",
+    "join",
+    "local_group",
+    "open_group",
+]

@@ -44,12 +44,12 @@ Sums = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """Every frame of this generation is good."""
+    """Every transaction of this generation is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class TornTail:
-    """Frames from `offset` on are bad, and all of them can belong to a last transaction that was never synced."""
+    """The transaction at `offset` is not complete, and can be a last one that was never synced."""
 
     offset: int
     why: str
@@ -86,13 +86,15 @@ def scan(journal: BinaryIO) -> Verdict:
     if opened is None:
         return _without_header(head, journal)
     order, page_size, salts, sums = opened
-    offset = HEADER.size
+    begun = offset = HEADER.size  # of the transaction that is being read, and of the frame
     while isinstance(frame := _read_frame(journal, offset, page_size), _Frame):
         if frame.salts != salts or not frame.follows(sums, order):
-            return _beyond(journal, frame, page_size, salts, sums, order)
+            return _beyond(journal, frame, begun, page_size, salts, sums, order)
         sums = frame.sums
         offset += FRAME_HEADER.size + page_size
-    return TornTail(offset, "the last frame is not complete") if any(frame) else Clean()
+        if frame.ends_transaction:
+            begun = offset
+    return TornTail(begun, "the last transaction is not complete") if begun < offset or any(frame) else Clean()
 
 
 def _open_header(head: bytes) -> tuple[str, int, Sums, Sums] | None:
@@ -123,22 +125,27 @@ def _read_frame(journal: BinaryIO, offset: int, page_size: int) -> _Frame | byte
 
 
 def _beyond(
-    journal: BinaryIO, bad: _Frame, page_size: int, salts: Sums, before: Sums, order: str
+    journal: BinaryIO, bad: _Frame, begun: int, page_size: int, salts: Sums, before: Sums, order: str
 ) -> Verdict:
-    """Judge a bad frame by what comes after it. `before`: the checksum that it should have continued."""
-    ours = bad.salts == salts
+    """Judge a bad frame by what comes after it.
+
+    begun: where its transaction begins. before: the checksum that it should have continued.
+    """
     expected = _add(bad.summed, before, order)
-    # What a next frame would continue: the checksum stored in the bad frame, or, if that is what is bad, the right
-    # one. A frame that has the right checksum but other salts is one of ours whose salts are bad.
-    commit = [bad.sums, expected] if bad.ends_transaction and (ours or expected == bad.sums) else []
-    current = ours
-    offset = bad.offset
-    while isinstance(frame := _read_frame(journal, offset := offset + FRAME_HEADER.size + page_size, page_size), _Frame):
-        if any(frame.follows(sums, order) for sums in commit):
-            return Damage(bad.offset, f"a frame is bad, and a later transaction follows it at {frame.offset}")
-        commit = [frame.sums] if frame.ends_transaction and frame.salts == salts else []
-        current = current or frame.salts == salts
-    return TornTail(bad.offset, "the last transaction is not complete") if current else Clean()
+    current = bad.salts == salts or bad.sums == expected  # in the second case it is its salts that are bad
+    # What a next transaction would continue, if this ends one: the checksum stored in the bad frame, or, if that is
+    # what is bad, the right one.
+    commits = [bad.sums, expected] if bad.ends_transaction and current else []
+    torn = current or begun < bad.offset
+    offset = bad.offset + FRAME_HEADER.size + page_size
+    while isinstance(frame := _read_frame(journal, offset, page_size), _Frame):
+        if any(frame.follows(sums, order) for sums in commits):
+            return Damage(bad.offset, f"a frame is bad, and a later transaction follows it at byte {offset}")
+        current = frame.salts == salts
+        commits = [frame.sums] if frame.ends_transaction and current else []
+        torn = torn or current
+        offset += FRAME_HEADER.size + page_size
+    return TornTail(begun, "the last transaction is not complete") if torn else Clean()
 
 
 def _add(data: bytes, sums: Sums, order: str) -> Sums:

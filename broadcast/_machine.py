@@ -183,6 +183,14 @@ class Machine(Generic[A]):
             raise InvalidMessage(f"there is no command with the tag {parts[0]!r}")
         return method, method.unpack(parts[1:])
 
+    def understands(self, call: object) -> bool:
+        """Would this call be tried, and not be found invalid?"""
+        try:
+            self._open(call)
+        except InvalidMessage:
+            return False
+        return True
+
     def _enter(self, sender: str, batch: Batch, index: int) -> None:
         timestamp = Timestamp(batch.stamp + index - batch.first, self.views[-1].leader)
         self._context.begin(sender, timestamp, Position(batch.epoch, index), VERSION, batch.time)

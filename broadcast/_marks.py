@@ -49,8 +49,13 @@ class Marks:
 
     @property
     def begun(self) -> bool:
-        """Was the file ever begun? Its directory's database is there only after that."""
+        """Is anything in the file? There is no database before it has its first content."""
         return os.fstat(self._file).st_size > 0
+
+    @property
+    def has_groups(self) -> bool:
+        """Is anything said of a group?"""
+        return any(os.pread(self._file, os.fstat(self._file).st_size, SLOT.size))
 
     def begin(self) -> None:
         """Write the first, empty state, and make it durable."""

@@ -39,7 +39,7 @@ class LamportClock:
     __slots__ = ("counter", "node", "reserved")
 
     def __init__(self, node: str, counter: int = 0, durable: int = COUNTER_MAX) -> None:
-        invariant(0 <= counter <= COUNTER_MAX, "a clock starts within its bound", counter=counter)
+        invariant(counter >= 0, "a clock starts at what was counted before", counter=counter)
         self.node = node
         self.counter = counter
         self.reserved = durable

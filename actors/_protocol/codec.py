@@ -117,7 +117,7 @@ class OneOf(Generic[T]):
     """One of several tagged `array_like` structs: `OneOf[Message](Asked, Told)`. Made once, used for every message."""
 
     def __init__(self, *types: type[T]) -> None:
-        self._types = {_tag_of(type): type for type in types}
+        self._types = {_tag_of(kind): kind for kind in types}
         invariant(len(self._types) == len(types), "kinds of messages have tags of their own", tags=list(self._types))
 
     def decode(self, data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> T:
@@ -126,11 +126,12 @@ class OneOf(Generic[T]):
 
     def convert(self, plain: object) -> T:
         """The struct that a decoded value is. Raises DecodeError, with the path, where it does not fit exactly."""
-        tag = cast(list[object], plain)[0] if type(plain) is list and plain else None
-        type_ = self._types.get(tag) if type(tag) is str else None
-        if type_ is None:
+        items = cast(list[object], plain) if type(plain) is list else []
+        tag = items[0] if items else None
+        kind = self._types.get(tag) if type(tag) is str else None
+        if kind is None:
             raise DecodeError(f"a message of unknown kind: {str(tag)[:40]!r}")
-        return convert(plain, type_)
+        return convert(items, kind)
 
 
 def _tag_of(type: type[object]) -> str:  # noqa: A002

@@ -120,8 +120,9 @@ def unpack(payload: bytes) -> LinkMessage:
     if end > HEADER_SIZE_MAX + 2 or end > len(payload):
         raise RemoteProtocolError(f"a header of {end - 2} bytes in a frame of {len(payload)}")
     plain = parse(payload[2:end])
-    if type(plain) is list and plain[:1] == ["envelope"]:
-        cast(list[object], plain).append(payload[end:])
+    items = cast(list[object], plain) if type(plain) is list else []
+    if items[:1] == ["envelope"]:
+        items.append(payload[end:])
     elif len(payload) > end:
         raise RemoteProtocolError(f"a message of the link with a body of {len(payload) - end} bytes")
-    return _KINDS.convert(plain)
+    return _KINDS.convert(items)

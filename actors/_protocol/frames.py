@@ -46,7 +46,7 @@ class FrameReader:
         """Is everything that came used up? The end of a stream is clean only here."""
         return self._at == len(self._buffer)
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes | bytearray) -> None:
         """Take what came from the peer."""
         if self._at:
             del self._buffer[: self._at]

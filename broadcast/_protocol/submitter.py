@@ -94,6 +94,16 @@ class Submitter:
         return self._tickets - self._answered
 
     @property
+    def offered(self) -> int:
+        """The last ticket given out."""
+        return self._tickets
+
+    @property
+    def answered(self) -> int:
+        """The last ticket whose outcome is known; those of all before it are too."""
+        return self._answered
+
+    @property
     def unsent(self) -> int:
         """Calls that were offered and have never been sent."""
         return len(self._unsent)

@@ -14,9 +14,7 @@ FORMATION = Formation("bank", b"c" * 16, Configuration(()))
 
 
 def batch(epoch: int, first: int, count: int = 1, previous: int | None = None) -> Batch:
-    return Batch(
-        epoch, (epoch if first > 1 else 0) if previous is None else previous, first, count, 0, first, b"x"
-    )
+    return Batch(epoch, (epoch if first > 1 else 0) if previous is None else previous, first, count, 0, first, b"x")
 
 
 def disk_with(*persists: Persist) -> MemoryDisk:

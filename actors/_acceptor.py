@@ -1,0 +1,133 @@
+"""Links that others dialed: who is let in, and what they send goes to the exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
+from actors._exchange import Exchange, Origin, log
+from actors._protocol.envelope import Envelope, Hello
+from actors._protocol.errors import RemoteProtocolError
+from actors._protocol.link import Asked, Link
+
+CONNECTIONS_MAX = 1_000
+"""Accepted connections at a time; those beyond are closed at once."""
+SILENCE_SECONDS_MAX = 10.0
+"""Who dialed and sends nothing, not even a ping, for this long has gone."""
+ANSWERS_SIZE_MAX = 2**22
+"""Bytes that may wait to be sent to one client."""
+
+
+class Acceptor:
+    """The accepted links of a node."""
+
+    def __init__(self, exchange: Exchange, is_peer: Callable[[str], bool]) -> None:
+        self._exchange = exchange
+        self._is_peer = is_peer
+        self._open = 0
+        self._full = False
+        self._connections: dict[Connection, Origin] = {}
+        self._peers: dict[str, Connection] = {}
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """The whole life of an accepted connection. Raises only what is a bug here."""
+        self._open += 1
+        try:
+            if self._has_room():
+                await self._serve(stream)
+        finally:
+            self._open -= 1
+            await trio.aclose_forcefully(stream)
+
+    def beat(self) -> None:
+        """Once in a second: close the links whose dialers are silent."""
+        now = trio.current_time()
+        for connection in self._connections:
+            if now - connection.heard > SILENCE_SECONDS_MAX:
+                connection.close(f"silent for {now - connection.heard:.1f} s")
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        try:
+            with trio.fail_after(HANDSHAKE_SECONDS):
+                welcomed = await self._welcome(stream)
+        except (trio.TooSlowError, trio.BrokenResourceError):
+            return
+        except RemoteProtocolError as error:
+            self._exchange.statistics.faults += 1
+            log.warning("stranger turned away", node=self._exchange.name, reason=str(error))
+            return
+        if welcomed is not None:
+            await self._live(*welcomed)
+
+    async def _welcome(self, stream: trio.abc.Stream) -> tuple[Connection, Origin] | None:
+        """The handshake; None if it came to nothing. The consent itself waits in the outbox: nothing is between the
+        decision and the link being known."""
+        link, exchange = Link.answer(), self._exchange
+        asked = await next_event(stream, link)
+        if not isinstance(asked, Asked):
+            return None
+        hello = asked.hello
+        reason = asked.objection or self._objection(hello)
+        if reason is not None:
+            exchange.statistics.refused += 1
+            log.warning("link refused", node=exchange.name, peer=hello.node, reason=reason)
+            await stream.send_all(link.refuse(reason))
+            return None
+        exchange.clock.witness(hello.counter)
+        connection = Connection(stream, link, ANSWERS_SIZE_MAX)
+        consent = link.accept(exchange.name, exchange.identity.incarnation, exchange.safe_counter())
+        connection.outbox.put(consent, control=True)
+        return connection, Origin(hello, connection, exchange)
+
+    def _objection(self, hello: Hello) -> str | None:
+        if hello.role == "client":
+            return None
+        if hello.node == self._exchange.name:
+            return f"this is {hello.node} itself: two nodes cannot have one name, and an address belongs to one node"
+        return self._exchange.meet(hello.node, hello.incarnation)
+
+    async def _live(self, connection: Connection, origin: Origin) -> None:
+        exchange = self._exchange
+
+        def receive(envelope: Envelope) -> None:
+            exchange.deliver(origin, envelope)
+
+        self._enter(connection, origin)
+        try:
+            await connection.run(receive, exchange.make_durable)
+        finally:
+            self._leave(connection, origin)
+        exchange.closed(connection, origin.name, dialed=False)
+
+    def _enter(self, connection: Connection, origin: Origin) -> None:
+        self._connections[connection] = origin
+        if origin.is_client:
+            self._exchange.statistics.clients += 1
+            return
+        self._exchange.statistics.peers_accepted += 1
+        older = self._peers.get(origin.name)
+        if older is not None:
+            older.close("replaced by a newer link")
+        self._peers[origin.name] = connection
+
+    def _leave(self, connection: Connection, origin: Origin) -> None:
+        del self._connections[connection]
+        if origin.is_client:
+            self._exchange.statistics.clients -= 1
+        else:
+            self._exchange.statistics.peers_accepted -= 1
+            if self._peers[origin.name] is connection:
+                del self._peers[origin.name]
+                if not self._is_peer(origin.name):
+                    self._exchange.forget(origin.name)
+        self._exchange.tell_disconnected(origin)
+
+    def _has_room(self) -> bool:
+        """Logs once when it gets full, not for each that is closed."""
+        full = self._open > CONNECTIONS_MAX
+        if full and not self._full:
+            log.warning("too many connections", node=self._exchange.name, allowed=CONNECTIONS_MAX)
+        self._full = full
+        return not full

@@ -1,0 +1,146 @@
+"""A client's link to one node: both directions on one connection, no rights of a peer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import trio
+
+from actors._connection import HANDSHAKE_SECONDS, PING_SECONDS, RECEIVE_SIZE, Outbox, next_event
+from actors._peer import SILENCE_SECONDS_MAX
+from actors._protocol.address import Address, parse_address
+from actors._protocol.clock import LamportClock
+from actors._protocol.envelope import Envelope, Hello, Ping, Ready, pack, pack_envelope
+from actors._protocol.errors import LinkBroken, RemoteProtocolError
+from actors._protocol.link import VERSION_MAX, VERSION_MIN, Link, LinkClosed, PeerReady, Refused
+from actors._tcp import dial
+
+BULK_SIZE_MAX = 2**26
+"""Bytes that may wait to be sent to the node."""
+
+
+class ClientLink:
+    """An open link to a node. Made by `open_client_link`. Iterate over it for the envelopes that come, in one task.
+
+    name: the client's. node, incarnation: who answered, and in which life. clock: the client's Lamport clock.
+    """
+
+    def __init__(self, name: str, stream: trio.abc.Stream, link: Link, ready: Ready) -> None:
+        self.name = name
+        self.node = ready.node
+        self.incarnation = ready.incarnation
+        self.clock = LamportClock(name, ready.counter)
+        self._stream = stream
+        self._link = link
+        self._outbox = Outbox(BULK_SIZE_MAX)
+        self._broken: str | None = None
+        self._pings = 0
+
+    def __repr__(self) -> str:
+        return f"<ClientLink {self.name} to {self.node}>"
+
+    @property
+    def broken(self) -> str | None:
+        """Why the link is lost; None as far as is known."""
+        return self._broken
+
+    def send(self, to: str, tag: str, body: bytes, *, sender: str = "", correlation: int = 0) -> bool:
+        """Stamp an envelope and queue it, without waiting; False, and it is dropped, if too much waits already.
+
+        Raises LinkBroken once the link is lost, TooLarge if no frame can hold the body.
+        """
+        if self._broken is not None:
+            raise LinkBroken(self._broken)
+        return self._outbox.put(pack_envelope(to, sender, self.clock.tick(), correlation, tag, body))
+
+    def __aiter__(self) -> ClientLink:
+        return self
+
+    async def __anext__(self) -> Envelope:
+        """The next envelope. Never ends by itself: raises LinkBroken once the link is lost."""
+        while self._broken is None:
+            try:
+                match self._link.next_event():
+                    case Envelope() as envelope:
+                        self.clock.witness(envelope.counter)
+                        return envelope
+                    case LinkClosed():
+                        self._break("the node closed the link")
+                    case _:
+                        await self._receive()
+            except RemoteProtocolError as error:
+                self._break(f"the node broke the protocol: {error}")
+        raise LinkBroken(self._broken)
+
+    async def _receive(self) -> None:
+        with trio.move_on_after(SILENCE_SECONDS_MAX) as waiting:
+            try:
+                self._link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
+            except trio.BrokenResourceError as error:
+                self._break(f"the connection broke: {error.__cause__ or error}")
+        if waiting.cancelled_caught:
+            self._break(f"the node was silent for {SILENCE_SECONDS_MAX:.0f} s")
+
+    def _break(self, why: str) -> None:
+        self._broken = f"the link to node {self.node} is lost: {why}"
+
+    async def write(self) -> None:
+        """Send what waits; by the link's own task."""
+        try:
+            await self._outbox.write_to(self._stream, None)
+        except trio.BrokenResourceError as error:
+            self._break(f"the connection broke: {error.__cause__ or error}")
+
+    async def ping(self) -> None:
+        """Show that this client lives, and have the node do the same; by the link's own task."""
+        while self._broken is None:
+            self._pings += 1
+            self._outbox.put(pack(Ping(self._pings)), control=True)
+            await trio.sleep(PING_SECONDS)
+
+
+@asynccontextmanager
+async def open_client_link(address: str, name: str | None = None) -> AsyncGenerator[ClientLink, None]:
+    """A link to the node that listens at `address`, `host:port`, open for as long as the context lasts.
+
+    Raises ValueError for a bad address, OSError (ConnectionError, TimeoutError) if no link comes about: nothing was
+    sent then.
+    """
+    where = parse_address(address)
+    name = name or f"client-{secrets.token_hex(8)}"
+    try:
+        with trio.fail_after(HANDSHAKE_SECONDS):
+            stream = await dial(where)
+            link, ready = await _shake_hands(stream, where, name)
+    except trio.TooSlowError:
+        raise TimeoutError(f"{where} does not answer") from None
+    try:
+        client = ClientLink(name, stream, link, ready)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.write)
+            nursery.start_soon(client.ping)
+            yield client
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _shake_hands(stream: trio.abc.Stream, where: Address, name: str) -> tuple[Link, Ready]:
+    link, first = Link.dial(Hello(VERSION_MIN, VERSION_MAX, name, 0, "client", 0))
+    try:
+        await stream.send_all(first)
+        match await next_event(stream, link):
+            case PeerReady(ready=ready):
+                return link, ready
+            case Refused(reason=reason):
+                raise ConnectionRefusedError(f"the node at {where} refused the link: {reason}")
+            case _:
+                raise ConnectionAbortedError(f"{where} closed the connection before it answered")
+    except (RemoteProtocolError, trio.BrokenResourceError) as error:
+        await trio.aclose_forcefully(stream)
+        raise ConnectionAbortedError(f"no node of ours listens at {where}: {error}") from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise

@@ -1,0 +1,159 @@
+"""A live connection: what waits to be sent, the one task that writes, and the one that reads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import trio
+
+from actors._protocol.envelope import Envelope
+from actors._protocol.errors import RemoteProtocolError
+from actors._protocol.link import Answer, Event, Link, LinkClosed
+
+WRITE_SIZE = 2**18
+"""Bytes that are joined into one write, about."""
+RECEIVE_SIZE = 2**16
+"""Bytes that are received at a time, at most."""
+CONTROL_COUNT_MAX = 10_000
+"""Messages in a control lane."""
+HANDSHAKE_SECONDS = 5.0
+"""From the start of a dial, or from an accepted connection, to a link that is ready."""
+PING_SECONDS = 1.0
+"""Between two pings of a dialer."""
+
+
+class Outbox:
+    """What waits to be sent on one connection: bounded, the control lane always first, emptied by one writer.
+
+    bulk_size_max: bytes in the bulk lane.
+    """
+
+    __slots__ = ("_bulk", "_bulk_size", "_control", "_idle", "bulk_size_max")
+
+    def __init__(self, bulk_size_max: int) -> None:
+        self.bulk_size_max = bulk_size_max
+        self._control: deque[bytes] = deque()
+        self._bulk: deque[bytes] = deque()
+        self._bulk_size = 0
+        self._idle = trio.lowlevel.ParkingLot()
+
+    def put(self, data: bytes, *, control: bool = False) -> bool:
+        """Take `data` to send it; False, and nothing is taken, if its lane is full."""
+        if control:
+            if len(self._control) >= CONTROL_COUNT_MAX:
+                return False
+            self._control.append(data)
+        else:
+            if self._bulk_size + len(data) > self.bulk_size_max:
+                return False
+            self._bulk.append(data)
+            self._bulk_size += len(data)
+        if self._idle:
+            self._idle.unpark()
+        return True
+
+    async def write_to(self, stream: trio.abc.SendStream, before: Callable[[], Awaitable[None]] | None) -> NoReturn:
+        """Send for ever, awaiting `before` each time. Raises what the stream raises once the connection is lost."""
+        while True:
+            while not self._control and not self._bulk:
+                await self._idle.park()
+            data = self._take()
+            if before is not None:
+                await before()
+            await stream.send_all(data)
+
+    def _take(self) -> bytes:
+        taken: list[bytes] = []
+        size = 0
+        while self._control and size < WRITE_SIZE:
+            taken.append(self._control.popleft())
+            size += len(taken[-1])
+        while self._bulk and size < WRITE_SIZE:
+            taken.append(self._bulk.popleft())
+            size += len(taken[-1])
+            self._bulk_size -= len(taken[-1])
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+
+class Connection:
+    """A connection whose link is ready, until it is lost or closed.
+
+    heard: when bytes last came, on Trio's clock. ended: why it is over; None while it is not.
+    fault: did the peer break the rules?
+    """
+
+    __slots__ = ("_link", "_scope", "_stream", "ended", "fault", "heard", "outbox")
+
+    def __init__(self, stream: trio.abc.Stream, link: Link, bulk_size_max: int) -> None:
+        self.outbox = Outbox(bulk_size_max)
+        self.heard = trio.current_time()
+        self.ended: str | None = None
+        self.fault = False
+        self._stream = stream
+        self._link = link
+        self._scope = trio.CancelScope()
+
+    def close(self, reason: str, *, fault: bool = False) -> None:
+        """End it: `run` returns soon. The first reason counts."""
+        if self.ended is None:
+            self.ended = reason
+            self.fault = fault
+            self._scope.cancel()
+
+    async def run(
+        self, receive: Callable[[Envelope], None] | None, before_send: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        """Read and write until it is over; `ended` says why then. The stream is left to whom it belongs to.
+
+        receive: called for each envelope, in order; None where none may come. A RemoteProtocolError that it raises ends
+            the connection; whatever else it raises is raised.
+        before_send: awaited before each write.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, before_send)
+                    await self._read(receive)
+        finally:
+            self.ended = self.ended or "this node is stopping"
+
+    async def _write(self, before_send: Callable[[], Awaitable[None]] | None) -> None:
+        try:
+            await self.outbox.write_to(self._stream, before_send)
+        except trio.BrokenResourceError as error:
+            self.close(f"the connection broke: {error.__cause__ or error}")
+
+    async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
+        link = self._link
+        try:
+            while True:
+                while self.ended is None and (event := link.next_event()) is not None:
+                    if type(event) is Envelope and receive is not None:
+                        receive(event)
+                    else:
+                        self._handle(event)
+                link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
+                self.heard = trio.current_time()
+        except RemoteProtocolError as error:
+            self.close(str(error), fault=True)
+        except trio.BrokenResourceError as error:
+            self.close(f"the connection broke: {error.__cause__ or error}")
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Answer(data=data):
+                if not self.outbox.put(data, control=True):
+                    raise RemoteProtocolError("pings, and does not read what is answered")
+            case LinkClosed(clean=clean):
+                self.close("closed by the other side" if clean else "closed by the other side within a frame")
+            case _:
+                raise RemoteProtocolError(f"an unexpected {type(event).__name__}")
+
+
+async def next_event(stream: trio.abc.Stream, link: Link) -> Event:
+    """The next event of a link, during the handshake. Raises RemoteProtocolError, trio.BrokenResourceError."""
+    while (event := link.next_event()) is None:
+        link.receive_data(await stream.receive_some(RECEIVE_SIZE))
+    return event

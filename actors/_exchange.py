@@ -1,0 +1,213 @@
+"""The inside of a node: who gets what comes, under which stamp what is sent leaves, and whom this node has met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from actors._connection import Connection
+from actors._identity import Identity
+from actors._protocol.clock import COUNTER_BLOCK, LamportClock
+from actors._protocol.codec import encode
+from actors._protocol.envelope import Envelope, Hello, pack_envelope
+from actors._protocol.link import VERSION_MAX, VERSION_MIN
+
+log: FilteringBoundLogger = structlog.get_logger("troupe.actors")
+
+NO_SUCH = "no-such"
+"""Tag of the answer to a client's envelope for nobody; its body is the name, encoded."""
+
+
+class Receiver(Protocol):
+    """Who takes the envelopes for one or more names at a node. Called in the node's Trio thread; none may block."""
+
+    def received(self, origin: Origin, envelope: Envelope) -> None:
+        """An envelope has come. Raise RemoteProtocolError to have the link it came by closed."""
+        ...
+
+    def connected(self, peer: str) -> None:
+        """What is sent to `peer` from now on goes over a new link; what was sent before may be lost."""
+        ...
+
+    def suspected(self, peer: str) -> None:
+        """A hint that `peer` has died: its link was lost, and nobody listens there now, or a newer life of it."""
+        ...
+
+    def disconnected(self, origin: Origin) -> None:
+        """Nothing more comes from this origin."""
+        ...
+
+
+class Origin:
+    """Where envelopes come from: the accepted link of a peer or a client.
+
+    name: of the peer's node, or of the client; only a peer's is unique.
+    """
+
+    __slots__ = ("_connection", "_exchange", "incarnation", "is_client", "name")
+
+    def __init__(self, hello: Hello, connection: Connection, exchange: Exchange) -> None:
+        self.name = hello.node
+        self.is_client = hello.role == "client"
+        self.incarnation = hello.incarnation
+        self._connection = connection
+        self._exchange = exchange
+
+    def __repr__(self) -> str:
+        return f"<{'client' if self.is_client else 'peer'} {self.name} ({self.incarnation})>"
+
+    @property
+    def closed(self) -> bool:
+        """Is the link over?"""
+        return self._connection.ended is not None
+
+    def send(self, to: str, tag: str, body: bytes, *, sender: str = "", correlation: int = 0) -> bool:
+        """Send an envelope there, without waiting; False if it cannot be (see `Node.send`)."""
+        connection = self._connection if self.is_client else self._exchange.dialed.get(self.name)
+        return self._exchange.send(connection, to, tag, body, sender, correlation, control=False)
+
+    def close(self, reason: str) -> None:
+        """Close the link: the other side does not do what it should, as `reason` says."""
+        self._connection.close(reason, fault=True)
+
+
+@dataclass(slots=True)
+class NodeStatistics:
+    """Counts since the node was opened, and what is open now.
+
+    sent, received: envelopes. dropped_unlinked, dropped_full: not sent, as there was no link, or a lane was full.
+    unclaimed: received for nobody here. refused: links that were not wanted. faults: links closed as the other side
+    broke the rules. peers_dialed, peers_accepted, clients: links that are ready now.
+    """
+
+    sent: int = 0
+    received: int = 0
+    dropped_unlinked: int = 0
+    dropped_full: int = 0
+    unclaimed: int = 0
+    refused: int = 0
+    faults: int = 0
+    peers_dialed: int = 0
+    peers_accepted: int = 0
+    clients: int = 0
+
+
+class Exchange:
+    """What the links of a node share.
+
+    dialed: the ready link to each peer, which is where envelopes for it are sent.
+    receivers: by the name that envelopes are for.
+    """
+
+    def __init__(self, name: str, identity: Identity) -> None:
+        self.name = name
+        self.identity = identity
+        self.clock = LamportClock(name, identity.counter, identity.reserved)
+        self.statistics = NodeStatistics()
+        self.dialed: dict[str, Connection] = {}
+        self.receivers: dict[str, Receiver] = {}
+        self._newest: dict[str, int] = {}
+        self._reserving = trio.Lock()
+
+    # -- sending ----------------------------------------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """What this node says first where it dials."""
+        return Hello(VERSION_MIN, VERSION_MAX, self.name, self.identity.incarnation, "peer", self.safe_counter())
+
+    def safe_counter(self) -> int:
+        """A stamp to begin a link with, which needs no disk."""
+        return min(self.clock.counter, self.clock.reserved)
+
+    def send(
+        self,
+        connection: Connection | None,
+        to: str,
+        tag: str,
+        body: bytes,
+        sender: str,
+        correlation: int,
+        *,
+        control: bool,
+    ) -> bool:
+        """Stamp an envelope and queue it; False, and it is dropped and counted, without a link or with a full lane."""
+        if connection is None or connection.ended is not None:
+            self.statistics.dropped_unlinked += 1
+            return False
+        data = pack_envelope(to, sender, self.clock.tick(), correlation, tag, body)
+        if not connection.outbox.put(data, control=control):
+            self.statistics.dropped_full += 1
+            return False
+        self.statistics.sent += 1
+        return True
+
+    async def make_durable(self) -> None:
+        """Awaited before anything leaves: every stamp in it is at or below a mark on disk. Rarely waits.
+
+        Raises OSError if the mark cannot be written, which stops the node: it may not say what it could forget.
+        """
+        if self.clock.counter > self.clock.reserved:
+            async with self._reserving:
+                if self.clock.counter > self.clock.reserved:
+                    mark = self.clock.counter + COUNTER_BLOCK
+                    await trio.to_thread.run_sync(self.identity.reserve, mark)
+                    self.clock.reserve(mark)
+
+    # -- receiving --------------------------------------------------------------------------------------------------
+
+    def deliver(self, origin: Origin, envelope: Envelope) -> None:
+        """Hand an envelope to whom it is for. Raises RemoteProtocolError if it breaks the rules."""
+        self.statistics.received += 1
+        self.clock.witness(envelope.counter)
+        receiver = self.receivers.get(envelope.to)
+        if receiver is not None:
+            receiver.received(origin, envelope)
+            return
+        self.statistics.unclaimed += 1
+        log.debug("envelope for nobody", node=self.name, origin=origin.name, to=envelope.to, tag=envelope.tag)
+        if origin.is_client:
+            origin.send(envelope.sender, NO_SUCH, encode(envelope.to), correlation=envelope.correlation)
+
+    def tell_connected(self, peer: str) -> None:
+        for receiver in self._each_receiver():
+            receiver.connected(peer)
+
+    def tell_suspected(self, peer: str) -> None:
+        for receiver in self._each_receiver():
+            receiver.suspected(peer)
+
+    def tell_disconnected(self, origin: Origin) -> None:
+        for receiver in self._each_receiver():
+            receiver.disconnected(origin)
+
+    def _each_receiver(self) -> list[Receiver]:
+        """Every receiver once, however many names it has."""
+        return list({id(receiver): receiver for receiver in self.receivers.values()}.values())
+
+    def closed(self, connection: Connection, who: str, *, dialed: bool) -> None:
+        """A link is over: one line in the log, louder if the other side broke the rules."""
+        if connection.fault:
+            self.statistics.faults += 1
+            log.warning("link closed for a fault", node=self.name, peer=who, reason=connection.ended)
+        elif dialed:
+            log.info("link down", node=self.name, peer=who, reason=connection.ended)
+        else:
+            log.debug("accepted link down", node=self.name, peer=who, reason=connection.ended)
+
+    # -- lives of peers ---------------------------------------------------------------------------------------------
+
+    def meet(self, peer: str, incarnation: int) -> str | None:
+        """A life of `peer` shows itself: None, or why it is not believed (rule 31)."""
+        newest = self._newest.get(peer, 0)
+        if incarnation < newest:
+            return f"incarnation {incarnation} of {peer} is stale: {newest} was met already"
+        self._newest[peer] = incarnation
+        return None
+
+    def forget(self, peer: str) -> None:
+        """A node that is no peer of ours has gone: what was met of it is not kept, or strangers could fill memory."""
+        self._newest.pop(peer, None)

@@ -1,0 +1,202 @@
+"""A node: a process with a name, links to its peers, and receivers that take what comes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import trio
+
+from actors._acceptor import Acceptor
+from actors._connection import PING_SECONDS
+from actors._exchange import NO_SUCH, Exchange, NodeStatistics, Origin, Receiver
+from actors._identity import DataDirectory, Identity, MemoryIdentity
+from actors._peer import Peer
+from actors._protocol.address import Address, check_name, parse_address
+from actors._protocol.clock import LamportClock
+from actors._tcp import bound_address, listen
+
+__all__ = ["NO_SUCH", "Node", "NodeStatistics", "Origin", "Receiver", "open_node"]
+
+BULK_SIZE_MAX = 2**26
+"""Bytes that may wait in the bulk lane to one peer."""
+
+
+class Node:
+    """An open node. Made by `open_node`; used in its Trio thread only. Nothing here waits.
+
+    name, incarnation: who it is, and in which life. clock: its Lamport clock. data: its data directory, if it has one.
+    address: where it listens.
+    """
+
+    def __init__(
+        self, exchange: Exchange, address: Address, data: Path | None, nursery: trio.Nursery, random: Random
+    ) -> None:
+        self.name = exchange.name
+        self.incarnation = exchange.identity.incarnation
+        self.clock: LamportClock = exchange.clock
+        self.data = data
+        self.address = address
+        self._exchange = exchange
+        self._nursery = nursery
+        self._random = random
+        self._peers: dict[str, Peer] = {}
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} at {self.address}>"
+
+    # -- envelopes --------------------------------------------------------------------------------------------------
+
+    def attach(self, to: str, receiver: Receiver) -> None:
+        """From now on `receiver` takes the envelopes for `to`. Raises ValueError if somebody does already."""
+        if to in self._exchange.receivers:
+            raise ValueError(f"{to!r} is taken on node {self.name}: detach what is there, or use another name")
+        self._exchange.receivers[to] = receiver
+
+    def detach(self, to: str) -> None:
+        """Nobody takes the envelopes for `to` any more. Raises KeyError if nobody did."""
+        del self._exchange.receivers[to]
+
+    def send(
+        self,
+        peer: str,
+        to: str,
+        tag: str,
+        body: bytes,
+        *,
+        sender: str = "",
+        correlation: int = 0,
+        control: bool = False,
+    ) -> bool:
+        """Stamp an envelope and queue it for `peer`, without waiting.
+
+        False if it was dropped and counted: there is no link, or its lane is full. True promises nothing more than
+        that it was queued. What one receiver sends to one peer by one lane arrives in order, or not at all.
+        to, sender, correlation, tag, body: see `Envelope`. control: overtakes what is not; for small and urgent ones.
+        Raises TooLarge if no frame can hold the body.
+        """
+        return self._exchange.send(self._exchange.dialed.get(peer), to, tag, body, sender, correlation, control=control)
+
+    def connected_peers(self) -> tuple[str, ...]:
+        """Peers to which there is a link now."""
+        return tuple(self._exchange.dialed)
+
+    def statistics(self) -> NodeStatistics:
+        """A copy of the counts."""
+        return replace(self._exchange.statistics)
+
+    # -- peers ------------------------------------------------------------------------------------------------------
+
+    def add_peer(self, name: str, address: str) -> None:
+        """Keep a link to node `name` at `address`, `host:port`, from now on. This node itself is passed over.
+
+        Raises ValueError for what is no name or no address.
+        """
+        self._keep(check_name(name), parse_address(address))
+
+    def set_peers(self, peers: Mapping[str, str]) -> None:
+        """Keep links to these, and to no others. Raises ValueError, and changes nothing, as `add_peer` does."""
+        parsed = {check_name(name): parse_address(address) for name, address in peers.items()}
+        for name in [name for name in self._peers if name not in parsed]:
+            self._peers.pop(name).stop()
+            self._exchange.forget(name)
+        for name, address in parsed.items():
+            self._keep(name, address)
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Names of those to whom a link is kept, or tried."""
+        return tuple(self._peers)
+
+    async def start(self, service: Callable[..., Awaitable[object]], *args: object) -> Any:
+        """Run a service beside the node, for as long as that is open; as `trio.Nursery.start` does."""
+        return await self._nursery.start(service, *args)
+
+    def has_peer(self, name: str) -> bool:
+        """Is a link to `name` kept, or tried?"""
+        return name in self._peers
+
+    def _keep(self, name: str, address: Address) -> None:
+        known = self._peers.get(name)
+        if name == self.name or (known is not None and known.address == address):
+            return
+        if known is not None:
+            known.stop()
+        self._peers[name] = Peer(name, address, self._exchange, self._random, BULK_SIZE_MAX)
+        self._nursery.start_soon(self._peers[name].run)
+
+    def beat(self) -> None:
+        """Once in a second, by the node's own task."""
+        for peer in self._peers.values():
+            peer.beat()
+
+
+@asynccontextmanager
+async def open_node(
+    name: str,
+    *,
+    listen: str | None = None,
+    peers: Mapping[str, str] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    insecure: bool = False,
+    random: Random | None = None,
+) -> AsyncGenerator[Node, None]:
+    """Open node `name`: listen, and keep a link to every peer for as long as the context lasts.
+
+    listen: `host:port`; left out, the node's own entry in `peers`, or else a free port of 127.0.0.1.
+    peers: addresses by name; the node itself may be among them.
+    data: the directory that keeps its identity over restarts. None: nothing is kept, and a restart is another disk.
+    insecure: allow listening beyond loopback, where anybody in reach could act as a peer.
+    random: for the pauses between tries.
+
+    Raises ValueError for a bad name or address, CannotListen (an OSError), DataDirectoryInUse, DataDirectoryError.
+    """
+    addresses = dict(peers or {})
+    where = parse_address(listen or addresses.get(name) or "127.0.0.1:0")
+    for peer, address in addresses.items():
+        check_name(peer)
+        parse_address(address)
+    directory = None if data is None else Path(data)
+    identity = await _open_identity(check_name(name), directory)
+    try:
+        async with _running(Exchange(name, identity), where, directory, insecure, random or Random()) as node:  # noqa: S311
+            node.set_peers(addresses)
+            yield node
+    finally:
+        identity.close()
+
+
+@asynccontextmanager
+async def _running(
+    exchange: Exchange, where: Address, data: Path | None, insecure: bool, random: Random
+) -> AsyncGenerator[Node, None]:
+    listeners = await listen(where, insecure=insecure)
+    async with trio.open_nursery() as nursery:
+        node = Node(exchange, bound_address(listeners[0]), data, nursery, random)
+        acceptor = Acceptor(exchange, node.has_peer)
+        nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, listeners))
+        nursery.start_soon(_keep_beating, node, acceptor)
+        yield node
+        nursery.cancel_scope.cancel()
+
+
+async def _keep_beating(node: Node, acceptor: Acceptor) -> None:
+    while True:
+        await trio.sleep(PING_SECONDS)
+        node.beat()
+        acceptor.beat()
+
+
+async def _open_identity(name: str, data: Path | None) -> Identity:
+    """Lives are numbered from the wall clock on, so that a new disk of an old node is newer than what was met of it."""
+    now = time.time_ns() // 1_000
+    if data is None:
+        return MemoryIdentity(now)
+    return await trio.to_thread.run_sync(DataDirectory.open, data, name, now)

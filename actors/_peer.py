@@ -1,0 +1,156 @@
+"""The way to one peer: dial, keep the link alive, dial again. Everything for the peer is sent here, nothing comes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from random import Random
+
+import trio
+
+from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
+from actors._exchange import Exchange, log
+from actors._protocol.address import Address
+from actors._protocol.envelope import Ping, Ready, pack
+from actors._protocol.errors import RemoteProtocolError
+from actors._protocol.link import Link, PeerReady, Refused
+from actors._tcp import dial
+
+BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.020, 1.0
+"""Between two tries, growing twofold, less up to half by chance."""
+SILENCE_SECONDS_MAX = 4.0
+"""A link on which no pong comes for this long is dead."""
+
+
+class _Outcome(Enum):
+    """How a try ended. Only REFUSED says that the peer's process is not there."""
+
+    LOST = "lost"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class Peer:
+    """One peer and the address it is tried at. `run` never ends by itself; `stop` ends it.
+
+    bulk_size_max: bytes that may wait in the bulk lane.
+    """
+
+    def __init__(self, name: str, address: Address, exchange: Exchange, random: Random, bulk_size_max: int) -> None:
+        self.name = name
+        self.address = address
+        self._exchange = exchange
+        self._random = random
+        self._bulk_size_max = bulk_size_max
+        self._scope = trio.CancelScope()
+        self._connection: Connection | None = None
+        self._incarnation = 0
+        self._pings = 0
+        self._trouble: str | None = None
+
+    def stop(self) -> None:
+        """End `run`, and the link with it: nothing more is taken for it."""
+        if self._connection is not None:
+            self._connection.close("no longer a peer at this address")
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Dial for as long as it takes, and again after each loss.
+
+        The try right after a loss tells whether the peer's process is gone. A link that was lost soon after such a
+        try is not tried at once again: that would be a loop without a pause.
+        """
+        with self._scope:
+            pause, at_once = BACKOFF_SECONDS_MIN, False
+            while True:
+                begun = trio.current_time()
+                outcome = await self._try(after_loss=at_once)
+                if outcome is _Outcome.REFUSED and at_once:
+                    self._exchange.tell_suspected(self.name)
+                lasted = trio.current_time() - begun >= BACKOFF_SECONDS_MAX
+                if lasted:
+                    pause = BACKOFF_SECONDS_MIN
+                at_once = outcome is _Outcome.LOST and (lasted or not at_once)
+                if not at_once:
+                    await trio.sleep(pause * (1 - self._random.random() / 2))
+                    pause = min(2 * pause, BACKOFF_SECONDS_MAX)
+
+    def beat(self) -> None:
+        """Once in a second: ping, and close a link that has been silent too long."""
+        connection = self._connection
+        if connection is None:
+            return
+        silence = trio.current_time() - connection.heard
+        if silence > SILENCE_SECONDS_MAX:
+            connection.close(f"silent for {silence:.1f} s")
+        else:
+            self._pings += 1
+            connection.outbox.put(pack(Ping(self._pings)), control=True)
+
+    async def _try(self, *, after_loss: bool) -> _Outcome:
+        """One try, and if it succeeds the whole life of the link."""
+        try:
+            with trio.fail_after(HANDSHAKE_SECONDS):
+                stream = await dial(self.address)
+                ready, link = await self._shake_hands(stream)
+        except ConnectionRefusedError as error:
+            return self._failed(_Outcome.REFUSED, f"nobody listens: {error.strerror}")
+        except trio.TooSlowError:
+            return self._failed(_Outcome.FAILED, f"no answer within {HANDSHAKE_SECONDS:.0f} s")
+        except trio.BrokenResourceError as error:
+            return self._failed(_Outcome.FAILED, f"the connection broke: {error.__cause__ or error}")
+        except OSError as error:
+            return self._failed(_Outcome.FAILED, f"{error.strerror or error}")
+        except RemoteProtocolError as error:
+            self._exchange.statistics.faults += 1
+            return self._failed(_Outcome.FAILED, str(error))
+        if after_loss and ready.incarnation > self._incarnation:
+            self._exchange.tell_suspected(self.name)
+        self._incarnation = ready.incarnation
+        try:
+            await self._live(stream, link)
+        finally:
+            await trio.aclose_forcefully(stream)
+        return _Outcome.LOST
+
+    async def _shake_hands(self, stream: trio.abc.Stream) -> tuple[Ready, Link]:
+        link, first = Link.dial(self._exchange.hello(), self.name)
+        try:
+            await stream.send_all(first)
+            match await next_event(stream, link):
+                case PeerReady(ready=ready):
+                    stale = self._exchange.meet(self.name, ready.incarnation)
+                    if stale is not None:
+                        raise RemoteProtocolError(stale)
+                    self._exchange.clock.witness(ready.counter)
+                    return ready, link
+                case Refused(reason=reason):
+                    raise RemoteProtocolError(f"it refused this link: {reason}")
+                case _:
+                    raise trio.BrokenResourceError("closed before it answered")
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+
+    async def _live(self, stream: trio.abc.Stream, link: Link) -> None:
+        """The link is ready: what is sent to the peer goes here, until it is lost."""
+        exchange = self._exchange
+        connection = self._connection = exchange.dialed[self.name] = Connection(stream, link, self._bulk_size_max)
+        exchange.statistics.peers_dialed += 1
+        self._trouble = None
+        log.info("link up", node=exchange.name, peer=self.name, address=str(self.address))
+        try:
+            exchange.tell_connected(self.name)
+            await connection.run(None, exchange.make_durable)
+        finally:
+            self._connection = None
+            if exchange.dialed.get(self.name) is connection:
+                del exchange.dialed[self.name]
+            exchange.statistics.peers_dialed -= 1
+        exchange.closed(connection, self.name, dialed=True)
+
+    def _failed(self, outcome: _Outcome, trouble: str) -> _Outcome:
+        """Logs what is new only: the next try follows soon."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.info("no link", node=self._exchange.name, peer=self.name, address=str(self.address), reason=trouble)
+        return outcome

@@ -1,0 +1,80 @@
+"""Sockets: where to listen, and how to reach a peer. Errors say which address, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+import trio
+
+from actors._protocol.address import Address
+
+_HINTS = {
+    errno.EADDRINUSE: "another process listens there: stop it, or choose another port",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "this user may not listen there: choose a port above 1023",
+}
+
+
+class CannotListen(OSError):
+    """The address cannot be listened on; the text says why, and what to do."""
+
+
+async def listen(address: Address, *, insecure: bool) -> list[trio.SocketListener]:
+    """Listeners on every address that the host stands for.
+
+    Raises ValueError for an address beyond loopback unless `insecure`; CannotListen if it cannot be had.
+    """
+    try:
+        found = await trio.socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise CannotListen(error.errno, f"cannot listen on {address}: no such host") from error
+    hosts = list(dict.fromkeys(str(where[0]) for *_, where in found))
+    beyond = [host for host in hosts if not ipaddress.ip_address(host.partition("%")[0]).is_loopback]
+    if beyond and not insecure:
+        raise ValueError(
+            f"{address} can be reached from other machines, and links are not encrypted: anybody there could act as "
+            "a peer. Listen on 127.0.0.1, or say insecure=True if the network is yours alone"
+        )
+    listeners: list[trio.SocketListener] = []
+    try:
+        for host in hosts:
+            listeners += await trio.open_tcp_listeners(address.port, host=host)
+    except OSError as error:
+        for listener in listeners:
+            await listener.aclose()
+        why = _HINTS.get(error.errno or 0, error.strerror or str(error))
+        raise CannotListen(error.errno, f"cannot listen on {address}: {why}") from error
+    return listeners
+
+
+def bound_address(listener: trio.SocketListener) -> Address:
+    """Where a listener really listens, its port chosen."""
+    host, port = listener.socket.getsockname()[:2]
+    return Address(str(host), int(port))
+
+
+async def dial(address: Address) -> trio.SocketStream:
+    """A connection to the first of the host's addresses, resolved anew, that takes it. Raises OSError of the last."""
+    failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, f"{address} stands for no address")
+    for family, kind, protocol, _, where in await trio.socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM
+    ):
+        connecting = trio.socket.socket(family, kind, protocol)
+        try:
+            await connecting.connect(where)
+            # With nobody listening on a port of the ephemeral range, a socket can meet itself there.
+            if connecting.getsockname() == connecting.getpeername():
+                raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {address}")
+        except OSError as error:
+            connecting.close()
+            failure = error
+        except BaseException:
+            connecting.close()
+            raise
+        else:
+            return trio.SocketStream(connecting)
+    raise failure

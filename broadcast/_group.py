@@ -1,0 +1,340 @@
+"""A replicated group, as its users hold it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from actors import Node, open_node
+from actors._actor import Actor
+from actors._interface import Interface, Method
+from actors._protocol.errors import invariant
+from actors._ref import Ref
+from broadcast._disks import disk_writer
+from broadcast._door import Door
+from broadcast._errors import GroupClosed
+from broadcast._handle import Handle, Way
+from broadcast._machine import Delivery
+from broadcast._pipeline import Pipeline
+from broadcast._protocol.entries import Submittable
+from broadcast._replica import ReplicaHost
+from membership import Limits, Majority, Membership, QuorumSystem
+from membership._protocol.formation import Plan
+
+A = TypeVar("A", bound=Actor)
+A_co = TypeVar("A_co", bound=Actor, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a replica knows of its group at this moment.
+
+    role: "forming", "follower", "canvasser", "candidate" or "leader". leader: whom it knows to lead.
+    commit, applied, last, durable: indices; `applied <= commit <= last`.
+    reachable: as leader, the members heard of within an election timeout; else None.
+    waiting: why nothing can be committed at present, as far as this replica can tell; None if nothing is amiss.
+    """
+
+    node: str
+    group: str
+    role: str
+    epoch: int
+    leader: str | None
+    commit: int
+    applied: int
+    last: int
+    durable: int
+    sessions: int
+    voters: tuple[str, ...]
+    reachable: tuple[str, ...] | None
+    waiting: str | None
+
+
+class GroupRef(Ref[A_co], Generic[A_co]):
+    """A replicated actor: `ask`, `tell` and `pipeline`, all under one session.
+
+    A command is applied once, whoever leads and however often it had to be sent. While there is no quorum `ask` waits;
+    the caller's scope says for how long. A cancelled `ask` may still be applied.
+    """
+
+    def __init__(self, actor: type[A_co], handle: Handle) -> None:
+        super().__init__(actor)
+        self._handle = handle
+
+    async def _ask(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+        return await self._handle.ask(method, args, kwargs)
+
+    async def _tell(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        await self._handle.tell(method, args, kwargs)
+
+    def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:
+        """Many commands without a task each; see `Pipeline`."""
+        return Pipeline(self._handle, self._interface, window)
+
+
+class Group(GroupRef[A]):
+    """A replica of a group in this process, and a handle of it."""
+
+    def __init__(self, actor: type[A], handle: Handle, host: ReplicaHost[A]) -> None:
+        super().__init__(actor, handle)
+        self._host = host
+
+    @property
+    def handle(self) -> Handle:
+        """The session that this group's `ask` and `tell` speak under."""
+        return self._handle
+
+    @property
+    def name(self) -> str:
+        return self._host.plan.group
+
+    @property
+    def membership(self) -> Membership:
+        """Who is in and who leads: `view`, `views()`, `wait_view(...)`."""
+        return self._host.membership
+
+    def status(self) -> Status:
+        """What this replica knows now."""
+        return _status(self._host)
+
+    async def deliveries(self, from_index: int = 1) -> AsyncIterator[Delivery]:
+        """The total order itself: every command that was applied, from this index on, gap-free, and those to come.
+
+        The same sequence on every replica. A slow consumer holds nobody up: it reads from the log at its own pace.
+        """
+        host, index = self._host, max(from_index, 1)
+        while True:
+            while host.machine is None or host.replica is None or host.machine.applied < index:
+                if host.closed:
+                    raise GroupClosed(f"the group {self.name} is closed")
+                await host.progressed.park()
+            for batch in host.replica.log.between(index - 1, host.machine.applied):
+                for delivery in list(host.machine.deliveries(batch, index)):
+                    yield delivery
+                index = batch.last + 1
+                await trio.lowlevel.checkpoint()
+
+    def state(self) -> bytes:
+        """This replica's actor, encoded: equal bytes on replicas that agree. Local, and as of the applied index."""
+        if self._host.machine is None:
+            raise RuntimeError(f"the group {self.name} has not formed yet")
+        return self._host.machine.state()
+
+
+class _LocalWay(Way):
+    """From a handle to the replica in the same process."""
+
+    def __init__(self, handle: Handle, host: ReplicaHost[Any]) -> None:
+        self._handle = handle
+        self._host = host
+        self._tokens: dict[int, int] = {}
+
+    def submit(self, entries: Sequence[Submittable]) -> None:
+        self._host.submit(self._handle, entries)
+
+    def read(self, number: int, call: bytes) -> None:
+        def answer(outcome: bytes) -> None:
+            self._tokens.pop(number, None)
+            self._handle.answer(number, outcome)
+
+        self._tokens[number] = 0
+        token = self._host.read(call, self._host.node.name, answer)
+        if number in self._tokens:
+            self._tokens[number] = token
+
+    def give_up(self, number: int) -> None:
+        token = self._tokens.pop(number, None)
+        if token is not None:
+            self._host.give_up(token)
+
+
+@asynccontextmanager
+async def join(
+    node: Node,
+    group: str,
+    actor: type[A],
+    *,
+    members: Mapping[str, str] | None = None,
+    quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
+    limits: Limits = Limits(),  # noqa: B008
+) -> AsyncIterator[Group[A]]:
+    """Take part in a group, on a node that may take part in many.
+
+    members: name -> address of all that form the group, this node included; the node's peers and itself unless given.
+    Once the group has formed they are only addresses to try. Returns once this replica listens, not once there is a
+    quorum. Leaving waits for what was told, within the caller's scope.
+    """
+    interface = Interface.of(actor)
+    interface.replicable()
+    _check_constructible(actor)
+    names = _members_of(node, group, members)
+    plan = Plan(group, names, quorum, limits)
+    writer = await disk_writer(node)
+    host = ReplicaHost(node, writer, plan, actor, interface)
+    await host.open(os.urandom(16))
+    door = Door(host)
+    handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock, limits=host.limits)
+    async with trio.open_nursery() as nursery:
+        node.attach(group, door)
+        try:
+            nursery.start_soon(host.run)
+            nursery.start_soon(handle.run)
+            handle.take_way(_LocalWay(handle, host))
+            yield Group(actor, handle, host)
+            await handle.drained()
+        finally:
+            handle.close()
+            node.detach(group)
+            host.close()
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_group(
+    name: str,
+    actor: type[A],
+    *,
+    node: str,
+    members: Mapping[str, str],
+    data: str | os.PathLike[str] | None = "",
+    listen: str | None = None,
+    quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
+    limits: Limits = Limits(),  # noqa: B008
+    insecure: bool = False,
+) -> AsyncIterator[Group[A]]:
+    """Be a replica of a group: one node, one group, one call.
+
+    name: of the group. node: which of `members` (name -> "host:port") this process is.
+    data: its directory; left out it is `troupe-data/<group>/<node>` under the current one. None keeps the replica in
+    memory, for tests: after a restart it counts as one whose disk was wiped.
+    listen: the address to bind, where it differs from the one that others know.
+    insecure: listen beyond loopback although nothing protects the links yet.
+    """
+    if node not in members:
+        raise ValueError(
+            f"node={node!r} is not one of the members {', '.join(sorted(members))}: give its address in members=, or "
+            "start this process under one of these names"
+        )
+    Interface.of(actor).replicable()
+    _check_constructible(actor)
+    directory = Path("troupe-data", name, node) if data == "" else data
+    opened = False
+    try:
+        async with (
+            open_node(node, listen=listen or members[node], peers=members, data=directory, insecure=insecure) as it,
+            join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
+        ):
+            opened = True
+            yield group
+    except BaseExceptionGroup as errors:
+        leaf = None if opened else _only_leaf(errors)
+        if leaf is None:
+            raise
+        raise leaf from leaf.__cause__  # nothing of the user's ran yet: what went wrong at the start is one plain error
+
+
+class LocalGroup(GroupRef[A]):
+    """A whole group in this process: a handle of it, and its replicas."""
+
+    def __init__(self, actor: type[A], handle: Handle, replicas: tuple[Group[A], ...]) -> None:
+        super().__init__(actor, handle)
+        self.replicas = replicas
+
+
+@asynccontextmanager
+async def local_group(
+    actor: type[A],
+    *,
+    replicas: int = 3,
+    name: str = "local",
+    limits: Limits = Limits(),  # noqa: B008 - an immutable value
+) -> AsyncIterator[LocalGroup[A]]:
+    """A whole group in this process, in memory, over loopback: for a first try and for tests."""
+    if not 1 <= replicas <= 26:
+        raise ValueError(f"replicas is between 1 and 26, not {replicas}")
+    names = [chr(ord("a") + number) for number in range(replicas)]
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(open_node(each, listen="127.0.0.1:0", data=None)) for each in names]
+        members = {node.name: str(node.address) for node in nodes}
+        groups: list[Group[A]] = []
+        for node in nodes:
+            node.set_peers(members)
+            joined = join(node, name, actor, members=members, limits=limits)
+            groups.append(await stack.enter_async_context(joined))
+        yield LocalGroup(actor, groups[0].handle, tuple(groups))
+
+
+def _check_constructible(actor: type[Actor]) -> None:
+    """Each replica makes its own instance, all alike: without arguments."""
+    try:
+        inspect.signature(actor).bind()
+    except TypeError as error:
+        raise TypeError(
+            f"{actor.__qualname__}() cannot be made without arguments ({error}): every replica makes its own, all alike; "
+            "give the arguments defaults, or derive a class that sets them"
+        ) from None
+
+
+def _members_of(node: Node, group: str, members: Mapping[str, str] | None) -> tuple[str, ...]:
+    names = sorted({*node.peers, node.name}) if members is None else sorted(members)
+    if node.name not in names:
+        raise ValueError(
+            f"the node {node.name!r} is not one of the members {', '.join(names)} of the group {group!r}: give its "
+            "address in members="
+        )
+    for name, address in (members or {}).items():
+        if name != node.name:
+            node.add_peer(name, address)
+    return tuple(names)
+
+
+def _status(host: ReplicaHost[Any]) -> Status:
+    replica, machine = host.replica, host.machine
+    invariant(replica is not None, "a group that is open has a replica")
+    formation = replica.formation if replica else None
+    voters = formation.configuration.voter_names if formation else host.plan.members
+    reachable = replica.reachable() if replica else None
+    return Status(
+        node=host.node.name,
+        group=host.plan.group,
+        role=replica.role if replica else "",
+        epoch=replica.epoch if replica else 0,
+        leader=replica.leader if replica else None,
+        commit=replica.commit if replica else 0,
+        applied=replica.applied if replica else 0,
+        last=replica.log.last.index if replica else 0,
+        durable=replica.durable if replica else 0,
+        sessions=len(machine.sessions) if machine else 0,
+        voters=voters,
+        reachable=None if reachable is None else tuple(reachable),
+        waiting=_waiting(host, voters),
+    )
+
+
+def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
+    """Why nothing can be committed here at present."""
+    replica = host.replica
+    if host.waiting_for_disk is not None:
+        return f"the disk takes nothing: {host.waiting_for_disk}"
+    if replica is None or replica.formation is None:
+        return f"the group has not formed: all of {', '.join(voters)} must have been reachable once"
+    if replica.leader is None:
+        return f"no leader is known: more than half of {', '.join(voters)} must reach each other"
+    return None
+
+
+def _only_leaf(errors: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The one error in the group, if there is just one."""
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        if len(found.exceptions) != 1:
+            return None
+        found = found.exceptions[0]
+    return found

@@ -1,0 +1,106 @@
+"""Many commands without a task each: sent one after another, answered in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import TracebackType
+from typing import Generic, ParamSpec, TypeVar
+
+import outcome
+import trio
+
+from actors._actor import Actor, Marked
+from actors._interface import Interface, Method
+from broadcast._errors import GroupClosed
+from broadcast._handle import Handle
+from broadcast._outcomes import unpack_outcome
+
+A_contra = TypeVar("A_contra", bound=Actor, contravariant=True)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pipeline(Generic[A_contra]):
+    """Commands in flight, and a window that bounds those whose answer has not been read.
+
+    `async with group.pipeline(window=10_000) as pipe:` begins; leaving waits until every command has an outcome. Iterate
+    over it for the answers, in order: in a task beside the one that sends, or after no more than a window of commands.
+    The iteration ends with the last answer once `end` was called. Each answer is an `outcome.Value` or `outcome.Error`:
+    `unwrap()` gives the value or raises the error, so that one refused command does not hide the answers behind it.
+    """
+
+    def __init__(self, handle: Handle, interface: Interface, window: int) -> None:
+        if window < 1:
+            raise ValueError(f"a pipeline's window is at least 1, not {window}")
+        self.window = window
+        self._handle = handle
+        self._interface = interface
+        self._sent = 0
+        self._answered = 0
+        self._taken = 0
+        self._outcomes: deque[tuple[Method, bytes | BaseException]] = deque()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._reading = False
+        self._ended = False
+
+    async def send(self, method: Marked[A_contra, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Take a command in; waits while the window is full of commands whose answer was not read."""
+        if self._ended:
+            raise GroupClosed("this pipeline has ended")
+        asked = self._interface.method_for(method)
+        if asked.kind != "command":
+            raise TypeError(f"{asked.label} is a query, and a pipeline carries commands: use ask")
+        while self._sent - self._taken >= self.window:
+            if not self._reading and self._answered == self._sent:
+                raise RuntimeError(
+                    f"the window of {self.window} is full of answers that nobody reads: iterate over the pipeline in "
+                    "another task, or use tell if the answers do not matter"
+                )
+            await self._changed.park()
+        self._sent += 1
+        try:
+            await self._handle.offer(asked, args, kwargs, lambda result: self._settle(asked, result))
+        except BaseException:
+            self._sent -= 1
+            raise
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    def end(self) -> None:
+        """Nothing more will be sent: whoever iterates comes to an end after the last answer."""
+        self._ended = True
+        self._changed.unpark_all()
+
+    def __aiter__(self) -> Pipeline[A_contra]:
+        self._reading = True
+        return self
+
+    async def __anext__(self) -> outcome.Value[object] | outcome.Error:
+        while not self._outcomes:
+            if self._ended and self._taken == self._sent:
+                raise StopAsyncIteration
+            await self._changed.park()
+        method, result = self._outcomes.popleft()
+        self._taken += 1
+        self._changed.unpark_all()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if isinstance(result, BaseException):
+            return outcome.Error(result)
+        return outcome.capture(unpack_outcome, method, result)
+
+    def _settle(self, method: Method, result: bytes | BaseException) -> None:
+        self._answered += 1
+        self._outcomes.append((method, result))
+        self._changed.unpark_all()
+
+    async def __aenter__(self) -> Pipeline[A_contra]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait until every command has an outcome, unless the body failed."""
+        try:
+            while kind is None and self._answered < self._sent:
+                await self._changed.park()
+        finally:
+            self.end()

@@ -1,0 +1,309 @@
+"""The shell of a replica: performs what the core asks for, in its order, and decides nothing.
+
+There is no task between an input and its step: whoever brings an input (a link, the disk, a handle) steps the core then
+and there, in the one thread of Trio, and no `await` stands between reading protocol state and acting on it (rule 0).
+An input that comes up while another is being performed waits for its turn.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from actors import Envelope, Node, Origin
+from actors._actor import Actor
+from actors._interface import Interface
+from actors._protocol.errors import InvariantViolation, RemoteProtocolError, invariant
+from broadcast._handle import monotonic
+from broadcast._log import log
+from broadcast._machine import Machine
+from broadcast._protocol.desk import Desk, Owner
+from broadcast._protocol.entries import Submittable
+from broadcast._protocol.messages import BULK, Message, decode_message, encode_message
+from broadcast._protocol.output import (
+    Applied,
+    Connected,
+    Formed,
+    Input,
+    LeaderKnown,
+    Noticed,
+    Now,
+    Output,
+    Persisted,
+    ReadAsked,
+    ReadGivenUp,
+    ReadReady,
+    Received,
+    Send,
+    Settled,
+    Submitted,
+    Suspected,
+    Tick,
+)
+from broadcast._protocol.replica import Replica
+from broadcast._protocol.position import Batch
+from broadcast._protocol.reports import Resend
+from broadcast._storage import DiskFailed, Stored
+from broadcast._writer import Reports, Writer
+from membership._membership import Membership
+from membership._protocol.formation import Plan
+from membership._protocol.view import Limits
+
+A = TypeVar("A", bound=Actor)
+
+Answer = Callable[[bytes], None]
+"""Gets the encoded outcome of a query."""
+
+
+def now() -> Now:
+    """This moment: Trio's clock for waiting, the wall clock for log time."""
+    return Now(monotonic(), time.time_ns() // 1_000)
+
+
+class ReplicaHost(Generic[A]):
+    """One replica in this process: the core, its actor, and what connects them to node, disk and handles."""
+
+    def __init__(
+        self,
+        node: Node,
+        writer: Writer,
+        plan: Plan,
+        actor: Callable[[], A],
+        interface: Interface,
+    ) -> None:
+        self.node = node
+        self.plan = plan
+        self.membership = Membership()
+        self.machine: Machine[A] | None = None
+        self.replica: Replica | None = None
+        self.waiting_for_disk: str | None = None
+        """Why the disk takes nothing at present, if so."""
+        self.progressed = trio.lowlevel.ParkingLot()
+        """Woken whenever more was applied."""
+        self.closed = False
+        self._writer = writer
+        self._actor = actor
+        self._interface = interface
+        self._desk: Desk | None = None
+        self._early: dict[int, Owner] = {}  # who submitted before the group had formed
+        self._inputs: deque[Input] = deque()
+        self._stepping = False
+        self._failure: BaseException | None = None
+        self._wake = trio.Event()
+        self._reads: dict[int, tuple[bytes, str, Answer]] = {}
+        self._tokens = 0
+
+    @property
+    def to(self) -> str:
+        """The name that envelopes for this group bear."""
+        return self.plan.group
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that the group agreed on; before it has formed, those this node was started with."""
+        formation = self.replica.formation if self.replica else None
+        return formation.configuration.limits if formation else self.plan.limits
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def open(self, cluster: bytes) -> None:
+        """Read the disk and begin. `cluster`: 16 random bytes, in case it falls to this replica to found the group."""
+        reports = Reports(self._on_written, self._on_disk_full, self._on_disk_failed)
+        stored: Stored = await self._writer.open_group(self.plan.group, reports)
+        self.replica = Replica(
+            name=self.node.name,
+            plan=self.plan,
+            found=stored,
+            cluster=cluster,
+            clock=self.node.clock,
+            chance=random.SystemRandom(),
+            now=now(),
+        )
+        self._perform(self.replica.take_output())
+
+    async def run(self) -> None:
+        """Tick when it is due, until cancelled. Raises what stopped this replica: a failed disk, or a bug of ours."""
+        while True:
+            self._check_failure()
+            deadline = self.replica.deadline if self.replica else monotonic()
+            with trio.move_on_at(deadline / 1_000_000):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            self._check_failure()
+            if self.replica is not None and monotonic() >= self.replica.deadline:
+                self.give(Tick())
+
+    def close(self) -> None:
+        """Take part no more."""
+        self.closed = True
+        self._writer.forget_group(self.plan.group)
+        self.progressed.unpark_all()
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def stopped(self) -> bool:
+        """Has something ended this replica for good?"""
+        return self._failure is not None
+
+    # -- stepping --------------------------------------------------------------------------------------------------
+
+    def give(self, given: Input) -> None:
+        """Step the core, and perform what it asks for. Raises `RemoteProtocolError` for a peer's nonsense."""
+        self._inputs.append(given)
+        if self._stepping or self._failure is not None or self.closed or self.replica is None:
+            return
+        self._stepping = True
+        before = self.replica.deadline
+        nonsense: RemoteProtocolError | None = None
+        try:
+            while self._inputs:
+                try:
+                    self.replica.step(self._inputs.popleft(), now())
+                except RemoteProtocolError as error:
+                    nonsense = error
+                self._perform(self.replica.take_output())
+        except (Exception, InvariantViolation) as error:
+            self._fail(error)
+        finally:
+            self._stepping = False
+        if self.replica.deadline < before:
+            self._wake.set()
+        if nonsense is not None:
+            raise nonsense
+
+    def _fail(self, error: BaseException) -> None:
+        """This replica stops: it says nothing more to anyone."""
+        if self._failure is None:
+            self._failure = error
+            self._wake.set()
+
+    def _perform(self, output: Output) -> None:
+        for persist in output.persist:
+            self._writer.submit(self.plan.group, persist)
+        for send in output.send:
+            self._send(send)
+        for batch in output.deliver:
+            self._apply(batch)
+        for settled in output.settle:
+            _ON_SETTLED[type(settled)](self, settled)
+
+    def _send(self, send: Send) -> None:
+        replica = self.replica
+        if replica is not None:
+            message: Message = send.message
+            body = encode_message(replica.cluster, replica.storage, message)
+            self.node.send(send.to, self.to, "replica", body, control=not isinstance(message, BULK))
+
+    def _apply(self, batch: Batch) -> None:
+        machine = self.machine
+        invariant(machine is not None and self._desk is not None, "only a formed group delivers")
+        if machine is None or self._desk is None:
+            return
+        views = len(machine.views)
+        reports = machine.apply(batch)
+        for view in machine.views[views:]:
+            self.membership.begin(view)
+            log().info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
+        self._desk.route(reports)
+        self._inputs.append(Applied(batch.last))
+        self.progressed.unpark_all()
+
+    # -- what the core tells ---------------------------------------------------------------------------------------
+
+    def _on_formed(self, formed: Formed) -> None:
+        replica = self.replica
+        if replica is None:
+            return
+        self.machine = Machine(self._actor, self._interface, formed.formation.configuration, replica.log.between)
+        self._desk = Desk(self.machine.sessions)
+        early, self._early = self._early, {}
+        for owner in early.values():
+            owner.report(Resend())
+        log().info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
+
+    def _on_leader_known(self, known: LeaderKnown) -> None:
+        log().info("leader", group=self.plan.group, epoch=known.epoch, leader=known.leader)
+        if known.leader is not None and self._desk is not None:
+            self._desk.lost()
+
+    def _on_read_ready(self, ready: ReadReady) -> None:
+        read = self._reads.pop(ready.token, None)
+        if read is not None and self.machine is not None:
+            call, sender, answer = read
+            answer(self.machine.query(call, sender))
+
+    def _on_noticed(self, noticed: Noticed) -> None:
+        log().warning(noticed.text, group=self.plan.group, node=self.node.name)
+
+    # -- the disk --------------------------------------------------------------------------------------------------
+
+    def _on_written(self, number: int) -> None:
+        self.waiting_for_disk = None
+        self.give(Persisted(number))
+
+    def _on_disk_full(self, reason: str) -> None:
+        self.waiting_for_disk = reason
+        log().warning("the disk takes nothing at present", group=self.plan.group, reason=reason)
+
+    def _on_disk_failed(self, error: DiskFailed) -> None:
+        log().error("the disk failed: this replica stops", group=self.plan.group, reason=str(error))
+        self._fail(error)
+
+    # -- the node (see `actors.Receiver`) --------------------------------------------------------------------------
+
+    def received(self, origin: Origin, envelope: Envelope) -> None:
+        """A member sent something. Raises `RemoteProtocolError` for what is no message of a member."""
+        said = decode_message(envelope.body)
+        self.give(Received(origin.name, said.cluster, said.storage, envelope.counter, said.message))
+
+    def connected(self, peer: str) -> None:
+        self.give(Connected(peer))
+
+    def suspected(self, peer: str) -> None:
+        self.give(Suspected(peer))
+
+    # -- handles ---------------------------------------------------------------------------------------------------
+
+    def submit(self, owner: Owner, entries: Sequence[Submittable]) -> None:
+        """Take what a session's owner wants in the log. What comes of it is reported to the owner."""
+        if self._desk is None:
+            self._early[id(owner)] = owner
+            return
+        onward = self._desk.submit(owner, entries)
+        if onward:
+            self.give(Submitted(onward))
+
+    def read(self, call: bytes, sender: str, answer: Answer) -> int:
+        """Run a query once this state is fresh enough; returns a token to give it up with."""
+        self._tokens += 1
+        self._reads[self._tokens] = (call, sender, answer)
+        self.give(ReadAsked(self._tokens))
+        return self._tokens
+
+    def give_up(self, token: int) -> None:
+        """Nobody waits for this query any more."""
+        if self._reads.pop(token, None) is not None:
+            self.give(ReadGivenUp(token))
+
+    def leave(self, owner: Owner) -> None:
+        """This owner is gone."""
+        self._early.pop(id(owner), None)
+        if self._desk is not None:
+            self._desk.leave(owner)
+
+
+# The table of what a core tells; each method takes exactly the type of its key, hence Any.
+_ON_SETTLED: dict[type[Settled], Callable[[ReplicaHost[Any], Any], None]] = {
+    Formed: ReplicaHost._on_formed,  # pyright: ignore[reportPrivateUsage]
+    LeaderKnown: ReplicaHost._on_leader_known,  # pyright: ignore[reportPrivateUsage]
+    ReadReady: ReplicaHost._on_read_ready,  # pyright: ignore[reportPrivateUsage]
+    Noticed: ReplicaHost._on_noticed,  # pyright: ignore[reportPrivateUsage]
+}

@@ -1,0 +1,187 @@
+"""The rows of the database of `_sqlite.py`: how a group lies in its tables, and how it is checked when it is read.
+
+A group has a record in `groups`, and a table of its own with one row a batch. Every row carries a checksum over its
+content, its place, and what belongs to its group alone. crc32, since damage is the adversary here and not a person:
+it finds every burst of up to 32 bits, at a quarter of the price of blake2b (10 us against 39 us for 20 KB).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import msgspec
+
+from broadcast._protocol.output import Persist
+from broadcast._protocol.position import START, Batch, Position
+from broadcast._storage import DiskDamaged, Ledger
+from membership._protocol.view import Formation, Promise
+
+GROUPS_TABLE = "CREATE TABLE groups (number INTEGER PRIMARY KEY, record BLOB NOT NULL, checksum INTEGER NOT NULL)"
+"""Without an index on names: one that is damaged would hide a group."""
+
+BATCHES_TABLE = """
+    CREATE TABLE {} (
+        first INTEGER PRIMARY KEY, count INTEGER NOT NULL, epoch INTEGER NOT NULL, previous_epoch INTEGER NOT NULL,
+        time INTEGER NOT NULL, stamp INTEGER NOT NULL, commit_mark INTEGER NOT NULL, written INTEGER NOT NULL,
+        checksum INTEGER NOT NULL, entries BLOB NOT NULL)
+"""
+NUMBERS = struct.Struct(">8q")  # the columns before the checksum
+Row = tuple[int, int, int, int, int, int, int, int, int, bytes]
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What is stored of a group beside its batches. written: the number of the write that stored it."""
+
+    name: str
+    storage: bytes
+    written: int = 0
+    formation: Formation | None = None
+    promise: Promise = Promise()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is kept in memory of a group.
+
+    number: its row in `groups`, and slot in the marks. written: number of its last write, from 1; when it is read,
+    of the last one known to have been durable. ledger: None until its batches have been read.
+    """
+
+    number: int
+    record: Record
+    written: int = 0
+    ledger: Ledger | None = None
+
+    @property
+    def table(self) -> str:
+        return f"batches_{self.number}"
+
+    @property
+    def seed(self) -> int:
+        """What its rows' checksums begin from, so that no row of another group or disk fits."""
+        return zlib.crc32(self.record.storage)
+
+
+# -- writing --------------------------------------------------------------------------------------------------
+
+
+def create(connection: sqlite3.Connection, group: Group) -> None:
+    """Begin a group."""
+    connection.execute(BATCHES_TABLE.format(group.table))
+    _store_record(connection, group)
+
+
+def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist: Persist) -> Group:
+    """Store one persist under the group's number of writing, and return the group after it.
+
+    That number is left somewhere in any case, so that the highest one found tells how far the group got: in the rows
+    of the batches, or, where there are none, in the record.
+    """
+    if persist.truncate is not None:
+        connection.execute(f"DELETE FROM {group.table} WHERE first >= ?", (persist.truncate,))  # noqa: S608
+    if persist.batches:
+        insert = f"INSERT INTO {group.table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+        connection.executemany(insert, [_row(group, batch, persist.commit) for batch in persist.batches])
+    group = replace(group, ledger=ledger)
+    if persist.batches and persist.promise is None and persist.formation is None:
+        return group
+    record = msgspec.structs.replace(
+        group.record,
+        written=group.written,
+        formation=persist.formation or group.record.formation,
+        promise=persist.promise or group.record.promise,
+    )
+    group = replace(group, record=record)
+    _store_record(connection, group)
+    return group
+
+
+def end_before(connection: sqlite3.Connection, group: Group, index: int) -> Position:
+    """End of the last batch that begins before `index`, START if there is none."""
+    ends: Iterable[tuple[int, int]] = connection.execute(
+        f"SELECT epoch, first + count - 1 FROM {group.table} WHERE first < ? ORDER BY first DESC LIMIT 1",  # noqa: S608
+        (index,),
+    )
+    return next((Position(epoch, last) for epoch, last in ends), START)
+
+
+def _row(group: Group, batch: Batch, commit: int) -> Row:
+    numbers = (
+        batch.first,
+        batch.count,
+        batch.epoch,
+        batch.previous_epoch,
+        batch.time,
+        batch.stamp,
+        commit,
+        group.written,
+    )
+    return *numbers, _row_checksum(group, numbers, batch.entries), batch.entries
+
+
+def _row_checksum(group: Group, numbers: Sequence[int], entries: bytes) -> int:
+    return zlib.crc32(entries, zlib.crc32(NUMBERS.pack(*numbers), group.seed))
+
+
+def _store_record(connection: sqlite3.Connection, group: Group) -> None:
+    record = msgspec.msgpack.encode(group.record)
+    row = (group.number, record, _record_checksum(group.number, record))
+    connection.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?)", row)
+
+
+def _record_checksum(number: int, record: bytes) -> int:
+    return zlib.crc32(record, number)
+
+
+# -- reading --------------------------------------------------------------------------------------------------
+
+
+def read_groups(connection: sqlite3.Connection, where: str) -> list[Group]:
+    """The groups of a database, without their batches. Raises DiskDamaged."""
+    groups: list[Group] = []
+    rows: Iterable[tuple[int, bytes, int]] = connection.execute("SELECT * FROM groups ORDER BY number")
+    for number, record, checksum in rows:
+        try:
+            if _record_checksum(number, record) != checksum:
+                raise DiskDamaged(f"{where}: the record of group {number} fails its checksum")
+            groups.append(Group(number, msgspec.msgpack.decode(record, type=Record)))
+        except (TypeError, msgspec.MsgspecError) as error:
+            raise DiskDamaged(f"{where}: the record of group {number} has lost its form") from error
+    return groups
+
+
+def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tuple[list[Batch], Group]:
+    """All batches of a group, each checked, and the group as they leave it. Raises DiskDamaged (rule 26)."""
+    where = f"{where}: group {group.record.name!r}"
+    batches: list[Batch] = []
+    end, commit, written = START, 0, group.record.written
+    for row in connection.execute(f"SELECT * FROM {group.table} ORDER BY first"):  # noqa: S608
+        batch, commit_mark, number = _open_row(group, cast("Row", row), f"{where}: the batch after index {end.index}")
+        if batch.previous != end or batch.epoch < end.epoch:
+            raise DiskDamaged(f"{where}: the batch at index {batch.first} does not continue index {end.index}")
+        end, commit, written = batch.end, max(commit, commit_mark), max(written, number)
+        batches.append(batch)
+    if commit > end.index:
+        raise DiskDamaged(f"{where}: index {commit} was committed, and index {end.index} is the last that is there")
+    if written < group.written:
+        raise DiskDamaged(f"{where}: {group.written} writes were durable, and {written} are there")
+    ledger = Ledger(group.record.formation is not None, group.record.promise.epoch, end, commit)
+    return batches, replace(group, written=written, ledger=ledger)
+
+
+def _open_row(group: Group, row: Row, where: str) -> tuple[Batch, int, int]:
+    """A row's batch, commit mark, and number of writing."""
+    *numbers, checksum, entries = row
+    try:
+        right = _row_checksum(group, numbers, entries)
+    except (struct.error, TypeError) as error:  # a number that is none, a content that is not bytes
+        raise DiskDamaged(f"{where} has lost its form") from error
+    if right != checksum:
+        raise DiskDamaged(f"{where} fails its checksum")
+    first, count, epoch, previous_epoch, time, stamp, commit_mark, written = numbers
+    return Batch(epoch, previous_epoch, first, count, time, stamp, entries), commit_mark, written

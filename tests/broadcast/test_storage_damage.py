@@ -1,0 +1,282 @@
+"""Damage of any byte is met by everything that was stored, or by DiskDamaged; never by less, never by something else.
+
+A node is played dead by keeping the bytes of its files while it has them open; they are put back into the same files
+(a copy would be refused), changed, and opened. Whether the marks are exact, as after a kill, or lie far in the past,
+as after a power cut, makes one difference only: in the second case the last transaction may be lost, for a torn tail
+and a damaged last transaction look the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from broadcast import _sqlite
+from broadcast._protocol.output import Persist
+from broadcast._protocol.position import Batch
+from broadcast._sqlite import SqliteDisk
+from broadcast._storage import DiskDamaged, DiskRefused, Stored
+from membership._protocol.view import Promise
+
+GROUPS = ("bank", "room")
+DATABASE, JOURNAL, MARKS = "log.sqlite3", "log.sqlite3-wal", "log.marks"
+FRAME = 4096 + 24
+
+Found = tuple[Stored, ...]
+
+
+@dataclass
+class Dead:
+    """A node that was killed: its files, and what it had stored after each of its last transactions."""
+
+    data: Path
+    files: dict[str, bytes]
+    stored: list[Found]
+
+    def put_back(self, **changed: bytes) -> None:
+        for name, content in (self.files | changed).items():
+            (self.data / name).write_bytes(content)  # the same inode
+
+    def open(self) -> Found | None:
+        """What is found; None for a refusal, mostly for damage, which must be met again the next time."""
+        disk = SqliteDisk(self.data)
+        try:
+            return tuple(disk.open_group(group) for group in GROUPS)
+        except (DiskDamaged, DiskRefused):
+            return None
+        finally:
+            disk.close()
+
+    def found_with(self, **changed: bytes) -> Found | None:
+        self.put_back(**changed)
+        found = self.open()
+        assert self.open() == found
+        return found
+
+
+def batch(number: int, size: int) -> Batch:
+    return Batch(
+        1 + number // 10, (1 + (number - 1) // 10) if number > 1 else 0, number, 1, number, number, bytes(size)
+    )
+
+
+def live(data: Path, checkpoint_after: int, stop_after: int) -> Dead:
+    """Two groups, transactions of one to many pages; the first of them are in the database, the rest in the journal."""
+    disk = SqliteDisk(data)
+    stored: list[Found] = []
+    for group in GROUPS:
+        disk.open_group(group)
+    for number in range(1, stop_after + 1):
+        size = (30, 200, 9000, 30)[number % 4]
+        writes = [("bank", Persist(number, batches=(batch(number, size),)))]
+        if number % 3 == 0:
+            writes.append(("room", Persist(number, batches=(batch(number // 3, 400),))))
+        if number % 5 == 0:
+            writes.append(("bank", Persist(number, promise=Promise(number, "a"))))
+        disk.write(writes)
+        if number == checkpoint_after:
+            disk._journal_pages = 10**6  # pyright: ignore[reportPrivateUsage]
+            disk.tend()
+        if number == checkpoint_after or number >= stop_after - 1:
+            stored.append(tuple(disk.open_group(group) for group in GROUPS))
+    files = {name: (data / name).read_bytes() for name in (DATABASE, JOURNAL, MARKS)}
+    disk.close()
+    return Dead(data, files, stored)
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sqlite, "JOURNAL_SIZE", 20 * FRAME)
+    monkeypatch.setattr(_sqlite, "BALLAST_SIZE", 0)
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Dead:
+    return live(tmp_path / "data", checkpoint_after=24, stop_after=36)
+
+
+def old_marks(dead: Dead) -> bytes:
+    """The marks as they were when the groups were begun."""
+    dead.put_back()
+    written = dead.files[MARKS]
+    storages = iter([stored.storage for stored in dead.stored[-1]])
+    fresh = SqliteDisk(dead.data.parent / "fresh", entropy=lambda size: next(storages))
+    for group in GROUPS:
+        fresh.open_group(group)
+    fresh.close()
+    old = (dead.data.parent / "fresh" / MARKS).read_bytes()
+    assert len(old) == len(written)
+    assert old != written
+    return old
+
+
+def journal_end(journal: bytes) -> int:
+    """Where the frames of the current generation end."""
+    offset = 32
+    while journal[offset + 8 : offset + 16] == journal[16:24]:
+        offset += FRAME
+    return offset
+
+
+def flips(content: bytes, end: int, chance: random.Random, count: int) -> Iterator[tuple[int, bytes]]:
+    """Bytes changed at random, in headers of frames and pages more often than elsewhere."""
+    for _ in range(count):
+        offset = chance.randrange(end)
+        if chance.random() < 0.5:
+            offset = min(offset - (offset - 32) % FRAME + chance.randrange(60), end - 1)
+        changed = bytearray(content)
+        changed[offset] ^= chance.choice([1, 0x80, 0xFF])
+        yield offset, bytes(changed)
+
+
+def test_a_killed_node_finds_everything(dead: Dead) -> None:
+    assert dead.found_with() == dead.stored[-1]
+    assert dead.found_with(**{MARKS: old_marks(dead)}) == dead.stored[-1]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_any_byte_of_the_journal(dead: Dead, seed: int) -> None:
+    journal = dead.files[JOURNAL]
+    end = journal_end(journal)
+    assert end > 20 * FRAME
+    found_damaged = 0
+    for offset, changed in flips(journal, end, random.Random(seed), 60):
+        found = dead.found_with(**{JOURNAL: changed})
+        assert found in (None, dead.stored[-1]), offset
+        found_damaged += found is None
+    assert found_damaged == 60  # within the frames in use there is no byte that does not matter
+
+
+def test_any_byte_of_the_journal_when_the_marks_are_lost_too(dead: Dead) -> None:
+    journal, marks = dead.files[JOURNAL], old_marks(dead)
+    seen: set[int] = set()
+    for offset, changed in flips(journal, journal_end(journal), random.Random(4), 120):
+        found = dead.found_with(**{JOURNAL: changed, MARKS: marks})
+        assert found in (None, dead.stored[-1], dead.stored[-2]), offset  # not less than the last but one
+        seen.add(0 if found is None else dead.stored.index(found))
+    assert {0, 1} <= seen
+
+
+@pytest.mark.parametrize("seed", [5, 6, 7])
+@pytest.mark.parametrize("marks_are_lost", [False, True])
+def test_any_byte_of_the_database(tmp_path: Path, seed: int, marks_are_lost: bool) -> None:
+    dead = live(tmp_path / "data", checkpoint_after=30, stop_after=30)
+    dead.files[JOURNAL] = b""
+    marks = old_marks(dead) if marks_are_lost else dead.files[MARKS]
+    database = dead.files[DATABASE]
+    chance = random.Random(seed)
+    found_damaged = 0
+    for _ in range(70):
+        offset = chance.randrange(len(database))
+        if chance.random() < 0.5:
+            offset = offset - offset % 4096 + chance.randrange(110)  # where structure lies
+        changed = bytearray(database)
+        changed[offset] ^= chance.choice([1, 0x80, 0xFF])
+        found = dead.found_with(**{DATABASE: bytes(changed), MARKS: marks})
+        assert found in (None, dead.stored[-1]), offset
+        found_damaged += found is None
+    assert found_damaged > 30
+
+
+def test_any_byte_of_the_marks(dead: Dead) -> None:
+    for offset in range(3 * 32):
+        changed = bytearray(dead.files[MARKS])
+        changed[offset] ^= 0x10
+        assert dead.found_with(**{MARKS: bytes(changed)}) is None, offset
+
+
+def test_a_journal_cut_at_any_length(dead: Dead) -> None:
+    journal = dead.files[JOURNAL]
+    end = journal_end(journal)
+    chance = random.Random(8)
+    lengths = [*range(32, end, FRAME), *(chance.randrange(end) for _ in range(30)), 0, 1, 31]
+    for length in lengths:
+        assert dead.found_with(**{JOURNAL: journal[:length]}) is None, length
+    assert dead.found_with(**{JOURNAL: journal[:end]}) == dead.stored[-1]
+
+
+def test_a_journal_that_was_removed(dead: Dead) -> None:
+    dead.put_back()
+    (dead.data / JOURNAL).unlink()
+    assert dead.open() is None
+
+
+def test_a_database_cut_at_any_page(dead: Dead) -> None:
+    database = dead.files[DATABASE]
+    for length in range(0, len(database), 4096):
+        found = dead.found_with(**{DATABASE: database[:length]})
+        assert found in (None, dead.stored[-1]), length
+
+
+@pytest.mark.parametrize("size", [512, 4096, FRAME, 3 * FRAME])
+def test_zeros_anywhere(dead: Dead, size: int) -> None:
+    chance = random.Random(size)
+    for name in (JOURNAL, DATABASE):
+        content = dead.files[name]
+        end = journal_end(content) if name == JOURNAL else len(content)
+        for _ in range(15):
+            offset = chance.randrange(end) // 512 * 512
+            changed = content[:offset] + bytes(size) + content[offset + size :]
+            assert dead.found_with(**{name: changed[: len(content)]}) in (None, dead.stored[-1]), (name, offset)
+
+
+def test_a_page_of_another_file_or_of_another_place_or_of_another_time(dead: Dead, tmp_path: Path) -> None:
+    other = live(tmp_path / "other", checkpoint_after=24, stop_after=36)
+    early = live(tmp_path / "early", checkpoint_after=12, stop_after=24)
+    chance = random.Random(9)
+    for name, start, page in ((DATABASE, 0, 4096), (JOURNAL, 32, FRAME)):
+        content = dead.files[name]
+        count = ((journal_end(content) if name == JOURNAL else len(content)) - start) // page
+        for _ in range(30):
+            donor = chance.choice([content, other.files[name], early.files[name]])
+            there, here = (start + page * chance.randrange(count) for _ in range(2))
+            if chance.random() < 0.5 and donor is not content:
+                there = here
+            changed = content[:here] + donor[there : there + page].ljust(page, b"\0") + content[here + page :]
+            assert dead.found_with(**{name: changed}) in (None, dead.stored[-1]), (name, here, there)
+
+
+def test_a_page_of_the_database_that_never_reached_the_disk(tmp_path: Path) -> None:
+    """Each page in turn is still what it was some transactions ago: every checksum is right, and the marks tell."""
+    dead = live(tmp_path / "data", checkpoint_after=30, stop_after=30)
+    dead.files[JOURNAL] = b""
+    final, marks = dead.files[DATABASE], dead.files[MARKS]
+    dead.put_back()
+    disk = SqliteDisk(dead.data)
+    for group in GROUPS:
+        disk.open_group(group)
+    for number in range(31, 36):
+        room = Persist(number, batches=(batch(number - 20, 400),))
+        disk.write([("bank", Persist(number, batches=(batch(number, 30),))), ("room", room)])
+    stored = tuple(disk.open_group(group) for group in GROUPS)
+    disk.close()
+    later = Dead(dead.data, {n: (dead.data / n).read_bytes() for n in (DATABASE, MARKS)} | {JOURNAL: b""}, [stored])
+    assert later.found_with() == stored
+    assert marks != later.files[MARKS]
+    changed_pages = 0
+    for offset in range(0, len(later.files[DATABASE]), 4096):
+        new, old = later.files[DATABASE], final[offset : offset + 4096]
+        if old == new[offset : offset + 4096]:
+            continue
+        changed_pages += 1
+        mixed = new[:offset] + old.ljust(4096, b"\0") + new[offset + 4096 :]
+        found = later.found_with(**{DATABASE: mixed})
+        assert found is None, offset
+    assert changed_pages >= 2  # of each group
+
+
+def test_the_check_of_the_journal_is_what_finds_it(dead: Dead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite alone forgets silently: without the scan and the marks the tests above would fail."""
+    marks = old_marks(dead)
+    silently: Callable[[SqliteDisk], None] = lambda disk: None  # noqa: E731
+    monkeypatch.setattr(SqliteDisk, "_scan_journal", silently)
+    journal = bytearray(dead.files[JOURNAL])
+    journal[32 + 2 * FRAME + 1000] ^= 1
+    dead.put_back(**{JOURNAL: bytes(journal), MARKS: marks})
+    found = dead.open()
+    assert found is not None
+    assert len(found[0].batches) < len(dead.stored[-2][0].batches)

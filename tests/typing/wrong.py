@@ -1,0 +1,75 @@
+"""Mistakes to be found before the program runs: both checkers refuse each line marked `# error`, and no other."""
+
+from __future__ import annotations
+
+from right import Counter, Doubling, Pipeline
+
+from actors._actor import Actor, command, query
+from actors._ref import Ref
+
+
+class Room(Actor):
+    @command
+    def say(self, who: str, line: str) -> int:
+        return len(line)
+
+    @query
+    async def last(self) -> str:
+        return ""
+
+    def helper(self) -> None: ...
+
+
+async def wrong_arguments(room: Ref[Room], counter: Ref[Counter], pipeline: Pipeline) -> None:
+    await room.ask(Room.say, "bob", 1)  # error
+    await room.ask(Room.say, "bob")  # error
+    await room.ask(Room.say, "bob", "hi", "there")  # error
+    await room.ask(Room.say, who="bob", what="hi")  # error
+    await room.tell(Room.say, 1, "hi")  # error
+    await room.ask(Room.last, 1)  # error
+    await counter.ask(Counter.reset, 3)  # error
+    await pipeline.send(Counter.add, "1")  # error
+
+
+async def wrong_actor(room: Ref[Room], counter: Ref[Counter], pipeline: Pipeline) -> None:
+    await room.ask(Counter.add, 1)  # error
+    await room.ask(Counter.items, "a")  # error
+    await counter.tell(Room.say, "bob", "hi")  # error
+    await counter.ask(Doubling.twice)  # error
+    await pipeline.send(Room.say, "bob", "hi")  # error
+
+
+async def wrong_use_of_the_answer(room: Ref[Room], counter: Ref[Counter]) -> None:
+    text: str = await counter.ask(Counter.add, 1)  # error
+    (await room.ask(Room.last)).append("x")  # error
+    number: int = await room.ask(Room.last)  # error
+    nothing: int = await counter.tell(Counter.add, 1)  # error
+    length: int = counter.ask(Counter.value)  # error
+    print(text, number, nothing, length)
+
+
+async def not_a_message(room: Ref[Room]) -> None:
+    await room.ask(Room.helper)  # error
+    await room.ask(Room().say, "bob", "hi")  # error
+    await room.ask("say", "bob", "hi")  # error
+
+
+def wrong_call(room: Room) -> None:
+    room.say("bob")  # error
+    room.say("bob", 2)  # error
+    print(room.say("bob", "hi").upper())  # error
+
+
+class Wrong(Counter):
+    @command
+    def add(self, amount: str) -> int:  # error
+        return 0
+
+    @query
+    def value(self) -> str:  # error
+        return ""
+
+
+async def too_wide(counter: Ref[Actor]) -> None:
+    narrow: Ref[Counter] = counter  # error
+    print(narrow)
