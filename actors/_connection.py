@@ -63,6 +63,8 @@ class Outbox:
             if before is not None:
                 await before()
             await stream.send_all(data)
+            if self._control or self._bulk:
+                await trio.lowlevel.checkpoint()
 
     def _take(self) -> bytes:
         taken: list[bytes] = []

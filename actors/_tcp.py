@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 
 import trio
@@ -57,7 +58,56 @@ def bound_address(listener: trio.SocketListener) -> Address:
     return Address(str(host), int(port))
 
 
-async def dial(address: Address) -> trio.SocketStream:
+class QuickStream(trio.abc.Stream):
+    """A `SocketStream` for one reader and one writer whose calls cost half as much.
+
+    Trio's own tries to receive first and waits when that fails, and visits the scheduler after each call that went
+    through at once; between messages that is a vain system call, an exception and two rounds of the scheduler on the
+    way of every message. This one waits first, and is a checkpoint only where it waits.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._file = stream.socket.fileno()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What has come, at least one byte; b"" at the end. Always a checkpoint."""
+        while True:
+            await trio.lowlevel.wait_readable(self._file)
+            try:
+                return os.read(self._file, max_bytes or 65_536)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it. No checkpoint if there is room at once."""
+        try:
+            sent = self._write(data)
+            if sent == len(data):
+                return
+            with memoryview(data) as view:
+                while sent < len(data):
+                    await trio.lowlevel.wait_writable(self._file)
+                    sent += self._write(view[sent : sent + 2**20])
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.wait_writable(self._file)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def _write(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return os.write(self._file, data)
+        except BlockingIOError:
+            return 0
+
+
+async def dial(address: Address) -> QuickStream:
     """A connection to the first of the host's addresses, resolved anew, that takes it. Raises OSError of the last."""
     failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, f"{address} stands for no address")
     for family, kind, protocol, _, where in await trio.socket.getaddrinfo(
@@ -76,5 +126,5 @@ async def dial(address: Address) -> trio.SocketStream:
             connecting.close()
             raise
         else:
-            return trio.SocketStream(connecting)
+            return QuickStream(trio.SocketStream(connecting))
     raise failure

@@ -1,5 +1,6 @@
 """Total-order broadcast: one class, replicated; every replica delivers the same commands in the same order."""
 
+from broadcast._client import connect
 from broadcast._errors import Compacted, GroupClosed, SessionExpired
 from broadcast._group import Group, GroupRef, LocalGroup, Status, join, local_group, open_group
 from broadcast._machine import Delivery
@@ -21,6 +22,7 @@ __all__ = [
     "Position",
     "SessionExpired",
     "Status",
+    "connect",
     "join",
     "local_group",
     "open_group",

@@ -55,7 +55,7 @@ class Handle:
     def __init__(self, *, owner: str, nonce: bytes, clock: LamportClock, limits: Limits) -> None:
         self.limits = limits
         self._submitter = Submitter(owner=owner, nonce=nonce, term=limits.session_term, now=monotonic())
-        self._clock = clock
+        self.clock = clock
         self._way: Way | None = None
         self._takers: dict[int, Taker] = {}  # ticket -> who waits
         self._reads: dict[int, tuple[bytes, Taker]] = {}
@@ -222,7 +222,7 @@ class Handle:
     def _pump(self) -> None:
         """Send what is due."""
         if self._way is not None:
-            entries = self._submitter.take(self._clock.tick(), monotonic())
+            entries = self._submitter.take(self.clock.tick(), monotonic())
             if entries:
                 self._way.submit(entries)
 

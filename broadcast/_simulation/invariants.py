@@ -64,9 +64,10 @@ class Leaders:
         if leadership is None:
             return False
         mine = (process.name, process.life)
+        is_new = leadership.epoch not in self.by_epoch
         known = self.by_epoch.setdefault(leadership.epoch, mine)
         check(known == mine, "an epoch has one leader", epoch=leadership.epoch, leaders=(known, mine))
-        return process.replica.log.last.index == leadership.start
+        return is_new
 
 
 class Promises:

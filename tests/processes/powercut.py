@@ -1,0 +1,149 @@
+"""Power cuts for a process of its own: what it had not synced is gone from its files once it has been killed.
+
+    library = powercut.build(tmp_path)
+    undo = tmp_path / "undo"                       # beside the directory, on the same file system
+    process = Popen(..., env=powercut.environment(library, directory, undo))
+    process.kill(); process.wait()
+    powercut.cut(directory, undo)                  # or cut(directory, undo, seed): some of it survives, torn
+
+Without a seed nothing survives that was not synced. With one, of each sector of 512 bytes the synced content or the
+last one is left, so that writes are torn, lost and out of order; of creations, renames and removals those before some
+moment are left, for a file system's own journal keeps their order. See `powercut.c` for what is watched.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+SECTOR = 512
+RECORD = struct.Struct("=4I4Q")
+WRITTEN, CREATED, REMOVED, RENAMED, SYNCED = range(1, 6)
+
+
+def build(into: Path) -> Path:
+    """Compile the library, and return where it is."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        raise RuntimeError("power cuts need gcc, to build tests/processes/powercut.c: install gcc and libc's headers")
+    library = into / "powercut.so"
+    source = Path(__file__).with_suffix(".c")
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o", library, source, "-ldl", "-pthread"]
+    subprocess.run(command, check=True)
+    return library
+
+
+def environment(library: Path, directory: Path, undo: Path, *, lie: bool = False) -> dict[str, str]:
+    """The environment of a process whose files under `directory` can lose power. lie: its syncs do nothing."""
+    directory.mkdir(exist_ok=True)
+    undo.mkdir(exist_ok=True)
+    return {
+        **os.environ,
+        "LD_PRELOAD": str(library),
+        "POWERCUT_DIR": str(directory),
+        "POWERCUT_UNDO": str(undo),
+        "POWERCUT_LIE": "1" if lie else "0",
+    }
+
+
+@dataclass(frozen=True)
+class Record:
+    """See `powercut.c`."""
+
+    kind: int
+    inode: int
+    offset: int
+    size: int
+    name: Path
+    other: Path
+    old: bytes
+
+
+def cut(directory: Path, undo: Path, seed: int | None = None) -> None:
+    """Take back from the files under `directory` what was not synced. Ends the log: the next process begins another."""
+    log = undo / "log"
+    lost = not_synced(list(read(log.read_bytes())) if log.exists() else [])
+    chance = None if seed is None else random.Random(seed)
+    with ExitStack() as stack:
+        files: dict[int, int] = {}
+        for path in [*directory.rglob("*"), *undo.glob("inode-*")]:
+            if path.is_file() and path.stat().st_ino not in files:
+                file = files[path.stat().st_ino] = os.open(path, os.O_RDWR)
+                stack.callback(os.close, file)
+        undo_contents([record for record in lost if record.kind == WRITTEN and record.inode in files], files, chance)
+    names = [record for record in lost if record.kind != WRITTEN]
+    undo_names(names if chance is None else names[chance.randint(0, len(names)) :], undo)
+    for kept in [log, *undo.glob("inode-*")]:
+        kept.unlink(missing_ok=True)
+
+
+def read(log: bytes) -> Iterator[Record]:
+    """The records of a log, oldest first."""
+    offset = 0
+    while offset < len(log):
+        kind, name_size, other_size, _, inode, at, size, old_size = RECORD.unpack_from(log, offset)
+        offset += RECORD.size
+        parts: list[bytes] = []
+        for part in (name_size, other_size, old_size):
+            parts.append(log[offset : offset + part])
+            offset += part
+        name, other, old = parts
+        yield Record(kind, inode, at, size, Path(os.fsdecode(name)), Path(os.fsdecode(other)), old)
+
+
+def not_synced(records: list[Record]) -> list[Record]:
+    """Those that no later sync of their file or directory made permanent, oldest first."""
+    synced: set[int] = set()
+    lost: list[Record] = []
+    for record in reversed(records):
+        if record.kind == SYNCED:
+            synced.add(record.inode)
+        elif record.inode not in synced:
+            lost.append(record)
+    return lost[::-1]
+
+
+def undo_contents(lost: list[Record], files: dict[int, int], chance: random.Random | None) -> None:
+    last = {record.inode: content(files[record.inode]) for record in lost}
+    for record in reversed(lost):
+        file = files[record.inode]
+        os.pwrite(file, record.old, record.offset)
+        os.ftruncate(file, record.size)
+    if chance is not None:
+        for inode, final in last.items():
+            mixed = mix(content(files[inode]), final, chance)
+            os.ftruncate(files[inode], 0)
+            os.pwrite(files[inode], mixed, 0)
+
+
+def content(file: int) -> bytes:
+    return os.pread(file, os.fstat(file).st_size, 0)
+
+
+def mix(synced: bytes, final: bytes, chance: random.Random) -> bytes:
+    """Of each sector the one or the other, and of the sizes one."""
+    survival = chance.random()
+    size = chance.choice([len(synced), len(final)])
+    sectors = range(0, size, SECTOR)
+    pick = [(final if chance.random() < survival else synced)[begin : begin + SECTOR] for begin in sectors]
+    return b"".join(sector.ljust(SECTOR, b"\0") for sector in pick)[:size]
+
+
+def undo_names(lost: list[Record], undo: Path) -> None:
+    for record in reversed(lost):
+        kept = undo / f"inode-{record.offset}"
+        if record.kind == CREATED:
+            record.name.unlink(missing_ok=True)
+        elif record.kind == REMOVED:
+            os.link(kept, record.name)
+        elif record.kind == RENAMED:
+            record.other.rename(record.name)
+            if record.offset:
+                os.link(kept, record.other)
