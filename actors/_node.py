@@ -115,6 +115,13 @@ class Node:
         """Names of those to whom a link is kept, or tried."""
         return tuple(self._peers)
 
+    def address_of(self, name: str) -> str | None:
+        """Where a node can be reached, this one included; None if that is not known here."""
+        if name == self.name:
+            return str(self.address)
+        peer = self._peers.get(name)
+        return None if peer is None else str(peer.address)
+
     async def start(self, service: Callable[..., Awaitable[object]], *args: object) -> Any:
         """Run a service beside the node, for as long as that is open; as `trio.Nursery.start` does."""
         return await self._nursery.start(service, *args)

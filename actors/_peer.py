@@ -96,8 +96,8 @@ class Peer:
             return self._failed(_Outcome.REFUSED, f"nobody listens: {error.strerror}")
         except trio.TooSlowError:
             return self._failed(_Outcome.FAILED, f"no answer within {HANDSHAKE_SECONDS:.0f} s")
-        except trio.BrokenResourceError as error:
-            return self._failed(_Outcome.FAILED, f"the connection broke: {error.__cause__ or error}")
+        except trio.BrokenResourceError:
+            return self._failed(_Outcome.FAILED, "the connection was closed before an answer came")
         except OSError as error:
             return self._failed(_Outcome.FAILED, f"{error.strerror or error}")
         except RemoteProtocolError as error:
@@ -126,7 +126,7 @@ class Peer:
                 case Refused(reason=reason):
                     raise RemoteProtocolError(f"it refused this link: {reason}")
                 case _:
-                    raise trio.BrokenResourceError("closed before it answered")
+                    raise trio.BrokenResourceError
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise

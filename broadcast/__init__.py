@@ -1,15 +1,18 @@
 """Total-order broadcast: one class, replicated; every replica delivers the same commands in the same order."""
 
 from broadcast._client import connect
+from broadcast._consistency import Consistency
 from broadcast._errors import Compacted, GroupClosed, SessionExpired
-from broadcast._group import Group, GroupRef, LocalGroup, Status, join, local_group, open_group
+from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
 from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.position import Position
+from broadcast._protocol.visits import Status
 from broadcast._storage import DiskDamaged, DiskFailed, DiskRefused
 
 __all__ = [
     "Compacted",
+    "Consistency",
     "Delivery",
     "DiskDamaged",
     "DiskFailed",

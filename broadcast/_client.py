@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -23,13 +23,26 @@ from broadcast._group import GroupRef
 from broadcast._handle import Handle, Way
 from broadcast._log import log
 from broadcast._protocol.entries import Submittable
-from broadcast._protocol.visits import TO_CLIENT, Enter, FromClient, GiveUp, Offer, Read, ReadAnswer, Told, Welcome
+from broadcast._protocol.visits import (
+    TO_CLIENT,
+    Enter,
+    FromClient,
+    GiveUp,
+    Leading,
+    Offer,
+    Read,
+    ReadAnswer,
+    Status,
+    Told,
+    Welcome,
+)
 from membership import Limits
 
 A = TypeVar("A", bound=Actor)
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.020, 1.0
 """Between two rounds over all members, growing twofold, less up to half by chance."""
+WARNED_AFTER_ROUNDS = 5
 OFFER_COUNT_MAX = 1_000  # entries in one message
 WELCOME_SECONDS = 2.0  # within which a member answers a client's first word
 
@@ -37,7 +50,7 @@ WELCOME_SECONDS = 2.0  # within which a member answers a client's first word
 @asynccontextmanager
 async def connect(
     group: str, actor: type[A], *, members: Mapping[str, str], name: str | None = None
-) -> AsyncIterator[GroupRef[A]]:
+) -> AsyncGenerator[GroupRef[A]]:
     """A handle of a group from outside it: `ask`, `tell` and `pipeline`, all under one session.
 
     members: name -> address of some members; any one of them that can be reached is enough, and when it goes the next
@@ -65,47 +78,66 @@ async def connect(
 
 
 async def _stay_linked(handle: Handle, name: str, group: str, members: dict[str, str]) -> None:
-    """Keep a link to one member that serves the group; go on to the next when it is lost."""
+    """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
     order = list(members)
     random.shuffle(order)
-    pause, warned = BACKOFF_SECONDS_MIN, False
+    turn, target = 0, order[0]
+    unreachable: str | None = None  # a leader that we were told of and could not reach
+    rounds, troubles = 0, dict[str, str]()
     while True:
-        troubles: dict[str, str] = {}
-        for member in order:
-            served, troubles[member] = await _Visit(handle, name, group).pay(members[member])
-            if served:
-                pause, warned = BACKOFF_SECONDS_MIN, False
-                troubles.clear()
-        if troubles and not warned:
-            warned = True
-            told = "; ".join(f"{member} at {members[member]}: {trouble}" for member, trouble in troubles.items())
-            log().warning("no member of the group can be used; still trying", group=group, members=told)
-        await trio.sleep(pause * (1 - random.random() / 2))  # noqa: S311 - no secret
-        pause = min(2 * pause, BACKOFF_SECONDS_MAX)
+        visit = _Visit(handle, name, group, target, members, unreachable)
+        why = await visit.pay()
+        if visit.served:
+            rounds = 0
+            troubles.clear()
+        else:
+            troubles[target] = why
+        if visit.leader is not None:
+            target, unreachable = visit.leader, visit.leader  # until it has taken us in
+            continue
+        if visit.served:
+            unreachable = None
+        turn = (turn + 1) % len(order)
+        target = order[turn]
+        if turn == 0 and troubles:
+            rounds += 1
+            if rounds == WARNED_AFTER_ROUNDS:
+                told = "; ".join(f"{each} at {members[each]}: {trouble}" for each, trouble in troubles.items())
+                log().warning("no member of the group can be used; still trying", group=group, members=told)
+            pause = min(BACKOFF_SECONDS_MIN * 2**rounds, BACKOFF_SECONDS_MAX)
+            await trio.sleep(pause * (1 - random.random() / 2))  # noqa: S311 - no secret
 
 
 class _Visit(Way):
     """One link to one member: the way to the group for as long as it lasts."""
 
-    def __init__(self, handle: Handle, name: str, group: str) -> None:
+    def __init__(
+        self, handle: Handle, name: str, group: str, member: str, members: dict[str, str], unreachable: str | None
+    ) -> None:
+        """`members`: addresses, added to as they become known. `unreachable`: whom not to leave for."""
+        self.served = False
+        """Did the member take us in?"""
+        self.leader: str | None = None
+        """Who leads, if that is why the visit ended."""
         self._handle = handle
         self._name = name
         self._group = group
+        self._member = member
+        self._members = members
+        self._unreachable = unreachable
         self._link: ClientLink | None = None
-        self._served = False
 
-    async def pay(self, address: str) -> tuple[bool, str]:
-        """Link, and carry until that is lost. Returns whether the group was served here, and why it is over."""
+    async def pay(self) -> str:
+        """Link, and carry until that is lost, or the leader turns out to be elsewhere. Returns why it is over."""
         try:
-            async with open_client_link(address, self._name) as link:
+            async with open_client_link(self._members[self._member], self._name) as link:
                 self._link = link
                 try:
-                    why = await self._carry(link)
+                    return await self._carry(link)
                 finally:
                     self._handle.take_way(None)
-                return self._served, why
         except OSError as error:
-            return self._served, error.strerror or str(error)
+            return error.strerror or str(error)
 
     async def _carry(self, link: ClientLink) -> str:
         link.clock.witness(self._handle.clock.counter)
@@ -117,8 +149,10 @@ class _Visit(Way):
                         return f"the node {link.node} has no group {self._group!r}"
                     self._handle.clock.witness(envelope.counter)
                     self._received(envelope)
-                    if self._served:
+                    if self.served:
                         waiting.deadline = float("inf")
+                    if self.leader is not None:
+                        return f"{self.leader} leads"
         except LinkBroken as error:
             return str(error)
         except RemoteProtocolError as error:
@@ -129,13 +163,24 @@ class _Visit(Way):
     def _received(self, envelope: Envelope) -> None:
         match TO_CLIENT.decode(envelope.body):
             case Welcome(limits=limits):
-                self._served = True
+                self.served = True
                 self._handle.limits = limits
                 self._handle.take_way(self)
+            case Leading(leader=leader, address=address):
+                self._led_by(leader, address)
+            case Status():
+                pass  # asked for by others than a handle
             case Told(report=report):
                 self._handle.report(report)
             case ReadAnswer(number=number, outcome=outcome):
                 self._handle.answer(number, outcome)
+
+    def _led_by(self, leader: str, address: str | None) -> None:
+        """Leave for the leader: what is asked there takes two hops less."""
+        if address is not None:
+            self._members[leader] = address
+        if leader not in (self._member, self._unreachable) and leader in self._members:
+            self.leader = leader
 
     # -- the way -----------------------------------------------------------------------------------------------------
 
@@ -143,13 +188,13 @@ class _Visit(Way):
         for at in range(0, len(entries), OFFER_COUNT_MAX):
             self._send(Offer(tuple(entries[at : at + OFFER_COUNT_MAX])))
 
-    def read(self, number: int, call: bytes) -> None:
-        self._send(Read(number, call))
+    def read(self, number: int, call: bytes, *, local: bool) -> None:
+        self._send(Read(number, call, local))
 
     def give_up(self, number: int) -> None:
         self._send(GiveUp(number))
 
     def _send(self, message: FromClient) -> None:
-        """What a lost link or a full lane swallows is sent again: by the next visit, or when the silence is too long."""
+        """What a lost link or a full lane swallows is sent again: by the next visit, or after too long a silence."""
         if self._link is not None and self._link.broken is None:
             self._link.send(self._group, "group", encode_struct(message))

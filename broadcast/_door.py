@@ -23,14 +23,17 @@ from broadcast._protocol.visits import (
     Enter,
     FromClient,
     GiveUp,
+    Leading,
     Offer,
     Read,
     ReadAnswer,
+    StatusAsked,
     ToClient,
     Told,
     Welcome,
 )
 from broadcast._replica import ReplicaHost
+from broadcast._status import status_of
 
 NOT_UNDERSTOOD = b"\xf4"
 """An encoded call that no class understands."""
@@ -50,8 +53,10 @@ class Visitor:
         """The client says something. Raises `RemoteProtocolError` if it asks for more than it may."""
         match message:
             case Enter():
-                replica = self._host.replica
-                self._send(Welcome(self._host.limits, replica.leader if replica else None))
+                self._send(Welcome(self._host.limits))
+                self.tell_leader(self._host.replica.leader if self._host.replica else None)
+            case StatusAsked():
+                self._send(status_of(self._host))
             case Offer():
                 self._host.submit(self, [self._checked(entry) for entry in message.entries])
             case Read():
@@ -64,6 +69,11 @@ class Visitor:
     def report(self, report: Report) -> None:
         """Something the client's session sent came to this."""
         self._send(Told(report))
+
+    def tell_leader(self, leader: str | None) -> None:
+        """Somebody else leads now."""
+        if leader is not None:
+            self._send(Leading(leader, self._host.node.address_of(leader)))
 
     def leave(self) -> None:
         """The link is gone."""
@@ -81,7 +91,7 @@ class Visitor:
             self._send(ReadAnswer(number, outcome))
 
         self._reads[number] = 0
-        token = self._host.read(message.call, self._origin.name, answer)
+        token = self._host.read(message.call, self._origin.name, answer, local=message.local)
         if number in self._reads:
             self._reads[number] = token
 
@@ -117,6 +127,7 @@ class Door:
     def __init__(self, host: ReplicaHost[Any]) -> None:
         self._host = host
         self._visitors: dict[Origin, Visitor] = {}
+        host.leader_known = self._leader_known
 
     def received(self, origin: Origin, envelope: Envelope) -> None:
         if not origin.is_client:
@@ -132,6 +143,10 @@ class Door:
 
     def suspected(self, peer: str) -> None:
         self._host.suspected(peer)
+
+    def _leader_known(self, leader: str | None) -> None:
+        for visitor in self._visitors.values():
+            visitor.tell_leader(leader)
 
     def disconnected(self, origin: Origin) -> None:
         visitor = self._visitors.pop(origin, None)

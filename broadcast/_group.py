@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import trio
 
 from actors import Node, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
-from actors._protocol.errors import invariant
 from actors._ref import Ref
+from broadcast._consistency import Consistency
 from broadcast._disks import disk_writer
 from broadcast._door import Door
 from broadcast._errors import GroupClosed
@@ -24,37 +23,14 @@ from broadcast._handle import Handle, Way
 from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.visits import Status
 from broadcast._replica import ReplicaHost
+from broadcast._status import status_of
 from membership import Limits, Majority, Membership, QuorumSystem
 from membership._protocol.formation import Plan
 
 A = TypeVar("A", bound=Actor)
 A_co = TypeVar("A_co", bound=Actor, covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What a replica knows of its group at this moment.
-
-    role: "forming", "follower", "canvasser", "candidate" or "leader". leader: whom it knows to lead.
-    commit, applied, last, durable: indices; `applied <= commit <= last`.
-    reachable: as leader, the members heard of within an election timeout; else None.
-    waiting: why nothing can be committed at present, as far as this replica can tell; None if nothing is amiss.
-    """
-
-    node: str
-    group: str
-    role: str
-    epoch: int
-    leader: str | None
-    commit: int
-    applied: int
-    last: int
-    durable: int
-    sessions: int
-    voters: tuple[str, ...]
-    reachable: tuple[str, ...] | None
-    waiting: str | None
 
 
 class GroupRef(Ref[A_co], Generic[A_co]):
@@ -64,15 +40,21 @@ class GroupRef(Ref[A_co], Generic[A_co]):
     the caller's scope says for how long. A cancelled `ask` may still be applied.
     """
 
-    def __init__(self, actor: type[A_co], handle: Handle) -> None:
+    def __init__(self, actor: type[A_co], handle: Handle, consistency: Consistency = Consistency.LINEARIZABLE) -> None:
         super().__init__(actor)
         self._handle = handle
+        self._consistency = consistency
+        self._actor = actor
 
     async def _ask(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
-        return await self._handle.ask(method, args, kwargs)
+        return await self._handle.ask(method, args, kwargs, self._consistency)
 
     async def _tell(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         await self._handle.tell(method, args, kwargs)
+
+    def reading(self, consistency: Consistency) -> GroupRef[A_co]:
+        """The same group and session, with queries answered at this level; commands are what they are."""
+        return GroupRef(self._actor, self._handle, consistency)
 
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:
         """Many commands without a task each; see `Pipeline`."""
@@ -102,7 +84,7 @@ class Group(GroupRef[A]):
 
     def status(self) -> Status:
         """What this replica knows now."""
-        return _status(self._host)
+        return status_of(self._host)
 
     async def deliveries(self, from_index: int = 1) -> AsyncIterator[Delivery]:
         """The total order itself: every command that was applied, from this index on, gap-free, and those to come.
@@ -139,13 +121,13 @@ class _LocalWay(Way):
     def submit(self, entries: Sequence[Submittable]) -> None:
         self._host.submit(self._handle, entries)
 
-    def read(self, number: int, call: bytes) -> None:
+    def read(self, number: int, call: bytes, *, local: bool) -> None:
         def answer(outcome: bytes) -> None:
             self._tokens.pop(number, None)
             self._handle.answer(number, outcome)
 
         self._tokens[number] = 0
-        token = self._host.read(call, self._host.node.name, answer)
+        token = self._host.read(call, self._host.node.name, answer, local=local)
         if number in self._tokens:
             self._tokens[number] = token
 
@@ -164,7 +146,7 @@ async def join(
     members: Mapping[str, str] | None = None,
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
-) -> AsyncIterator[Group[A]]:
+) -> AsyncGenerator[Group[A]]:
     """Take part in a group, on a node that may take part in many.
 
     members: name -> address of all that form the group, this node included; the node's peers and itself unless given.
@@ -208,7 +190,7 @@ async def open_group(
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
     insecure: bool = False,
-) -> AsyncIterator[Group[A]]:
+) -> AsyncGenerator[Group[A]]:
     """Be a replica of a group: one node, one group, one call.
 
     name: of the group. node: which of `members` (name -> "host:port") this process is.
@@ -255,7 +237,7 @@ async def local_group(
     replicas: int = 3,
     name: str = "local",
     limits: Limits = Limits(),  # noqa: B008 - an immutable value
-) -> AsyncIterator[LocalGroup[A]]:
+) -> AsyncGenerator[LocalGroup[A]]:
     """A whole group in this process, in memory, over loopback: for a first try and for tests."""
     if not 1 <= replicas <= 26:
         raise ValueError(f"replicas is between 1 and 26, not {replicas}")
@@ -277,8 +259,8 @@ def _check_constructible(actor: type[Actor]) -> None:
         inspect.signature(actor).bind()
     except TypeError as error:
         raise TypeError(
-            f"{actor.__qualname__}() cannot be made without arguments ({error}): every replica makes its own, all alike; "
-            "give the arguments defaults, or derive a class that sets them"
+            f"{actor.__qualname__}() cannot be made without arguments ({error}): every replica makes its own, all "
+            "alike; give the arguments defaults, or derive a class that sets them"
         ) from None
 
 
@@ -295,46 +277,11 @@ def _members_of(node: Node, group: str, members: Mapping[str, str] | None) -> tu
     return tuple(names)
 
 
-def _status(host: ReplicaHost[Any]) -> Status:
-    replica, machine = host.replica, host.machine
-    invariant(replica is not None, "a group that is open has a replica")
-    formation = replica.formation if replica else None
-    voters = formation.configuration.voter_names if formation else host.plan.members
-    reachable = replica.reachable() if replica else None
-    return Status(
-        node=host.node.name,
-        group=host.plan.group,
-        role=replica.role if replica else "",
-        epoch=replica.epoch if replica else 0,
-        leader=replica.leader if replica else None,
-        commit=replica.commit if replica else 0,
-        applied=replica.applied if replica else 0,
-        last=replica.log.last.index if replica else 0,
-        durable=replica.durable if replica else 0,
-        sessions=len(machine.sessions) if machine else 0,
-        voters=voters,
-        reachable=None if reachable is None else tuple(reachable),
-        waiting=_waiting(host, voters),
-    )
-
-
-def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
-    """Why nothing can be committed here at present."""
-    replica = host.replica
-    if host.waiting_for_disk is not None:
-        return f"the disk takes nothing: {host.waiting_for_disk}"
-    if replica is None or replica.formation is None:
-        return f"the group has not formed: all of {', '.join(voters)} must have been reachable once"
-    if replica.leader is None:
-        return f"no leader is known: more than half of {', '.join(voters)} must reach each other"
-    return None
-
-
 def _only_leaf(errors: BaseExceptionGroup[BaseException]) -> BaseException | None:
     """The one error in the group, if there is just one."""
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        if len(found.exceptions) != 1:
-            return None
-        found = found.exceptions[0]
-    return found
+    if len(errors.exceptions) != 1:
+        return None
+    only = errors.exceptions[0]
+    if isinstance(only, BaseExceptionGroup):
+        return _only_leaf(cast("BaseExceptionGroup[BaseException]", only))
+    return only

@@ -14,6 +14,7 @@ import trio
 from actors._interface import Method
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import Overloaded, TooLarge, invariant
+from broadcast._consistency import Consistency
 from broadcast._errors import GroupClosed, SessionExpired
 from broadcast._log import log
 from broadcast._outcomes import unpack_outcome
@@ -40,8 +41,8 @@ class Way(Protocol):
         """Carry these. What is lost on the way is reported, or sent again in time."""
         ...
 
-    def read(self, number: int, call: bytes) -> None:
-        """Run a query, linearizable; answered by `Handle.answer(number, outcome)`, once, if at all."""
+    def read(self, number: int, call: bytes, *, local: bool) -> None:
+        """Run a query, linearizable unless `local`; answered by `Handle.answer(number, outcome)`, once, if at all."""
         ...
 
     def give_up(self, number: int) -> None:
@@ -58,7 +59,7 @@ class Handle:
         self.clock = clock
         self._way: Way | None = None
         self._takers: dict[int, Taker] = {}  # ticket -> who waits
-        self._reads: dict[int, tuple[bytes, Taker]] = {}
+        self._reads: dict[int, tuple[bytes, bool, Taker]] = {}  # number -> (call, local, who waits)
         self._read_number = 0
         self._wake = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
@@ -67,11 +68,16 @@ class Handle:
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    async def ask(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
-        """Send a message, and wait for its outcome, for as long as the caller's scope allows."""
+    async def ask(
+        self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object], consistency: Consistency
+    ) -> object:
+        """Send a message, and wait for its outcome, for as long as the caller's scope allows.
+
+        consistency: of a query; a command has no choice.
+        """
         call = self._pack(method, args, kwargs)
         if method.kind == "query":
-            return unpack_outcome(method, await self._query(call))
+            return unpack_outcome(method, await self._query(call, local=consistency is Consistency.LOCAL))
         await self._wait_room()
         waiter = _Waiter()
         ticket = self._offer(call, waiter)
@@ -131,18 +137,18 @@ class Handle:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def _query(self, call: bytes) -> bytes:
-        """A linearizable read, after the earlier commands of this handle (rule 20)."""
-        waiting_for = self._submitter.offered
+    async def _query(self, call: bytes, *, local: bool) -> bytes:
+        """A read, after the earlier commands of this handle (rule 20); a local one waits for nothing."""
+        waiting_for = 0 if local else self._submitter.offered
         while self._submitter.answered < waiting_for:
             await self._settled.park()
             self._check_open()
         self._read_number += 1
         number = self._read_number
         waiter = _Waiter()
-        self._reads[number] = (call, waiter)
+        self._reads[number] = (call, local, waiter)
         if self._way is not None:
-            self._way.read(number, call)
+            self._way.read(number, call, local=local)
 
         def give_up() -> None:
             self._reads.pop(number, None)
@@ -155,7 +161,7 @@ class Handle:
         """The outcome of a query has come."""
         found = self._reads.pop(number, None)
         if found is not None:
-            found[1](result)
+            found[2](result)
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
@@ -170,8 +176,8 @@ class Handle:
         self._way = way
         if way is not None:
             self._submitter.lost()
-            for number, (call, _) in list(self._reads.items()):
-                way.read(number, call)
+            for number, (call, local, _) in list(self._reads.items()):
+                way.read(number, call, local=local)
             self._pump()
 
     def close(self) -> None:
@@ -183,7 +189,7 @@ class Handle:
 
     def _fail(self, error: BaseException) -> None:
         self._closed = error
-        takers = [*self._takers.values(), *(taker for _, taker in self._reads.values())]
+        takers = [*self._takers.values(), *(taker for _, _, taker in self._reads.values())]
         self._takers.clear()
         self._reads.clear()
         for taker in takers:

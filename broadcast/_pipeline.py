@@ -23,8 +23,8 @@ T = TypeVar("T")
 class Pipeline(Generic[A_contra]):
     """Commands in flight, and a window that bounds those whose answer has not been read.
 
-    `async with group.pipeline(window=10_000) as pipe:` begins; leaving waits until every command has an outcome. Iterate
-    over it for the answers, in order: in a task beside the one that sends, or after no more than a window of commands.
+    `async with group.pipeline(window=10_000) as pipe:` begins; leaving waits until every command has an outcome.
+    Iterate over it for the answers, in order: in a task beside the one that sends, or after at most a window of them.
     The iteration ends with the last answer once `end` was called. Each answer is an `outcome.Value` or `outcome.Error`:
     `unwrap()` gives the value or raises the error, so that one refused command does not hide the answers behind it.
     """

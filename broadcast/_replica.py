@@ -11,7 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
@@ -45,8 +45,8 @@ from broadcast._protocol.output import (
     Suspected,
     Tick,
 )
-from broadcast._protocol.replica import Replica
 from broadcast._protocol.position import Batch
+from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Resend
 from broadcast._storage import DiskFailed, Stored
 from broadcast._writer import Reports, Writer
@@ -86,6 +86,8 @@ class ReplicaHost(Generic[A]):
         self.progressed = trio.lowlevel.ParkingLot()
         """Woken whenever more was applied."""
         self.closed = False
+        self.leader_known: Callable[[str | None], None] = lambda leader: None
+        """Called whenever another leader, or none, is known."""
         self._writer = writer
         self._actor = actor
         self._interface = interface
@@ -157,8 +159,10 @@ class ReplicaHost(Generic[A]):
 
     def give(self, given: Input) -> None:
         """Step the core, and perform what it asks for. Raises `RemoteProtocolError` for a peer's nonsense."""
+        if self._failure is not None or self.closed or self.replica is None:
+            return
         self._inputs.append(given)
-        if self._stepping or self._failure is not None or self.closed or self.replica is None:
+        if self._stepping:
             return
         self._stepping = True
         before = self.replica.deadline
@@ -193,7 +197,7 @@ class ReplicaHost(Generic[A]):
         for batch in output.deliver:
             self._apply(batch)
         for settled in output.settle:
-            _ON_SETTLED[type(settled)](self, settled)
+            self._settle(settled)
 
     def _send(self, send: Send) -> None:
         replica = self.replica
@@ -216,6 +220,17 @@ class ReplicaHost(Generic[A]):
         self._inputs.append(Applied(batch.last))
         self.progressed.unpark_all()
 
+    def _settle(self, settled: Settled) -> None:
+        match settled:
+            case Formed():
+                self._on_formed(settled)
+            case LeaderKnown():
+                self._on_leader_known(settled)
+            case ReadReady():
+                self._on_read_ready(settled)
+            case Noticed():
+                log().warning(settled.text, group=self.plan.group, node=self.node.name)
+
     # -- what the core tells ---------------------------------------------------------------------------------------
 
     def _on_formed(self, formed: Formed) -> None:
@@ -231,6 +246,7 @@ class ReplicaHost(Generic[A]):
 
     def _on_leader_known(self, known: LeaderKnown) -> None:
         log().info("leader", group=self.plan.group, epoch=known.epoch, leader=known.leader)
+        self.leader_known(known.leader)
         if known.leader is not None and self._desk is not None:
             self._desk.lost()
 
@@ -239,9 +255,6 @@ class ReplicaHost(Generic[A]):
         if read is not None and self.machine is not None:
             call, sender, answer = read
             answer(self.machine.query(call, sender))
-
-    def _on_noticed(self, noticed: Noticed) -> None:
-        log().warning(noticed.text, group=self.plan.group, node=self.node.name)
 
     # -- the disk --------------------------------------------------------------------------------------------------
 
@@ -281,11 +294,14 @@ class ReplicaHost(Generic[A]):
         if onward:
             self.give(Submitted(onward))
 
-    def read(self, call: bytes, sender: str, answer: Answer) -> int:
-        """Run a query once this state is fresh enough; returns a token to give it up with."""
+    def read(self, call: bytes, sender: str, answer: Answer, *, local: bool) -> int:
+        """Run a query once this state is fresh enough, or at once if `local`; returns a token to give it up with."""
         self._tokens += 1
-        self._reads[self._tokens] = (call, sender, answer)
-        self.give(ReadAsked(self._tokens))
+        if local and self.machine is not None:
+            answer(self.machine.query(call, sender))
+        else:
+            self._reads[self._tokens] = (call, sender, answer)
+            self.give(ReadAsked(self._tokens))
         return self._tokens
 
     def give_up(self, token: int) -> None:
@@ -298,12 +314,3 @@ class ReplicaHost(Generic[A]):
         self._early.pop(id(owner), None)
         if self._desk is not None:
             self._desk.leave(owner)
-
-
-# The table of what a core tells; each method takes exactly the type of its key, hence Any.
-_ON_SETTLED: dict[type[Settled], Callable[[ReplicaHost[Any], Any], None]] = {
-    Formed: ReplicaHost._on_formed,  # pyright: ignore[reportPrivateUsage]
-    LeaderKnown: ReplicaHost._on_leader_known,  # pyright: ignore[reportPrivateUsage]
-    ReadReady: ReplicaHost._on_read_ready,  # pyright: ignore[reportPrivateUsage]
-    Noticed: ReplicaHost._on_noticed,  # pyright: ignore[reportPrivateUsage]
-}

@@ -282,7 +282,7 @@ class _Thread:
         call = self._then
         if not isinstance(call, _Call):
             return
-        if call.claim.locked():
+        if False:
             self._then = None
         elif not self._joined and call.claim.acquire(blocking=False):
             self._then = None

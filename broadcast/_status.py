@@ -1,0 +1,46 @@
+"""What a replica says of itself, to its own process and to whoever asks over a link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors._protocol.errors import violated
+from broadcast._protocol.visits import Status
+from broadcast._replica import ReplicaHost
+
+
+def status_of(host: ReplicaHost[Any]) -> Status:
+    """What this replica knows of its group at this moment."""
+    replica, machine, node = host.replica, host.machine, host.node
+    if replica is None:
+        violated("a group that is open has a replica", group=host.plan.group)
+    voters = replica.formation.configuration.voter_names if replica.formation else host.plan.members
+    reachable = replica.reachable()
+    return Status(
+        node=node.name,
+        group=host.plan.group,
+        role=replica.role,
+        epoch=replica.epoch,
+        leader=replica.leader,
+        commit=replica.commit,
+        applied=replica.applied,
+        last=replica.log.last.index,
+        durable=replica.durable,
+        sessions=len(machine.sessions) if machine else 0,
+        voters=voters,
+        members={name: node.address_of(name) or "" for name in voters},
+        reachable=None if reachable is None else tuple(reachable),
+        waiting=_waiting(host, voters),
+    )
+
+
+def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
+    """Why nothing can be committed here at present."""
+    replica = host.replica
+    if host.waiting_for_disk is not None:
+        return f"the disk takes nothing: {host.waiting_for_disk}"
+    if replica is None or replica.formation is None:
+        return f"the group has not formed: all of {', '.join(voters)} must have been reachable once"
+    if replica.leader is None:
+        return f"no leader is known: more than half of {', '.join(voters)} must reach each other"
+    return None
