@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from actors._connection import Connection
 from actors._identity import Identity
+from actors._log import Log
 from actors._protocol.clock import COUNTER_BLOCK, LamportClock
 from actors._protocol.codec import encode
 from actors._protocol.envelope import Envelope, Hello, pack_envelope
 from actors._protocol.link import VERSION_MAX, VERSION_MIN
 
-log: FilteringBoundLogger = structlog.get_logger("troupe.actors")
+log = Log("troupe.actors")
 
 NO_SUCH = "no-such"
 """Tag of the answer to a client's envelope for nobody; its body is the name, encoded."""

@@ -1,15 +1,14 @@
 """Where the library's log lines go. It never configures logging for its user.
 
-A program that has configured structlog gets the lines through that. Otherwise warnings and worse go to standard error,
-a line each; nothing else is said.
+A program that has configured structlog gets every line through that. Otherwise warnings and worse go to standard error,
+a line each, and nothing else is said.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
-from typing import TextIO, cast
+from typing import cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -19,14 +18,12 @@ class _StandardError:
     """Writes to what `sys.stderr` is at that moment, so that it may be replaced."""
 
     def msg(self, message: str) -> None:
-        stream: TextIO | None = sys.stderr
-        if stream is not None:
-            print(message, file=stream, flush=True)
+        print(message, file=sys.stderr, flush=True)  # noqa: T201 - this is where lines go by default
 
-    debug = info = warning = error = critical = exception = log = msg
+    debug = info = warning = error = msg
 
 
-_DEFAULT: FilteringBoundLogger = cast(
+_default = cast(
     FilteringBoundLogger,
     structlog.wrap_logger(
         _StandardError(),
@@ -40,12 +37,30 @@ _DEFAULT: FilteringBoundLogger = cast(
 )
 
 
-def logger_named(name: str) -> Callable[[], FilteringBoundLogger]:
-    """A function that gives the logger `name`, as the program has configured logging by then."""
+class Log:
+    """The log of one part of the library. `facts` are what the line is about, by name."""
 
-    def log() -> FilteringBoundLogger:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, event: str, **facts: object) -> None:
+        """Of use to whoever looks into the library."""
+        self._logger().debug(event, **facts)
+
+    def info(self, event: str, **facts: object) -> None:
+        """Something changed, as it should."""
+        self._logger().info(event, **facts)
+
+    def warning(self, event: str, **facts: object) -> None:
+        """An operator should look at this."""
+        self._logger().warning(event, **facts)
+
+    def error(self, event: str, **facts: object) -> None:
+        """Something stops."""
+        self._logger().error(event, **facts)
+
+    def _logger(self) -> FilteringBoundLogger:
+        """As the program has configured logging by now."""
         if structlog.is_configured():
-            return cast(FilteringBoundLogger, structlog.get_logger(name))
-        return _DEFAULT
-
-    return log
+            return cast(FilteringBoundLogger, structlog.get_logger().bind(logger=self._name))
+        return _default

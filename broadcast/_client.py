@@ -103,7 +103,7 @@ async def _stay_linked(handle: Handle, name: str, group: str, members: dict[str,
             rounds += 1
             if rounds == WARNED_AFTER_ROUNDS:
                 told = "; ".join(f"{each} at {members[each]}: {trouble}" for each, trouble in troubles.items())
-                log().warning("no member of the group can be used; still trying", group=group, members=told)
+                log.warning("no member of the group can be used; still trying", group=group, members=told)
             pause = min(BACKOFF_SECONDS_MIN * 2**rounds, BACKOFF_SECONDS_MAX)
             await trio.sleep(pause * (1 - random.random() / 2))  # noqa: S311 - no secret
 
@@ -156,7 +156,7 @@ class _Visit(Way):
         except LinkBroken as error:
             return str(error)
         except RemoteProtocolError as error:
-            log().warning("link closed for a fault", node=link.node, reason=str(error))
+            log.warning("link closed for a fault", node=link.node, reason=str(error))
             return str(error)
         return f"the node {link.node} did not welcome us within {WELCOME_SECONDS:g} s"
 

@@ -291,4 +291,4 @@ class _Told:
                 raise result
             unpack_outcome(self._method, result)
         except Exception as error:  # told to whoever reads the log: that is what tell promises
-            log().warning("told command failed", command=self._method.label, error=repr(error))
+            log.warning("told command failed", command=self._method.label, error=repr(error))

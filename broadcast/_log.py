@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from actors._log import logger_named
+from actors._log import Log
 
-log = logger_named("troupe.broadcast")
+log = Log("troupe.broadcast")

@@ -215,7 +215,7 @@ class ReplicaHost(Generic[A]):
         reports = machine.apply(batch)
         for view in machine.views[views:]:
             self.membership.begin(view)
-            log().info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
+            log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
         self._desk.route(reports)
         self._inputs.append(Applied(batch.last))
         self.progressed.unpark_all()
@@ -229,7 +229,7 @@ class ReplicaHost(Generic[A]):
             case ReadReady():
                 self._on_read_ready(settled)
             case Noticed():
-                log().warning(settled.text, group=self.plan.group, node=self.node.name)
+                log.warning(settled.text, group=self.plan.group, node=self.node.name)
 
     # -- what the core tells ---------------------------------------------------------------------------------------
 
@@ -242,10 +242,10 @@ class ReplicaHost(Generic[A]):
         early, self._early = self._early, {}
         for owner in early.values():
             owner.report(Resend())
-        log().info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
+        log.info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
 
     def _on_leader_known(self, known: LeaderKnown) -> None:
-        log().info("leader", group=self.plan.group, epoch=known.epoch, leader=known.leader)
+        log.info("leader", group=self.plan.group, epoch=known.epoch, leader=known.leader)
         self.leader_known(known.leader)
         if known.leader is not None and self._desk is not None:
             self._desk.lost()
@@ -264,10 +264,10 @@ class ReplicaHost(Generic[A]):
 
     def _on_disk_full(self, reason: str) -> None:
         self.waiting_for_disk = reason
-        log().warning("the disk takes nothing at present", group=self.plan.group, reason=reason)
+        log.warning("the disk takes nothing at present", group=self.plan.group, reason=reason)
 
     def _on_disk_failed(self, error: DiskFailed) -> None:
-        log().error("the disk failed: this replica stops", group=self.plan.group, reason=str(error))
+        log.error("the disk failed: this replica stops", group=self.plan.group, reason=str(error))
         self._fail(error)
 
     # -- the node (see `actors.Receiver`) --------------------------------------------------------------------------

@@ -106,6 +106,7 @@ class SqliteDisk:
                 raise DiskRefused(f"{self._path} is in use by another program; close that, and start again")
             self._fill_journal()
             self._fill_ballast()
+            _sync(self._directory)
 
     def _create(self) -> None:
         """Make an empty database under another name, and give it its own when it is complete."""
@@ -127,7 +128,6 @@ class SqliteDisk:
         self._marked.begin()
         _sync(beginning)
         beginning.rename(self._path)
-        _sync(self._directory)
 
     def _scan_journal(self) -> None:
         if self._journal_path.exists():

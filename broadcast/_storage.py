@@ -107,15 +107,11 @@ class Ledger:
         if persist.formation is not None:
             invariant(not self.formed, "a group is formed once", number=persist.number)
         promised = self.promised if persist.promise is None else persist.promise.epoch
-        invariant(
-            promised >= self.promised, "no epoch goes down", stored=self.promised, promise=persist.promise
-        )
+        invariant(promised >= self.promised, "no epoch goes down", stored=self.promised, promise=persist.promise)
         commit = max(self.commit, persist.commit)
         end = self.end
         if persist.truncate is not None:
-            invariant(
-                persist.truncate > commit, "nothing committed is cut", cut=persist.truncate, commit=commit
-            )
+            invariant(persist.truncate > commit, "nothing committed is cut", cut=persist.truncate, commit=commit)
             end = min(end, end_before(persist.truncate))
             invariant(end.index < persist.truncate, "no batch is cut in two", end=end, cut=persist.truncate)
         for batch in persist.batches:

@@ -251,16 +251,10 @@ class _Thread:
             self._tend()
 
     def _delay(self, reason: str) -> None:
-        if (
-            self.ending.is_set()
-        ):  # there is no room, and nobody left to wait for it: this was never acknowledged
+        if self.ending.is_set():  # there is no room, and nobody left to wait for it: this was never acknowledged
             self._joined.clear()
             return
-        untold = [
-            group
-            for group in dict.fromkeys(write.group for write in self._joined)
-            if group not in self._delayed
-        ]
+        untold = [group for group in dict.fromkeys(write.group for write in self._joined) if group not in self._delayed]
         if untold:
             self._delayed.update(dict.fromkeys(untold))
             self._writer.tell(partial(self._writer.delayed, untold, reason))
@@ -282,7 +276,7 @@ class _Thread:
         call = self._then
         if not isinstance(call, _Call):
             return
-        if False:
+        if call.claim.locked():
             self._then = None
         elif not self._joined and call.claim.acquire(blocking=False):
             self._then = None

@@ -1,0 +1,77 @@
+"""A linearizable key-value store, served by three replicas and used from any other process.
+
+key_value.py serve a|b|c         be a replica, until Ctrl-C
+key_value.py get KEY             print the value and its version
+key_value.py put KEY VALUE       set it, whatever it was
+key_value.py cas KEY VERSION VALUE   set it only if its version is still VERSION (0: if there is none)
+"""
+
+import sys
+
+import trio
+
+from actors import Actor, Refused, command, query
+from broadcast import connect, open_group
+
+PEERS = {"a": "127.0.0.1:7301", "b": "127.0.0.1:7302", "c": "127.0.0.1:7303"}
+
+
+class Changed(Refused):
+    """The key has another version than the one expected: `Changed(key, version)`."""
+
+
+class KeyValue(Actor):
+    """Values with versions. A version is the index in the total order at which the value was set."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, tuple[str, int]] = {}
+
+    @command
+    def put(self, key: str, value: str) -> int:
+        version = self.context.position.index if self.context.position else 0
+        self.values[key] = (value, version)
+        return version
+
+    @command
+    def compare_and_set(self, key: str, version: int, value: str) -> int:
+        current = self.values.get(key, ("", 0))[1]
+        if current != version:
+            raise Changed(key, current)
+        return self.put(key, value)
+
+    @query
+    def get(self, key: str) -> tuple[str, int] | None:
+        return self.values.get(key)
+
+
+async def serve(name: str) -> None:
+    async with open_group("kv", KeyValue, node=name, members=PEERS, data=f"data/kv/{name}"):
+        await trio.sleep_forever()
+
+
+async def use(words: list[str]) -> None:
+    async with connect("kv", KeyValue, members=PEERS) as store:
+        with trio.fail_after(30):
+            match words:
+                case ["get", key]:
+                    found = await store.ask(KeyValue.get, key)
+                    print("(nothing)" if found is None else f"{found[0]}  (version {found[1]})")
+                case ["put", key, value]:
+                    print("version", await store.ask(KeyValue.put, key, value))
+                case ["cas", key, version, value]:
+                    print("version", await store.ask(KeyValue.compare_and_set, key, int(version), value))
+                case _:
+                    sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    try:
+        match sys.argv[1:]:
+            case ["serve", name] if name in PEERS:
+                trio.run(serve, name)
+            case words:
+                trio.run(use, words)
+    except* Changed as refused:
+        sys.exit(f"not set: {refused.exceptions[0]}")
+    except* KeyboardInterrupt:
+        pass
