@@ -95,11 +95,15 @@ class Leadership:
     # -- replicating -----------------------------------------------------------------------------------------------
 
     def appends(self, name: str, log: Log, commit: int, now: int, *, listening: bool) -> list[Append]:
-        """What to send to this follower now. One that is not `listening` gets probes without content."""
+        """What to send to this follower now. One that is not `listening` gets probes without content.
+
+        A stream goes on (it is bounded by what is in flight) until its silence turns it into a probe.
+        """
         progress = self.followers[name]
         messages: list[Append] = []
         while progress.may_send() and (progress.next <= log.last.index or progress.flow is Flow.PROBE):
-            batches = log.read(progress.next, BATCH_SIZE_MAX) if listening else ()
+            has_content = listening or progress.flow is Flow.STREAM
+            batches = log.read(progress.next, BATCH_SIZE_MAX) if has_content else ()
             previous = batches[0].previous if batches else log.last
             if not batches and progress.next <= log.last.index:
                 held = log.batch_at(progress.next)

@@ -110,8 +110,8 @@ class Persist:
     promise: replaces the last one.
     truncate: remove all batches whose `first` is at or beyond this index, before `batches` are added.
     batches: to append, consecutive.
-    commit: the commit index known when this was asked for; stored beside each batch, to tell a torn tail
-        (which nobody was told of) from damage (rule 26).
+    commit: the commit index known when this was asked for, but below `truncate`: nothing committed is ever cut.
+        Stored beside each batch, to tell a torn tail (which nobody was told of) from damage (rule 26).
     """
 
     number: int

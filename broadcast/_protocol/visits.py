@@ -17,11 +17,47 @@ class Enter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """A client's first word: it wants to speak to the group that the envelope is for."""
 
 
+class StatusAsked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="status?"):
+    """What does this replica know of its group?"""
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="status"):
+    """What a replica knows of its group at this moment.
+
+    role: "forming", "follower", "canvasser", "candidate" or "leader". leader: whom it knows to lead.
+    commit, applied, last, durable: indices; `applied <= commit <= last`.
+    members: name -> address, as this replica knows them. reachable: as leader, those heard of within an election
+    timeout; else None.
+    waiting: why nothing can be committed at present, as far as this replica can tell; None if nothing is amiss.
+    """
+
+    node: str
+    group: str
+    role: str
+    epoch: Natural
+    leader: str | None
+    commit: Natural
+    applied: Natural
+    last: Natural
+    durable: Natural
+    sessions: Natural
+    voters: tuple[str, ...]
+    members: dict[str, str]
+    reachable: tuple[str, ...] | None
+    waiting: str | None
+
+
 class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="welcome"):
-    """The replica is there; these are the group's limits. `leader`: whom it knows to lead."""
+    """The replica is there; these are the group's limits."""
 
     limits: Limits
-    leader: Name | None
+
+
+class Leading(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="leading"):
+    """Who leads from now on, and its address, as far as the replica knows."""
+
+    leader: Name
+    address: str | None
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="offer"):
@@ -31,10 +67,11 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="read"):
-    """A query, to be answered by `ReadAnswer` with this number."""
+    """A query, to be answered by `ReadAnswer` with this number. `local`: from the state as it is."""
 
     number: Natural
     call: bytes
+    local: bool
 
 
 class GiveUp(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="give up"):
@@ -56,8 +93,8 @@ class ReadAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     outcome: bytes
 
 
-FromClient: TypeAlias = Enter | Offer | Read | GiveUp
-ToClient: TypeAlias = Welcome | Told | ReadAnswer
+FromClient: TypeAlias = Enter | StatusAsked | Offer | Read | GiveUp
+ToClient: TypeAlias = Welcome | Leading | Status | Told | ReadAnswer
 
-FROM_CLIENT = OneOf[FromClient](Enter, Offer, Read, GiveUp)
-TO_CLIENT = OneOf[ToClient](Welcome, Told, ReadAnswer)
+FROM_CLIENT = OneOf[FromClient](Enter, StatusAsked, Offer, Read, GiveUp)
+TO_CLIENT = OneOf[ToClient](Welcome, Leading, Status, Told, ReadAnswer)

@@ -77,6 +77,8 @@ class Writes:
 
     def flush(self, promise: Promise, commit: int, now: int) -> Persist | None:
         """What must be written now, given the promise as it stands; None if that is nothing."""
+        if self._truncate is not None:
+            commit = min(commit, self._truncate - 1)  # of what takes the place of the cut, none is on disk so far
         changed = promise if promise != self._asked_promise else None
         if changed is None and not self._batches and self._truncate is None and self._formation is None:
             return None

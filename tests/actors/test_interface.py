@@ -372,6 +372,15 @@ def test_what_can_travel(annotation: Any) -> None:
     assert list(interface_of(takes).methods) == ["takes"]
 
 
+def test_the_bounds_in_an_annotation_hold() -> None:
+    def takes(self: Actor, thing: Annotated[int, msgspec.Meta(ge=1)]) -> None: ...
+
+    bounded = interface_of(takes).methods["takes"]
+    assert bounded.unpack([1]) == (1,)
+    with pytest.raises(InvalidMessage, match=r"^Made.takes: thing: Expected `int` >= 1"):
+        bounded.pack((0,), {})
+
+
 def test_a_default_has_to_fit_its_annotation() -> None:
     def takes(self: Actor, thing: int = None) -> None: ...  # type: ignore[assignment]  # the mistake under test  # noqa: RUF013
     def unsendable(self: Actor, thing: object = int) -> None: ...
