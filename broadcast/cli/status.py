@@ -1,0 +1,129 @@
+"""`troupe status`: what the members of a group say of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+import msgspec
+import trio
+
+from actors import LinkBroken, RemoteProtocolError
+from actors._client_link import open_client_link
+from actors._node import NO_SUCH
+from actors._protocol.address import parse_address
+from actors._protocol.codec import encode_struct
+from broadcast._protocol.visits import TO_CLIENT, Status, StatusAsked
+
+ANSWER_SECONDS = 3.0  # within which a member answers
+COLUMNS = ("member", "address", "role", "epoch", "leader", "commit", "applied", "last", "sessions")
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """A member that did not say."""
+
+    node: str
+    address: str
+    trouble: str
+
+
+@click.command
+@click.argument("group")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each member, a line each.")
+def command(group: str, addresses: tuple[str, ...], as_json: bool) -> None:
+    """What each member of GROUP says of it.
+
+    ADDRESS is host:port of a member; one that answers is enough to find the others. The exit status is 0 if a leader is
+    known to a majority of the voters that agree on it, 1 if not, 2 if no member answered.
+    """
+    for address in addresses:
+        try:
+            parse_address(address)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    try:
+        found = trio.run(_ask_all, group, addresses)
+    except* KeyboardInterrupt:
+        sys.exit(130)
+    if as_json:
+        for each in found:
+            click.echo(msgspec.json.encode(each).decode())
+    else:
+        click.echo(table(group, found))
+    sys.exit(verdict(found))
+
+
+def verdict(found: Sequence[Status | Silent]) -> int:
+    """The exit status: 0 in order, 1 without an agreed leader, 2 without any answer."""
+    answers = [each for each in found if isinstance(each, Status)]
+    if not answers:
+        return 2
+    newest = max(answers, key=lambda each: each.epoch)
+    agreeing = {
+        each.node for each in answers if each.epoch == newest.epoch and each.leader == newest.leader is not None
+    }
+    return 0 if 2 * len(agreeing & set(newest.voters)) > len(newest.voters) else 1
+
+
+def table(group: str, found: Sequence[Status | Silent]) -> str:
+    """The members' words side by side, and what is amiss below."""
+    rows = [COLUMNS, *(_row(each) for each in found)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    troubles = [f"{each.node}: {_trouble(each)}" for each in found if _trouble(each)]
+    return "\n".join([f"group {group}", "", *lines, *([""] if troubles else []), *troubles])
+
+
+def _row(said: Status | Silent) -> tuple[str, ...]:
+    if isinstance(said, Silent):
+        return (said.node, said.address, "silent", *["-"] * (len(COLUMNS) - 3))
+    numbers = (said.commit, said.applied, said.last, said.sessions)
+    address = said.members.get(said.node) or "?"
+    return (said.node, address, said.role, str(said.epoch), said.leader or "-", *map(str, numbers))
+
+
+def _trouble(said: Status | Silent) -> str | None:
+    return said.trouble if isinstance(said, Silent) else said.waiting
+
+
+async def _ask_all(group: str, addresses: Sequence[str]) -> list[Status | Silent]:
+    """Ask those named, and then whom they name."""
+    known = dict.fromkeys(addresses, "?")
+    found: dict[str, Status | Silent] = {}
+    while unasked := [address for address in known if address not in found]:
+        async with trio.open_nursery() as nursery:
+            for address in unasked:
+                nursery.start_soon(_ask, group, known[address], address, found)
+        for said in list(found.values()):
+            if isinstance(said, Status):
+                known.update((address, name) for name, address in said.members.items() if address)
+    order = sorted(found.items(), key=lambda item: item[1].node)
+    return [said for _, said in order]
+
+
+async def _ask(group: str, node: str, address: str, found: dict[str, Status | Silent]) -> None:
+    said: Status | str = f"did not answer within {ANSWER_SECONDS:g} s"
+    with trio.move_on_after(ANSWER_SECONDS):
+        said = await _ask_one(group, address)
+    found[address] = said if isinstance(said, Status) else Silent(node, address, said)
+
+
+async def _ask_one(group: str, address: str) -> Status | str:
+    """What the member at this address says, or why it does not."""
+    try:
+        async with open_client_link(address) as link:
+            link.send(group, "group", encode_struct(StatusAsked()))
+            try:
+                async for envelope in link:
+                    if envelope.tag == NO_SUCH:
+                        return f"the node {link.node} has no group {group!r}"
+                    said = TO_CLIENT.decode(envelope.body)
+                    if isinstance(said, Status):
+                        return said
+            except (LinkBroken, RemoteProtocolError) as error:
+                return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "did not answer"
