@@ -198,7 +198,7 @@ class _Thread:
         self._joined: list[_Write] = []
         self._then: _Call | _End | None = None
         self._delayed: dict[str, None] = {}  # the groups told that the disk is full, in order
-        self._stopped = False  # the disk failed: nothing is written any more
+        self._stopped = False  # nothing is written any more: the disk failed, or was full in the end
 
     def start(self) -> None:
         self._thread.start()
@@ -251,8 +251,9 @@ class _Thread:
             self._tend()
 
     def _delay(self, reason: str) -> None:
-        if self.ending.is_set():  # there is no room, and nobody left to wait for it: this was never acknowledged
+        if self.ending.is_set():  # nobody is left to wait for room, and what comes after this must not be without it
             self._joined.clear()
+            self._stopped = True
             return
         untold = [group for group in dict.fromkeys(write.group for write in self._joined) if group not in self._delayed]
         if untold:

@@ -296,6 +296,9 @@ ssize_t pwritev64(int file, const struct iovec *parts, int count, off64_t offset
 ssize_t pwritev2(int file, const struct iovec *parts, int count, off_t offset, int flags) {
     CHANGING(file, offset, total(parts, count), 0, REAL(pwritev2)(file, parts, count, offset, flags));
 }
+ssize_t pwritev64v2(int file, const struct iovec *parts, int count, off64_t offset, int flags) {
+    CHANGING(file, offset, total(parts, count), 0, REAL(pwritev2)(file, parts, count, offset, flags));
+}
 int ftruncate(int file, off_t size) { CHANGING(file, size, 0, 1, REAL(ftruncate)(file, size)); }
 int ftruncate64(int file, off64_t size) { CHANGING(file, size, 0, 1, REAL(ftruncate)(file, size)); }
 int fallocate(int file, int mode, off_t offset, off_t size) {
