@@ -44,6 +44,9 @@ class Peer:
         self._scope = trio.CancelScope()
         self._connection: Connection | None = None
         self._incarnation = 0
+        # A link was lost, and whether the peer's process has gone with it is not known yet. One try need not tell:
+        # a dying process may take a connection, or lose it unanswered, before it no longer listens.
+        self._unexplained = False
         self._pings = 0
         self._trouble: str | None = None
 
@@ -56,16 +59,16 @@ class Peer:
     async def run(self) -> None:
         """Dial for as long as it takes, and again after each loss.
 
-        The try right after a loss tells whether the peer's process is gone. A link that was lost soon after such a
-        try is not tried at once again: that would be a loop without a pause.
+        A link that is lost is tried again at once, to know whether the peer's process is gone; but not one that was
+        lost soon after such a try: that would be a loop without a pause.
         """
         with self._scope:
             pause, at_once = BACKOFF_SECONDS_MIN, False
             while True:
                 begun = trio.current_time()
-                outcome = await self._try(after_loss=at_once)
-                if outcome is _Outcome.REFUSED and at_once:
-                    self._exchange.tell_suspected(self.name)
+                outcome = await self._try()
+                if outcome is _Outcome.REFUSED:
+                    self._suspect()
                 lasted = trio.current_time() - begun >= BACKOFF_SECONDS_MAX
                 if lasted:
                     pause = BACKOFF_SECONDS_MIN
@@ -86,7 +89,13 @@ class Peer:
             self._pings += 1
             connection.outbox.put(pack(Ping(self._pings)), control=True)
 
-    async def _try(self, *, after_loss: bool) -> _Outcome:
+    def _suspect(self) -> None:
+        """The peer's process is known to be gone: told once for each link that was lost."""
+        if self._unexplained:
+            self._unexplained = False
+            self._exchange.tell_suspected(self.name)
+
+    async def _try(self) -> _Outcome:
         """One try, and if it succeeds the whole life of the link."""
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):
@@ -103,13 +112,14 @@ class Peer:
         except RemoteProtocolError as error:
             self._exchange.statistics.faults += 1
             return self._failed(_Outcome.FAILED, str(error))
-        if after_loss and ready.incarnation > self._incarnation:
-            self._exchange.tell_suspected(self.name)
+        if ready.incarnation > self._incarnation:
+            self._suspect()
         self._incarnation = ready.incarnation
         try:
             await self._live(stream, link)
         finally:
             await trio.aclose_forcefully(stream)
+        self._unexplained = True
         return _Outcome.LOST
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> tuple[Ready, Link]:

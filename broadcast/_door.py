@@ -108,7 +108,9 @@ class Visitor:
         return _sifted(entry, machine)
 
     def _send(self, message: ToClient) -> None:
-        self._origin.send(self._host.to, "group", encode_struct(message))
+        taken = self._origin.send(self._host.to, "group", encode_struct(message))
+        if not taken and not self._origin.closed:
+            self._origin.close("does not read what it is told")
 
 
 def _sifted(entry: Commands, machine: Machine[Any]) -> Commands:

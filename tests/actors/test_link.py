@@ -253,6 +253,12 @@ def test_a_header_that_is_not_there_is_refused(payload: bytes) -> None:
         e.unpack(payload)
 
 
+def test_a_header_is_small_whatever_the_frame() -> None:
+    header = cbor2.dumps(["hello", 1, 1, "a", 7, "peer", 100, "x" * 4_096])
+    with pytest.raises(RemoteProtocolError, match="a header of"):
+        e.unpack(len(header).to_bytes(2, "big") + header)
+
+
 def test_a_message_of_the_link_has_no_body() -> None:
     header = cbor2.dumps(["ping", 1])
     with pytest.raises(RemoteProtocolError, match="with a body"):

@@ -137,6 +137,12 @@ def leaping_clock() -> trio.testing.MockClock:
     return trio.testing.MockClock(autojump_threshold=0.02)
 
 
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """Skips waiting only where nothing else can be going on."""
+    return trio.testing.MockClock(autojump_threshold=0.5)
+
+
 # -- envelopes ------------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +339,24 @@ async def test_a_peer_whose_process_is_gone_is_suspected_at_once() -> None:
         await at_a.wait("suspected", "b", 2)
 
 
+async def test_a_dying_process_that_takes_one_more_connection_is_suspected_when_it_no_longer_listens(
+    leaping_clock: trio.testing.MockClock,
+) -> None:
+    listener, address = await free_listener()
+    async with recorded("a") as (a, at_a):
+        a.add_peer("p", address)
+        async with listener:
+            stranger = await Stranger.await_dial(listener)
+            await stranger.stream.send_all(stranger.link.accept("p", 5, 0))
+            await at_a.wait("connected", "p")
+            await stranger.stream.aclose()
+            await (await Stranger.await_dial(listener)).stream.aclose()
+            assert at_a.told == [("connected", "p")]
+        await at_a.wait("suspected", "p")
+        await trio.sleep(5)  # and a few more tries do not say it again
+        assert at_a.told == [("connected", "p"), ("suspected", "p")]
+
+
 async def test_a_newer_life_met_at_once_is_a_suspicion_of_the_old_one() -> None:
     listener, address = await free_listener()
     async with listener, recorded("a") as (a, at_a):
@@ -356,6 +380,19 @@ async def test_a_link_closed_by_the_same_life_is_no_suspicion() -> None:
             await stranger.stream.aclose()
         await at_a.wait("connected", "p", 2)
         assert ("suspected", "p") not in at_a.told
+
+
+async def test_a_lost_link_is_tried_again_without_a_pause(patient_clock: trio.testing.MockClock) -> None:
+    listener, address = await free_listener()
+    async with listener, recorded("a") as (a, at_a):
+        a.add_peer("p", address)
+        stranger = await Stranger.await_dial(listener)
+        await stranger.stream.send_all(stranger.link.accept("p", 5, 0))
+        await at_a.wait("connected", "p")
+        lost = trio.current_time()
+        await stranger.stream.aclose()
+        await (await Stranger.await_dial(listener)).stream.aclose()
+        assert trio.current_time() == lost
 
 
 async def test_tries_become_rare_and_are_logged_once(leaping_clock: trio.testing.MockClock) -> None:
