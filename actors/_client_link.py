@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from actors._connection import HANDSHAKE_SECONDS, PING_SECONDS, RECEIVE_SIZE, Outbox, next_event
-from actors._peer import SILENCE_SECONDS_MAX
+from actors._connection import RECEIVE_SIZE, Outbox, next_event
 from actors._protocol.address import Address, parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.envelope import Envelope, Hello, Ping, Ready, pack, pack_envelope
@@ -19,6 +18,11 @@ from actors._tcp import dial
 
 BULK_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to the node."""
+PING_SECONDS = 0.5
+"""Between two pings of a client."""
+SILENCE_SECONDS_MAX = 1.5
+"""A node that says nothing for this long, or does not answer a hello within it, is not worth waiting for: a client can go
+to another, and loses nothing by it."""
 
 
 class ClientLink:
@@ -81,7 +85,7 @@ class ClientLink:
             except trio.BrokenResourceError as error:
                 self._break(f"the connection broke: {error.__cause__ or error}")
         if waiting.cancelled_caught:
-            self._break(f"the node was silent for {SILENCE_SECONDS_MAX:.0f} s")
+            self._break(f"the node was silent for {SILENCE_SECONDS_MAX:g} s")
 
     def _break(self, why: str) -> None:
         self._broken = f"the link to node {self.node} is lost: {why}"
@@ -111,7 +115,7 @@ async def open_client_link(address: str, name: str | None = None) -> AsyncGenera
     where = parse_address(address)
     name = name or f"client-{secrets.token_hex(8)}"
     try:
-        with trio.fail_after(HANDSHAKE_SECONDS):
+        with trio.fail_after(SILENCE_SECONDS_MAX):
             stream = await dial(where)
             link, ready = await _shake_hands(stream, where, name)
     except trio.TooSlowError:

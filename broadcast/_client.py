@@ -82,7 +82,7 @@ async def _stay_linked(handle: Handle, name: str, group: str, members: dict[str,
     order = list(members)
     random.shuffle(order)
     turn, target = 0, order[0]
-    unreachable: str | None = None  # a leader that we were told of and could not reach
+    unreachable: str | None = None  # whom not to go to when told that it leads: lost, or never reached
     rounds, troubles = 0, dict[str, str]()
     while True:
         visit = _Visit(handle, name, group, target, members, unreachable)
@@ -96,8 +96,10 @@ async def _stay_linked(handle: Handle, name: str, group: str, members: dict[str,
             target, unreachable = visit.leader, visit.leader  # until it has taken us in
             continue
         if visit.served:
-            unreachable = None
+            unreachable = target  # lost: others may not have noticed yet that it does not lead any more
         turn = (turn + 1) % len(order)
+        if order[turn] == target and visit.served:  # the one just lost is the last to try
+            turn = (turn + 1) % len(order)
         target = order[turn]
         if turn == 0 and troubles:
             rounds += 1
