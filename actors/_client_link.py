@@ -21,8 +21,8 @@ BULK_SIZE_MAX = 2**26
 PING_SECONDS = 0.5
 """Between two pings of a client."""
 SILENCE_SECONDS_MAX = 1.5
-"""A node that says nothing for this long, or does not answer a hello within it, is not worth waiting for: a client can go
-to another, and loses nothing by it."""
+"""A node that says nothing for this long, or does not answer a hello within it, is not worth waiting for: a client can
+go to another, and loses nothing by it."""
 
 
 class ClientLink:
