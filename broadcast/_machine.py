@@ -92,6 +92,8 @@ class Machine(Generic[A]):
         """
         invariant(batch.first == self.applied + 1, "batches are applied in index order, once", first=batch.first)
         self.time = batch.time
+        if not self.views or batch.epoch > self.views[-1].epoch:
+            self.sessions.renew(batch.time)  # while nobody led, nobody could be heard of (rule 12)
         self.sessions.expire(batch.time)
         reports: list[Report] = []
         index = batch.first
@@ -109,7 +111,6 @@ class Machine(Generic[A]):
                 self._apply_commands(entry, batch, index, reports)
             case EpochStart():
                 self._begin_view(entry.leader, batch.epoch, index)
-                self.sessions.renew(batch.time)
             case SessionAsked():
                 opened = self.sessions.open(index, entry.owner, batch.time)
                 if opened:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 from collections import deque
 
-from actors._protocol.errors import invariant
 from broadcast._protocol.position import Batch
 
 IN_FLIGHT_MAX = 8 * 1024 * 1024  # bytes that may be on their way to one follower
@@ -61,29 +60,33 @@ class Progress:
 
     def acknowledged(self, match: int, stamp: int, now: int) -> None:
         """It holds everything up to `match`."""
+        if match < self.match and stamp > self._stamp:
+            # In one life it never says less than before: it has started anew, and must be shown its own log again.
+            self._stamp = stamp
+            self.probe()
+            return
         self._stamp = max(self._stamp, stamp)
-        if match > self.match:
-            self.match = match
-        while self._in_flight and self._in_flight[0][0] <= match:
-            self._in_flight_size -= self._in_flight.popleft()[1]
+        self.match = max(self.match, match)
+        self.next = max(self.next, self.match + 1)
         if self.flow is Flow.PROBE:
+            if match < self._probed:
+                return  # told on another occasion: where the logs part is not known yet
             self.flow = Flow.STREAM
             self.next = self.match + 1
-        self.next = max(self.next, self.match + 1)
-        self._waiting_since = now if self._in_flight else None
+        while self._in_flight and self._in_flight[0][0] <= match:
+            self._in_flight_size -= self._in_flight.popleft()[1]
+            self._waiting_since = now  # it gets on; one that says the same again and again does not
+        if not self._in_flight:
+            self._waiting_since = None
 
-    def rejected(self, rejected: int, conflict: int, stamp: int) -> bool:
-        """It could not place what followed `rejected`. True if this says something new."""
+    def rejected(self, rejected: int, conflict: int, stamp: int) -> None:
+        """It could not place what followed `rejected`, and hints at `conflict` to go on from."""
         if stamp < self._stamp:
-            return False  # said before its newest acknowledgement: the network held it back
-        if conflict <= self.match:
+            return  # said before its newest acknowledgement: the network held it back
+        if rejected <= self.match:
             self.lost = True
-            return True
-        if self.flow is Flow.PROBE and rejected != self._probed:
-            return False  # the answer to an earlier probe
-        invariant(conflict > self.match, "a follower is never sent again what it holds", conflict=conflict)
-        self.probe(min(conflict, rejected))
-        return True
+        elif self.flow is Flow.STREAM or rejected == self._probed:  # else it answers an earlier probe
+            self.probe(min(conflict, rejected))
 
     def probe(self, next_index: int | None = None) -> None:
         """Find out anew where the logs part: from `next_index`, or right after what is known to match."""

@@ -273,9 +273,10 @@ class Replica:
         if lost_at is not None and now >= lost_at:
             self._reads.lose()
         leadership = self.leadership
-        if leadership is not None and election.leads and now >= leadership.heartbeat_at:
+        if leadership is not None and election.leads:
             leadership.probe_silent(now, patience=election.floor // 2)
-            self._beat()
+            if now >= leadership.heartbeat_at:  # reads put it off, so it is no measure of silence
+                self._beat()
 
     def _on_received(self, given: Received) -> None:
         forming = isinstance(given.message, Forming | FormedNotice)
@@ -370,6 +371,9 @@ class Replica:
         if self._follow(received.sender, message.epoch):
             self._learn_commit(message.commit)
             self._bind(received.sender, HeartbeatReply(message.epoch, message.round))
+            # Told of entries that were not shown to us: either they are on their way, or the leader takes them for
+            # shown because an earlier life of ours acknowledged them.
+            self._acknowledges = self._acknowledges or message.commit > self.verified
 
     def _on_committed(self, received: Received, message: Committed) -> None:
         if self._follow(received.sender, message.epoch):

@@ -178,6 +178,7 @@ class Order:
         self.batches: dict[int, Batch] = {}
         """What was delivered by any, by first index."""
         self.end = 0
+        self._epochs: dict[int, int] = {}  # first index -> the epoch it was delivered in, by whoever was first
         self._disks = disks
         self._delivered: dict[str, int] = {}
 
@@ -207,6 +208,7 @@ class Order:
         check(batch.first == self.end + 1, "batches do not overlap", end=self.end, batch=batch)
         self._check_durable(process, batch)
         self.batches[batch.first] = batch
+        self._epochs[batch.first] = process.replica.epoch
         self.end = batch.last
         return True
 
@@ -217,10 +219,16 @@ class Order:
         check(enough, "a delivered batch is durable on a commit quorum (rule 9)", batch=batch, holders=holders)
 
     def elected(self, process: Process) -> None:
-        """Leader completeness (3.6.3)."""
-        log = process.replica.log
+        """Leader completeness: a leader holds all that was delivered in earlier epochs (3.6.3)."""
+        log, epoch = process.replica.log, process.replica.epoch
         for first, batch in self.batches.items():
-            check(log.batch_at(first) == batch, "a leader holds all that was delivered", name=process.name, batch=batch)
+            if self._epochs[first] < epoch:
+                check(
+                    log.batch_at(first) == batch,
+                    "a leader holds all that was delivered in earlier epochs",
+                    name=process.name,
+                    batch=batch,
+                )
 
     def persisting(self, process: Process, persist: Persist) -> None:
         if persist.truncate is not None:

@@ -242,7 +242,7 @@ class Node:
             self._deliver(output.deliver)
         for settled in output.settle:
             self._world.note(self.name, "settle", settled)
-            _ON_SETTLED[type(settled)](self, settled)
+            self._settle(settled)
 
     def _persisted(self, number: int) -> None:
         self._guard(partial(self._step, Persisted(number)))()
@@ -283,24 +283,20 @@ class Node:
             self._apply_later()
         self._step(Applied(machine.applied))
 
-    def _on_formed(self, formed: Formed) -> None:
+    def _settle(self, settled: Settled) -> None:
         living = self._living
-        interface = Interface.of(Diary)
-        machine = Machine(Diary, interface, formed.formation.configuration, living.replica.log.between)
-        living.machine = machine
-        living.desk = Desk(machine.sessions)
-
-    def _on_leader_known(self, known: LeaderKnown) -> None:
-        desk = self._living.desk
-        if known.leader is not None and desk is not None:
-            desk.lost()
-
-    def _on_read_ready(self, ready: ReadReady) -> None:
-        asker, token, call = self._living.reads.pop(ready.token)
-        asker.told(token, self.machine.query(call, "reader"))
-
-    def _on_noticed(self, noticed: Noticed) -> None:
-        check(False, "an operator has nothing to see to here", text=noticed.text)
+        match settled:
+            case Formed(formation):
+                machine = Machine(Diary, Interface.of(Diary), formation.configuration, living.replica.log.between)
+                living.machine, living.desk = machine, Desk(machine.sessions)
+            case LeaderKnown(leader=leader):
+                if leader is not None and living.desk is not None:
+                    living.desk.lost()
+            case ReadReady(number):
+                asker, token, call = living.reads.pop(number)
+                asker.told(token, self.machine.query(call, "reader"))
+            case Noticed(text):
+                check(False, "an operator has nothing to see to here", text=text)
 
     # -- clients ---------------------------------------------------------------------------------------------------
 
@@ -344,11 +340,3 @@ class Node:
     def stamp(self) -> int:
         """A stamp for a message to a client."""
         return self._stamp()
-
-
-_ON_SETTLED = {
-    Formed: Node._on_formed,
-    LeaderKnown: Node._on_leader_known,
-    ReadReady: Node._on_read_ready,
-    Noticed: Node._on_noticed,
-}

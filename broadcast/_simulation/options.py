@@ -13,7 +13,8 @@ SECOND = 1_000_000
 class Options:
     """Times are in microseconds; rates are chances from 0 to 1; an interval of 0 means never.
 
-    replicas, clients, commands: how many; commands are those that each client offers.
+    replicas, clients: how many of them.
+    idle: of a client, at most, between two things it does.
     duration: how long faults strike. After it everything is repaired, and all must come to an end.
     faults_from: when they begin; forming the group can be spared.
     loss, duplication, reordering: of each message between replicas.
@@ -26,7 +27,7 @@ class Options:
 
     replicas: int = 3
     clients: int = 2
-    commands: int = 40
+    idle: int = 100 * MILLISECOND
     duration: int = 4 * SECOND
     faults_from: int = 0
     loss: float = 0.02
@@ -55,7 +56,7 @@ class Options:
         return Options(
             replicas=chance.choice((1, 3, 3, 3, 3, 3, 3, 5)),
             clients=chance.randrange(1, 5),
-            commands=chance.randrange(15, 60),
+            idle=chance.choice((60, 150, 300)) * MILLISECOND,
             duration=chance.randrange(3 * SECOND, 6 * SECOND),
             faults_from=chance.choice((0, 300 * MILLISECOND, 300 * MILLISECOND)),
             loss=rate(0, 0, 0.01, 0.05, 0.2),

@@ -6,6 +6,7 @@
  * the log backwards and undoes what no sync made permanent.
  *
  *   POWERCUT_LIE=1               syncs succeed and leave no record: a disk that lies, or a program that does not sync
+ *   POWERCUT_SYNC_MS             how long a sync takes, in milliseconds: time for a power cut to come in between
  *   $POWERCUT_UNDO/fail-sync     while it is there, syncs fail with EIO
  *   $POWERCUT_UNDO/limit         while it is there, the files of the directory cannot grow beyond the number of
  *                                bytes that it holds, in total: ENOSPC
@@ -28,6 +29,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILES_MAX 4096
@@ -47,6 +49,7 @@ static char watched[FILES_MAX]; /* by descriptor: is it one of ours, open for wr
 static char directory[PATH_MAX], undo[PATH_MAX - 64];
 static size_t directory_size;
 static int undo_log = -1, lies;
+static long sync_ms;
 
 #define REAL(name) ((__typeof__(&name))real(#name))
 
@@ -60,7 +63,8 @@ static void *real(const char *name) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    const char *wanted = getenv("POWERCUT_DIR"), *kept = getenv("POWERCUT_UNDO"), *lie = getenv("POWERCUT_LIE");
+    const char *wanted = getenv("POWERCUT_DIR"), *kept = getenv("POWERCUT_UNDO"), *lie = getenv("POWERCUT_LIE"),
+               *slow = getenv("POWERCUT_SYNC_MS");
     if (wanted == NULL || kept == NULL)
         return;
     if (realpath(wanted, directory) == NULL || strlen(kept) >= sizeof undo) {
@@ -70,6 +74,7 @@ __attribute__((constructor)) static void begin(void) {
     strcpy(undo, kept);
     directory_size = strlen(directory);
     lies = lie != NULL && lie[0] == '1';
+    sync_ms = slow == NULL ? 0 : atol(slow);
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/log", undo);
     undo_log = REAL(open)(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -360,6 +365,9 @@ int renameat(int from_at, const char *from, int to_at, const char *to) {
 static int synced(int file) {
     char path[PATH_MAX];
     struct stat found;
+    struct timespec rest = {.tv_sec = sync_ms / 1000, .tv_nsec = sync_ms % 1000 * 1000000};
+    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
+        ;
     snprintf(path, sizeof path, "%s/fail-sync", undo);
     if (access(path, F_OK) == 0) {
         errno = EIO;

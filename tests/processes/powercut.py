@@ -40,8 +40,11 @@ def build(into: Path) -> Path:
     return library
 
 
-def environment(library: Path, directory: Path, undo: Path, *, lie: bool = False) -> dict[str, str]:
-    """The environment of a process whose files under `directory` can lose power. lie: its syncs do nothing."""
+def environment(library: Path, directory: Path, undo: Path, *, lie: bool = False, sync_ms: int = 0) -> dict[str, str]:
+    """The environment of a process whose files under `directory` can lose power.
+
+    lie: its syncs do nothing. sync_ms: how long one takes, in milliseconds; until it is over nothing is synced.
+    """
     directory.mkdir(exist_ok=True)
     undo.mkdir(exist_ok=True)
     return {
@@ -50,6 +53,7 @@ def environment(library: Path, directory: Path, undo: Path, *, lie: bool = False
         "POWERCUT_DIR": str(directory),
         "POWERCUT_UNDO": str(undo),
         "POWERCUT_LIE": "1" if lie else "0",
+        "POWERCUT_SYNC_MS": str(sync_ms),
     }
 
 
@@ -85,15 +89,17 @@ def cut(directory: Path, undo: Path, seed: int | None = None) -> None:
 
 
 def read(log: bytes) -> Iterator[Record]:
-    """The records of a log, oldest first."""
+    """The records of a log, oldest first. The last may be cut off by the kill; what it announces was not done then."""
     offset = 0
-    while offset < len(log):
+    while offset + RECORD.size <= len(log):
         kind, name_size, other_size, _, inode, at, size, old_size = RECORD.unpack_from(log, offset)
         offset += RECORD.size
         parts: list[bytes] = []
         for part in (name_size, other_size, old_size):
             parts.append(log[offset : offset + part])
             offset += part
+        if offset > len(log):
+            return
         name, other, old = parts
         yield Record(kind, inode, at, size, Path(os.fsdecode(name)), Path(os.fsdecode(other)), old)
 

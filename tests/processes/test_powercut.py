@@ -33,8 +33,9 @@ class World:
         self.data = at / "data"
         self.undo = at / "undo"
 
-    def start(self, program: str, *arguments: str, lie: bool = False) -> subprocess.Popen[str]:
-        environment = powercut.environment(self.library, self.data, self.undo, lie=lie) | {"PYTHONPATH": str(ROOT)}
+    def start(self, program: str, *arguments: str, lie: bool = False, sync_ms: int = 0) -> subprocess.Popen[str]:
+        environment = powercut.environment(self.library, self.data, self.undo, lie=lie, sync_ms=sync_ms)
+        environment["PYTHONPATH"] = str(ROOT)
         return subprocess.Popen(
             [sys.executable, "-c", program, str(self.data), *arguments],
             env=environment,
@@ -43,10 +44,10 @@ class World:
             text=True,
         )
 
-    def run_until_killed(self, program: str, *arguments: str, lie: bool = False) -> list[str]:
+    def run_until_killed(self, program: str, *arguments: str, lie: bool = False, sync_ms: int = 0) -> list[str]:
         """Run a program until it says "kill"; what it said before."""
         said: list[str] = []
-        with self.start(program, *arguments, lie=lie) as process:
+        with self.start(program, *arguments, lie=lie, sync_ms=sync_ms) as process:
             assert process.stdout is not None
             try:
                 for line in process.stdout:
@@ -118,6 +119,39 @@ die()
     assert (world.data / "f").read_bytes() == b"NEWERontent"
     world.cut()
     assert (world.data / "f").read_bytes() == b"new content"
+
+
+def test_a_sync_that_is_not_over_leaves_nothing(world: World) -> None:
+    program = """
+file = os.open(data / "f", os.O_RDWR)
+os.write(file, b"new")
+print("kill", flush=True)
+os.fsync(file)
+os.fsync(file)
+"""
+    world.data.mkdir()
+    (world.data / "f").write_bytes(b"old")
+    world.run_until_killed(BEGIN + program, sync_ms=60_000)
+    world.cut()
+    assert (world.data / "f").read_bytes() == b"old"
+
+
+def test_a_record_that_the_kill_cut_off_counts_for_nothing(world: World) -> None:
+    program = """
+file = os.open(data / "f", os.O_RDWR)
+os.write(file, b"new")
+die()
+"""
+    world.data.mkdir()
+    (world.data / "f").write_bytes(b"old")
+    world.run_until_killed(BEGIN + program)
+    whole = (world.undo / "log").read_bytes()
+    records = list(powercut.read(whole))
+    assert records
+    for size in range(1, len(whole)):
+        read = list(powercut.read(whole[:size]))
+        assert read == records[: len(read)]
+        assert len(read) < len(records)
 
 
 def test_every_way_to_write_is_taken_back(world: World) -> None:

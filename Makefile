@@ -1,0 +1,60 @@
+# Everything sets itself up: `make demo` and `make test` work in a fresh checkout.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test verify lint types contracts examples fix wheel-test clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## the virtual environment in .venv, with everything in it
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "trio-troupe needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	       "name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	  rm -rf $(VENV); exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --editable . --group dev
+	@touch $@
+
+demo: setup ## three replicas; the leader is killed; one order (FILE=some.txt for your own lines)
+	@$(BIN)/troupe demo $(FILE)
+
+test: setup ## the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+verify: ## what CI does: tests, lint, types, contracts, examples, demo, wheel
+	@.ci/run
+
+lint: setup ## ruff, check and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy and basedpyright, both strict
+	@$(BIN)/mypy --strict
+	@$(BIN)/basedpyright
+
+contracts: setup ## who may import whom
+	@$(BIN)/lint-imports
+
+examples: setup ## run each example
+	@$(BIN)/python -m pytest -q tests/examples
+
+wheel-test: setup ## build the wheel, install it somewhere else, and use it there
+	@.ci/wheel
+
+fix: setup ## format, and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove what was made here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

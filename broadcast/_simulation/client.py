@@ -1,0 +1,311 @@
+"""A session's owner, outside of the group: a real `Submitter`, and a link to one replica at a time.
+
+It offers commands, reads, withdraws some of what was not sent, and gives up on a replica that keeps it waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TypeAlias
+
+import msgspec
+
+from actors._interface import Interface
+from actors._protocol.clock import LamportClock
+from actors._protocol.codec import OneOf, encode_struct
+from broadcast._protocol.entries import Submittable
+from broadcast._protocol.reports import Report
+from broadcast._protocol.submitter import FAR, Answered, Submitter
+from broadcast._simulation.diary import Diary
+from broadcast._simulation.node import Node
+from broadcast._simulation.options import MILLISECOND
+from broadcast._simulation.outcomes import Calls
+from broadcast._simulation.world import World
+
+TAGS = ("note",) * 60 + ("refuse", "refuse", "crash", "unheard-of")
+OFFERED_AT_ONCE = (1, 1, 1, 2, 5, 12)
+OUTSTANDING_MAX = 40
+OFFERS = 0.7  # chance that it offers commands when it does something
+ENDS = 0.01  # chance that it ends its session, if nothing is open
+READS = 0.6  # chance that it reads
+READS_MAX = 10  # under way at once
+LATENCY = MILLISECOND  # of a client's link, at most
+PATIENCE = 600 * MILLISECOND  # at most, with a replica that tells nothing
+SLEEPS = 0.01  # chance that it does nothing at all for long, so that its session may expire
+SLEEP = 1000 * MILLISECOND, 2500 * MILLISECOND
+WITHDRAWN = 0.1  # chance that the last call of an offer is given up at once
+
+
+class Offered(msgspec.Struct, frozen=True, array_like=True, tag="offered"):
+    """From the client: for the log."""
+
+    stamp: int
+    entries: tuple[Submittable, ...]
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True, tag="asked"):
+    """From the client: a query."""
+
+    stamp: int
+    token: int
+    call: bytes
+
+
+class Reported(msgspec.Struct, frozen=True, array_like=True, tag="reported"):
+    """To the client: about its session."""
+
+    stamp: int
+    report: Report
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True, tag="told"):
+    """To the client: what the query gave."""
+
+    stamp: int
+    token: int
+    outcome: bytes
+
+
+ToNode: TypeAlias = Offered | Asked
+ToClient: TypeAlias = Reported | Told
+_TO_NODE = OneOf[ToNode](Offered, Asked)
+_TO_CLIENT = OneOf[ToClient](Reported, Told)
+
+
+class Link:
+    """A connection to one life of one replica. Keeps its order and loses nothing, as long as it stands."""
+
+    def __init__(self, world: World, client: Client, node: Node) -> None:
+        self.stands = node.connect(self)
+        self._world = world
+        self._client = client
+        self._node = node
+        self._life = node.life
+        self._latency = 1 + world.chance.randrange(LATENCY)
+
+    def close(self) -> None:
+        """The client hangs up."""
+        self.stands = False
+        if self._same_life:
+            self._world.schedule.after(self._latency, partial(self._node.disconnect, self))
+
+    def broken(self) -> None:
+        """The replica's process is gone."""
+        self._world.schedule.after(self._latency, partial(self._client.cut_off, self))
+
+    @property
+    def _same_life(self) -> bool:
+        return self._node.alive and self._node.life == self._life
+
+    # -- to the replica --------------------------------------------------------------------------------------------
+
+    def send(self, message: ToNode) -> None:
+        self._world.schedule.after(self._latency, partial(self._arrive, encode_struct(message)))
+
+    def _arrive(self, data: bytes) -> None:
+        if not self._same_life:
+            return
+        message = _TO_NODE.decode(data)
+        if isinstance(message, Offered):
+            self._node.submit(self, message.stamp, message.entries)
+        else:
+            self._node.ask(self, message.token, message.call)
+
+    # -- to the client ---------------------------------------------------------------------------------------------
+
+    def report(self, report: Report) -> None:
+        self._answer(Reported(self._node.stamp(), report))
+
+    def told(self, token: int, outcome: bytes) -> None:
+        self._answer(Told(self._node.stamp(), token, outcome))
+
+    def _answer(self, message: ToClient) -> None:
+        self._world.schedule.after(self._latency, partial(self._answered, encode_struct(message)))
+
+    def _answered(self, data: bytes) -> None:
+        if self.stands and self._same_life:
+            self._client.receive(_TO_CLIENT.decode(data))
+
+
+class Client:
+    """One owner of one session after the other. Offers until it is calm, then waits for what is open."""
+
+    def __init__(self, name: str, world: World, nodes: Sequence[Node], calls: Calls, session_term: int) -> None:
+        self.name = name
+        self._world = world
+        self._nodes = nodes
+        self._calls = calls
+        self._offered = 0
+        self._clock = LamportClock(name)
+        self._session_term = session_term
+        self._submitter = self._open()
+        self._before = 0  # calls offered to earlier sessions' submitters
+        self._interface = Interface.of(Diary)
+        self._link: Link | None = None
+        self._reads: dict[int, int] = {}  # token -> how many notes were known when it began
+        self._tokens = 0
+        self._timer: int | None = None
+        self._heard_at = 0
+        self._asleep = False
+        world.schedule.after(world.chance.randrange(world.options.idle), self._act)
+        world.schedule.after(PATIENCE, self._doubt)
+
+    def _open(self) -> Submitter:
+        nonce = self._world.chance.randbytes(16)
+        return Submitter(owner=self.name, nonce=nonce, term=self._session_term, now=self._world.now)
+
+    @property
+    def done(self) -> bool:
+        """Is all answered?"""
+        return not (self._reads or self._submitter.outstanding)
+
+    # -- what it does ----------------------------------------------------------------------------------------------
+
+    def _act(self) -> None:
+        """Something, and again after a while."""
+        world, chance = self._world, self._world.chance
+        if world.calm:
+            return
+        if self._asleep:
+            world.schedule.after(world.options.idle, self._act)
+            return
+        if chance.random() < OFFERS and self._submitter.outstanding < OUTSTANDING_MAX:
+            self._offer(chance.choice(OFFERED_AT_ONCE))
+        if chance.random() < READS and len(self._reads) < READS_MAX:
+            self._read()
+        if chance.random() < ENDS and not self._submitter.outstanding:
+            self._begin_anew()
+        world.schedule.after(1 + chance.randrange(world.options.idle), self._act)
+        self._send()
+        if chance.random() < SLEEPS:
+            self._sleep(chance.randrange(*SLEEP))
+
+    def _sleep(self, duration: int) -> None:
+        """Its machine is closed: its link ends, and nothing happens until it wakes."""
+        self._asleep = True
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        self._world.schedule.after(duration, self._wake)
+
+    def _wake(self) -> None:
+        self._asleep = False
+        self._submitter.tick(self._world.now)
+        self._send()
+
+    def _offer(self, count: int) -> None:
+        chance = self._world.chance
+        ticket = 0
+        for _ in range(count):
+            tag = chance.choice(TAGS)
+            self._offered += 1
+            ticket = self._submitter.offer(self._call(tag, self._offered))
+            self._calls.offered(self.name, self._before + ticket, tag)
+        if chance.random() < WITHDRAWN and self._submitter.withdraw(ticket):
+            self._world.marks["withdrawn"] += 1
+            self._calls.withdrawn(self.name, self._before + ticket)
+
+    def _begin_anew(self) -> None:
+        """End the session, and be a new owner."""
+        self._world.marks["sessions ended"] += 1
+        self._submitter.end()
+        self._send()
+        self._submitter, self._before, self._timer = self._open(), self._offered, None
+
+    def _call(self, tag: str, number: int) -> bytes:
+        method = self._interface.methods.get(tag, self._interface.methods["note"])
+        call = method.pack((self.name, number), {})
+        return call if tag in self._interface.methods else call.replace(b"note", b"nope")
+
+    def _read(self) -> None:
+        self._tokens += 1
+        self._reads[self._tokens] = self._calls.known
+        self._ask(self._tokens)
+
+    def _ask(self, token: int) -> None:
+        if self._link is not None:
+            call = self._interface.methods["count"].pack((), {})
+            self._link.send(Asked(self._clock.tick(), token, call))
+
+    def _send(self) -> None:
+        """Send what the session wants sent, and be back when it wants to be."""
+        now = self._world.now
+        if self._asleep:
+            return
+        if self._link is None:
+            self._go_to(self._world.chance.choice(self._nodes))
+        entries = self._submitter.take(self._clock.counter, now)
+        if entries and self._link is not None:
+            self._link.send(Offered(self._clock.tick(), tuple(entries)))
+        self._collect()
+        due = self._submitter.deadline
+        if due < FAR and (self._timer is None or due < self._timer):
+            self._timer = due
+            self._world.schedule.at(due, partial(self._tick, due))
+
+    def _tick(self, due: int) -> None:
+        if self._timer == due:
+            self._timer = None
+            if not self._asleep:  # else it does so when it wakes
+                self._submitter.tick(self._world.now)
+                self._send()
+
+    # -- its link --------------------------------------------------------------------------------------------------
+
+    def _go_to(self, node: Node) -> None:
+        """A link to this replica; all that is open goes by it again."""
+        link = Link(self._world, self, node)
+        if not link.stands:
+            return
+        self._world.note(self.name, "goes to", node.name)
+        self._link = link
+        self._heard_at = self._world.now
+        self._submitter.lost()
+        for token in self._reads:
+            self._ask(token)
+
+    def cut_off(self, link: Link) -> None:
+        """The other end is gone."""
+        if link is self._link:
+            self._leave(link)
+
+    def _doubt(self) -> None:
+        """Give up on a replica that has told nothing for long, though it should have."""
+        silent = self._world.now - self._heard_at
+        if self._link is None:
+            self._send()
+        elif not self.done and silent > self._world.chance.randrange(PATIENCE // 4, PATIENCE):
+            self._world.marks["replicas given up"] += 1
+            self._leave(self._link)
+        self._world.schedule.after(PATIENCE // 8, self._doubt)
+
+    def _leave(self, link: Link) -> None:
+        link.close()
+        self._link = None
+        self._send()
+
+    # -- what comes back -------------------------------------------------------------------------------------------
+
+    def receive(self, message: ToClient) -> None:
+        self._clock.witness(message.stamp)
+        self._heard_at = self._world.now
+        if isinstance(message, Reported):
+            self._world.note(self.name, "report", message.report)
+            self._submitter.receive(message.report, self._world.now)
+            self._send()
+        else:
+            floor = self._reads.pop(message.token, None)
+            if floor is not None:
+                self._world.note(self.name, "read", message.outcome)
+                self._world.marks["reads"] += 1
+                self._calls.read(floor, message.outcome)
+
+    def _collect(self) -> None:
+        for result in self._submitter.take_results():
+            if isinstance(result, Answered):
+                self._world.marks["answers"] += 1
+                self._calls.answered(self.name, self._before + result.ticket, result.outcome)
+            else:
+                self._world.marks["unknown outcomes"] += 1
+                self._calls.unknown(self.name, self._before + result.first, self._before + result.last)

@@ -1,0 +1,130 @@
+"""One history: a group and its clients, under faults and then without, all of it following from one seed.
+
+First safety: whatever strikes, no invariant breaks. Then liveness: with everything repaired, the group must elect,
+commit, answer and level within a bound of virtual time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+
+from actors._protocol.errors import InvariantViolation, RemoteProtocolError
+from broadcast._simulation.client import Client
+from broadcast._simulation.disk import GROUP, Disk
+from broadcast._simulation.faults import Faults
+from broadcast._simulation.invariants import Violation, broken
+from broadcast._simulation.network import Network
+from broadcast._simulation.node import Node
+from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from broadcast._simulation.watch import Watch
+from broadcast._simulation.world import World
+from membership._protocol.formation import Plan
+from membership._protocol.quorum import Majority
+from membership._protocol.view import Limits
+
+REPAIRED_FOR_MAX = 30 * SECOND  # after the last fault, everything must be done within this
+LOOK_INTERVAL = 20 * MILLISECOND
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What came of a seed.
+
+    digest: of everything that happened; one seed has one digest.
+    marks: how often which fault, or what follows from it, was met.
+    ended_at: virtual microseconds.
+    trace: the last events, a line each.
+    """
+
+    seed: int
+    options: Options
+    digest: str
+    marks: Counter[str]
+    ended_at: int
+    trace: list[str]
+
+
+class Stage:
+    """Everything that takes part, set up."""
+
+    def __init__(self, seed: int, options: Options | None) -> None:
+        chance = random.Random(seed)  # noqa: S311 - it has to be reproducible
+        drawn = Options.drawn(chance)
+        self.world = world = World(chance, options or drawn)
+        names = ["a", "b", "c", "d", "e"][: world.options.replicas]
+        limits = Limits(
+            election_timeout=world.options.election_timeout,
+            session_term=world.options.session_term,
+        )
+        plan = Plan(GROUP, tuple(names), Majority(), limits)
+        disks = {name: Disk(world, name) for name in names}
+        self.watch = Watch(disks, world.marks)
+        self.nodes = {name: Node(name, world, plan, disks[name], self.watch) for name in names}
+        self.network = Network(
+            world,
+            names,
+            receive=lambda to, sender, stamp, data: self.nodes[to].receive(sender, stamp, data),
+            give=lambda to, given: self.nodes[to].give(given),
+        )
+        for node in self.nodes.values():
+            world.schedule.after(chance.randrange(50 * MILLISECOND), partial(node.start, self.network))
+        everyone = list(self.nodes.values())
+        self.clients = [
+            Client(f"client-{number}", world, everyone, self.watch.calls, limits.session_term)
+            for number in range(world.options.clients)
+        ]
+        self.faults = Faults(world, self.nodes, self.network)
+
+    def play(self) -> None:
+        """Raises `Violation`, or what a core raises."""
+        world = self.world
+        world.schedule.run(world.options.duration)
+        world.note("", "calm")
+        self.faults.end()
+        end = world.now + REPAIRED_FOR_MAX
+        while not self._is_level():
+            if world.now >= end:
+                broken("with everything repaired the group comes to an end", open=self._open())
+            world.schedule.run(world.now + LOOK_INTERVAL)
+        self.watch.ended(self.nodes)
+
+    def _is_level(self) -> bool:
+        """Is everybody done, and every replica where the others are?"""
+        if not all(client.done for client in self.clients):
+            return False
+        ends = {(node.replica.applied, node.replica.log.last, node.replica.leader) for node in self.nodes.values()}
+        applied, last, leader = next(iter(ends))
+        return len(ends) == 1 and leader is not None and applied == last.index > 0
+
+    def _open(self) -> list[str]:
+        """Who is not done."""
+        waiting = [client.name for client in self.clients if not client.done]
+        for node in self.nodes.values():
+            replica = node.replica
+            waiting.append(
+                f"{node.name}: {replica.role} of {replica.epoch}, leader {replica.leader}, applied {replica.applied}, "
+                f"commit {replica.commit}, durable {replica.durable}, last {replica.log.last}"
+            )
+        return waiting
+
+
+def run(seed: int, *, options: Options | None = None) -> History:
+    """Play the history of this seed. Raises `Violation`, which says how to see it again.
+
+    `options`: instead of those that follow from the seed.
+    """
+    stage = Stage(seed, options)
+    world = stage.world
+    try:
+        stage.play()
+    except (Violation, InvariantViolation, RemoteProtocolError) as error:
+        again = f"python -m broadcast._simulation --seed {seed} --trace"
+        if options is not None:
+            again = f"broadcast._simulation.history.run({seed}, options={options})"
+        violation = Violation(f"seed {seed}, at {world.now / SECOND:.6f} s: {error}\n  see it again: {again}")
+        violation.trace = world.trace.lines()
+        raise violation from error
+    return History(seed, world.options, world.trace.digest(), world.marks, world.now, world.trace.lines())

@@ -1,0 +1,115 @@
+"""A replica in a process of its own: `python -m broadcast.cli.replica SETTINGS`, as `ReplicaProcess` starts it.
+
+It says on standard output what happens, and reports when it is told so on standard input (see `_talk`). The end of its
+input ends it, so it never outlives whoever started it. What else is written to standard output goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from typing import cast
+
+import trio
+
+from actors import Actor
+from broadcast import Group, open_group
+from broadcast.cli._order import Order
+from broadcast.cli._talk import (
+    SETTINGS,
+    WANTED,
+    CannotRun,
+    Listening,
+    Reported,
+    ReportWanted,
+    Said,
+    Settings,
+    ViewBegan,
+    encode_line,
+)
+
+Say = Callable[[Said], None]
+
+
+class _Follower:
+    """Sums up the order while the group delivers it."""
+
+    def __init__(self, group: Group[Actor], node: str) -> None:
+        self._group = group
+        self._node = node
+        self._order = Order()
+        self._more = trio.lowlevel.ParkingLot()
+
+    async def run(self) -> None:
+        async for delivery in self._group.deliveries():
+            self._order.add(delivery)
+            self._more.unpark_all()
+
+    async def report(self, wanted: ReportWanted) -> Reported:
+        with trio.move_on_after(wanted.within):
+            while self._order.count < wanted.delivered:
+                await self._more.park()
+        return Reported(self._order.report(self._node, self._group.state()))
+
+
+async def _tell_views(group: Group[Actor], say: Say) -> None:
+    async for view in group.membership.views():
+        say(ViewBegan(view.epoch, view.leader))
+
+
+async def _lines(descriptor: int) -> AsyncGenerator[bytes]:
+    buffer = b""
+    async with trio.lowlevel.FdStream(os.dup(descriptor)) as stream:
+        async for chunk in stream:
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            for line in lines:
+                yield line
+
+
+async def serve(settings: Settings, say: Say) -> None:
+    """Be a replica until standard input ends."""
+    actor = cast(type[Actor], pkgutil.resolve_name(settings.actor))
+    members = settings.members
+    async with (
+        open_group(settings.group, actor, node=settings.node, members=members, data=settings.data) as group,
+        trio.open_nursery() as nursery,
+    ):
+        follower = _Follower(group, settings.node)
+        nursery.start_soon(follower.run)
+        nursery.start_soon(_tell_views, group, say)
+        say(Listening())
+        async with aclosing(_lines(sys.stdin.fileno())) as lines:
+            async for line in lines:
+                say(await follower.report(WANTED.decode(line)))
+        nursery.cancel_scope.cancel()
+
+
+def _sayer() -> Say:
+    """Takes standard output for itself: a stray `print` cannot spoil what is said there."""
+    out = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def say(said: Said) -> None:
+        line = encode_line(said) + b"\n"
+        with suppress(BrokenPipeError):  # nobody listens any more: standard input has ended, or will
+            while line:
+                line = line[os.write(out, line) :]
+
+    return say
+
+
+def main() -> None:
+    """The process."""
+    say = _sayer()
+    try:
+        trio.run(serve, SETTINGS.decode(sys.argv[1]), say)
+    except Exception as error:
+        say(CannotRun(type(error).__name__, str(error)))
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A counter that survives the loss of any minority of its replicas."""
+
+import sys
+
+import trio
+
+from actors import Actor, command, query
+from broadcast import open_group
+
+PEERS = {"a": "127.0.0.1:7101", "b": "127.0.0.1:7102", "c": "127.0.0.1:7103"}
+
+
+class Counter(Actor):
+    def __init__(self) -> None:
+        self.total = 0
+
+    @command
+    def add(self, amount: int) -> int:
+        self.total += amount
+        return self.total
+
+    @query
+    def value(self) -> int:
+        return self.total
+
+
+async def main(name: str) -> None:
+    async with open_group("counter", Counter, node=name, members=PEERS, data=f"data/{name}") as counter:
+        with trio.fail_after(60):  # the first time until all three are there
+            print("the count is now", await counter.ask(Counter.add, 1))
+        await trio.sleep_forever()  # stay a replica, until Ctrl-C
+
+
+trio.run(main, sys.argv[1])

@@ -1,0 +1,291 @@
+"""Planted bugs: each takes one rule out of the cores. The simulator has to find every one of them (T25)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from broadcast._machine import Machine
+from broadcast._protocol import follower
+from broadcast._protocol.entries import Commands
+from broadcast._protocol.leader import Leadership
+from broadcast._protocol.log import Log
+from broadcast._protocol.messages import AppendReply
+from broadcast._protocol.output import Send
+from broadcast._protocol.position import Batch
+from broadcast._protocol.reads import ReadRounds
+from broadcast._protocol.replica import Replica
+from broadcast._protocol.reports import Answers
+from broadcast._protocol.writes import Writes
+from broadcast._simulation.disk import Disk
+from broadcast._simulation.history import run
+from broadcast._simulation.invariants import Violation
+from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from broadcast._storage import Stored
+from membership._protocol import election
+from membership._protocol.election import Election, Role
+from membership._protocol.messages import VoteReply
+from membership._protocol.view import Configuration, Promise
+
+HARSH = Options(
+    replicas=3,
+    clients=3,
+    duration=4 * SECOND,
+    idle=60 * MILLISECOND,
+    loss=0.02,
+    duplication=0.1,
+    reordering=0.2,
+    delay=100 * MILLISECOND,
+    disk_latency=20 * MILLISECOND,
+    stall=0.01,
+    strike_interval=150 * MILLISECOND,
+    election_timeout=100 * MILLISECOND,
+)
+ALONE = replace(HARSH, replicas=1, disk_latency=60 * MILLISECOND, cuts=0)
+FIVE = replace(HARSH, replicas=5, duplication=0.5, cuts=8, crashes=2)
+SPLIT = replace(
+    HARSH,
+    clients=2,
+    duration=8 * SECOND,
+    idle=200 * MILLISECOND,
+    loss=0,
+    duplication=0,
+    reordering=0,
+    disk_latency=MILLISECOND,
+    stall=0,
+    strike_interval=300 * MILLISECOND,
+    crashes=0,
+    power_cuts=0,
+    pauses=0,
+)
+READING = replace(
+    SPLIT,
+    clients=4,
+    duration=5 * SECOND,
+    idle=60 * MILLISECOND,
+    strike_interval=700 * MILLISECOND,
+    election_timeout=250 * MILLISECOND,
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What to plant, and under which options it is looked for in how many seeds."""
+
+    name: str
+    plant: Callable[[pytest.MonkeyPatch], None]
+    options: Options = HARSH
+    seeds: int = 20
+
+
+def acknowledge_before_durable(patch: pytest.MonkeyPatch) -> None:
+    def acknowledge(self: Any) -> None:
+        if self._acknowledges and self.leader not in (None, self.name):
+            self._bind(self.leader, AppendReply(self.epoch, self.verified))
+        self._acknowledges = False
+
+    patch.setattr(Replica, "_acknowledge", acknowledge)
+
+
+def leader_counts_itself_early(patch: pytest.MonkeyPatch) -> None:
+    def count(self: Any) -> None:
+        if self.leadership is not None:
+            configuration = self._elected.configuration
+            self._commit_up_to(self.leadership.committable(configuration, self.log.last.index))
+
+    patch.setattr(Replica, "_count", count)
+
+
+def vote_not_durable(patch: pytest.MonkeyPatch) -> None:
+    def bind(self: Writes, send: Send, promise: Promise) -> list[Send]:
+        return [send]
+
+    patch.setattr(Writes, "bind", bind)
+
+
+def candidate_counts_itself_early(patch: pytest.MonkeyPatch) -> None:
+    campaign: Callable[[Any, int], None] = Election._campaign
+    lead: Callable[[Any, int], None] = Election._lead
+
+    def eager(self: Any, now: int) -> None:
+        campaign(self, now)
+        self._durable = self.promise
+        self._count(self.name, granted=True, now=now)
+
+    patch.setitem(election_victory(), Role.CANVASSER, eager)
+    patch.setitem(election_victory(), Role.CANDIDATE, lead)
+
+
+def election_victory() -> dict[Role, Callable[[Any, int], None]]:
+    return election._VICTORY
+
+
+def duplicate_votes_counted(patch: pytest.MonkeyPatch) -> None:
+    count = Election._count
+
+    def counts_replies(self: Any, sender: str, storage: bytes, reply: VoteReply, now: int) -> None:
+        if reply.epoch > self.epoch:
+            self.adopt(reply.epoch, now)
+        elif self._asks_for == (reply.campaign, reply.pre):
+            if reply.granted and sender in self._names(True):
+                for name in self.configuration.voter_names:  # the same voice again counts as another one
+                    self._granted[name] = True
+            count(self, sender, granted=reply.granted, now=now)
+
+    patch.setattr(Election, "_answered", counts_replies)
+
+
+def truncate_without_conflict(patch: pytest.MonkeyPatch) -> None:
+    def is_new(log: Log, batch: Batch, commit: int) -> bool:
+        return batch.last > commit
+
+    patch.setattr(follower, "is_new", is_new)
+
+
+def commit_by_count_of_old_epochs(patch: pytest.MonkeyPatch) -> None:
+    committable = Leadership.committable
+
+    def of_any_epoch(self: Leadership, configuration: Configuration, durable: int) -> int:
+        start, self.start = self.start, 0
+        index = committable(self, configuration, durable)
+        self.start = start
+        return index
+
+    patch.setattr(Leadership, "committable", of_any_epoch)
+
+
+def standing_by_index_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Replica, "_standing", property(lambda self: (0, self.log.last.index)))
+
+
+def standing_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Replica, "_standing", property(lambda self: (0, 0)))
+
+
+def read_without_round(patch: pytest.MonkeyPatch) -> None:
+    def take_confirmed(self: Any, configuration: Configuration) -> list[tuple[str, int, int]]:
+        rounds, self._rounds = list(self._rounds), type(self._rounds)()
+        return [(asker, number, round_.index) for round_ in rounds for asker, number in round_.reads]
+
+    patch.setattr(ReadRounds, "take_confirmed", take_confirmed)
+
+
+def read_before_epoch_start_commits(patch: pytest.MonkeyPatch) -> None:
+    begin = ReadRounds.begin
+    commits: list[int] = [0]
+
+    def beat(self: Any) -> None:
+        commits[0] = self.commit
+        original_beat(self)
+
+    def begin_always(self: ReadRounds, commit: int | None) -> int:
+        return begin(self, commits[0])
+
+    original_beat: Callable[[Any], None] = Replica._beat
+    patch.setattr(Replica, "_beat", beat)
+    patch.setattr(ReadRounds, "begin", begin_always)
+
+
+def repeats_applied(patch: pytest.MonkeyPatch) -> None:
+    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> None:
+        session = self.sessions.touch(entry.session, batch.time)
+        if session is None or entry.number > session.last + 1:
+            return
+        answers = len(session.answers)
+        self._apply_calls(entry, session, batch, index, 0)
+        session.last = max(session.last - entry.count, entry.number + entry.count - 1)
+        reports.append(Answers(entry.session, entry.number, session.answers[answers:]))
+
+    patch.setattr(Machine, "_apply_commands", apply)
+
+
+def gaps_applied(patch: pytest.MonkeyPatch) -> None:
+    original = Machine._apply_commands
+
+    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> None:
+        session = self.sessions.get(entry.session)
+        if session is not None and entry.number > session.last + 1:
+            session.answers.extend([b"\xf6"] * (entry.number - 1 - session.last))
+            session.last = entry.number - 1
+        original(self, entry, batch, index, reports)
+
+    patch.setattr(Machine, "_apply_commands", apply)
+
+
+def promise_dropped_at_restart(patch: pytest.MonkeyPatch) -> None:
+    open_disk = Disk.open
+
+    def forgetful(self: Disk) -> Stored:
+        stored = open_disk(self)
+        last = stored.batches[-1].epoch if stored.batches else 0  # the least that the log shows
+        return replace(stored, promise=Promise(last, None))
+
+    patch.setattr(Disk, "open", forgetful)
+
+
+def commit_beyond_verified(patch: pytest.MonkeyPatch) -> None:
+    def learn(self: Any, commit: int) -> None:
+        self._commit_up_to(min(commit, self.log.last.index))
+
+    patch.setattr(Replica, "_learn_commit", learn)
+
+
+def verified_kept_over_epochs(patch: pytest.MonkeyPatch) -> None:
+    follow: Callable[[Any, str, int], bool] = Replica._follow
+
+    def trusting(self: Any, sender: str, epoch: int) -> bool:
+        verified = self.verified
+        followed = follow(self, sender, epoch)
+        self.verified = max(self.verified, min(verified, self.log.last.index))
+        return followed
+
+    patch.setattr(Replica, "_follow", trusting)
+
+
+def old_epoch_followed(patch: pytest.MonkeyPatch) -> None:
+    follow: Callable[[Any, str, int], bool] = Replica._follow
+
+    def any_epoch(self: Any, sender: str, epoch: int) -> bool:
+        if epoch < self.epoch and self.leader != self.name and sender != self.name:
+            return follow(self, sender, self.epoch) if self.leader in (None, sender) else False
+        return follow(self, sender, epoch)
+
+    patch.setattr(Replica, "_follow", any_epoch)
+
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant("an acknowledgement before it is durable", acknowledge_before_durable),
+    Mutant("the leader counts its own disk early", leader_counts_itself_early),
+    Mutant("a vote that is not durable", vote_not_durable),
+    Mutant("a candidate counts its own vote early", candidate_counts_itself_early, ALONE),
+    Mutant("one voter's vote counted twice", duplicate_votes_counted, FIVE),
+    Mutant("truncated without a conflict", truncate_without_conflict),
+    Mutant("entries of old epochs committed by count", commit_by_count_of_old_epochs),
+    Mutant("standings compared by index only", standing_by_index_only, SPLIT, seeds=40),
+    Mutant("standings not compared", standing_ignored),
+    Mutant("a read without a round", read_without_round, READING, seeds=40),
+    Mutant("a read before the epoch-start entry commits", read_before_epoch_start_commits),
+    Mutant("repeated commands applied again", repeats_applied),
+    Mutant("commands applied over a gap", gaps_applied),
+    Mutant("a promise dropped at a restart", promise_dropped_at_restart),
+    Mutant("commit beyond what the leader has shown", commit_beyond_verified),
+    Mutant("what an old leader has shown counts for a new one", verified_kept_over_epochs),
+    Mutant("an old epoch's leader followed", old_epoch_followed, seeds=60),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.plant(monkeypatch)
+    with pytest.raises(Violation, match="see it again"):
+        for seed in range(mutant.seeds):
+            run(seed, options=mutant.options)
+
+
+@pytest.mark.parametrize("options", list({id(mutant.options): mutant.options for mutant in MUTANTS}.values()))
+def test_nothing_is_found_without_one(options: Options) -> None:
+    for seed in range(3):
+        run(seed, options=options)
