@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from actors._connection import RECEIVE_SIZE, Outbox, next_event
+from actors._nursery import open_background
 from actors._protocol.address import Address, parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.envelope import Envelope, Hello, Ping, Ready, pack, pack_envelope
@@ -122,11 +123,10 @@ async def open_client_link(address: str, name: str | None = None) -> AsyncGenera
         raise TimeoutError(f"{where} does not answer") from None
     try:
         client = ClientLink(name, stream, link, ready)
-        async with trio.open_nursery() as nursery:
+        async with open_background() as nursery:
             nursery.start_soon(client.write)
             nursery.start_soon(client.ping)
             yield client
-            nursery.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(stream)
 

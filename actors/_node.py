@@ -18,6 +18,7 @@ from actors._acceptor import Acceptor
 from actors._connection import PING_SECONDS
 from actors._exchange import NO_SUCH, Exchange, NodeStatistics, Origin, Receiver
 from actors._identity import DataDirectory, Identity, MemoryIdentity
+from actors._nursery import open_background
 from actors._peer import Peer
 from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
@@ -185,13 +186,12 @@ async def _running(
     exchange: Exchange, where: Address, data: Path | None, insecure: bool, random: Random
 ) -> AsyncGenerator[Node, None]:
     listeners = await listen(where, insecure=insecure)
-    async with trio.open_nursery() as nursery:
+    async with open_background() as nursery:
         node = Node(exchange, bound_address(listeners[0]), data, nursery, random)
         acceptor = Acceptor(exchange, node.has_peer)
         nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, listeners))
         nursery.start_soon(_keep_beating, node, acceptor)
         yield node
-        nursery.cancel_scope.cancel()
 
 
 async def _keep_beating(node: Node, acceptor: Acceptor) -> None:

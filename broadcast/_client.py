@@ -15,6 +15,7 @@ from actors import Actor, LinkBroken, RemoteProtocolError
 from actors._client_link import ClientLink, open_client_link
 from actors._interface import Interface
 from actors._node import NO_SUCH
+from actors._nursery import open_background
 from actors._protocol.address import parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
@@ -66,7 +67,7 @@ async def connect(
         parse_address(address)
     who = name or f"client-{secrets.token_hex(8)}"
     handle = Handle(owner=who, nonce=os.urandom(16), clock=LamportClock(who), limits=Limits())
-    async with trio.open_nursery() as nursery:
+    async with open_background() as nursery:
         try:
             nursery.start_soon(handle.run)
             nursery.start_soon(_stay_linked, handle, who, group, dict(members))
@@ -74,7 +75,6 @@ async def connect(
             await handle.drained()
         finally:
             handle.close()
-            nursery.cancel_scope.cancel()
 
 
 async def _stay_linked(handle: Handle, name: str, group: str, members: dict[str, str]) -> None:

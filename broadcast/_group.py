@@ -7,13 +7,14 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import trio
 
 from actors import Node, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
+from actors._nursery import open_background
 from actors._ref import Ref
 from broadcast._consistency import Consistency
 from broadcast._disks import disk_writer
@@ -163,7 +164,7 @@ async def join(
     await host.open(os.urandom(16))
     door = Door(host)
     handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock, limits=host.limits)
-    async with trio.open_nursery() as nursery:
+    async with open_background() as nursery:
         node.attach(group, door)
         try:
             nursery.start_soon(host.run)
@@ -175,7 +176,6 @@ async def join(
             handle.close()
             node.detach(group)
             host.close()
-            nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -207,19 +207,11 @@ async def open_group(
     Interface.of(actor).replicable()
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
-    opened = False
-    try:
-        async with (
-            open_node(node, listen=listen or members[node], peers=members, data=directory, insecure=insecure) as it,
-            join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
-        ):
-            opened = True
-            yield group
-    except BaseExceptionGroup as errors:
-        leaf = None if opened else _only_leaf(errors)
-        if leaf is None:
-            raise
-        raise leaf from leaf.__cause__  # nothing of the user's ran yet: what went wrong at the start is one plain error
+    async with (
+        open_node(node, listen=listen or members[node], peers=members, data=directory, insecure=insecure) as it,
+        join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
+    ):
+        yield group
 
 
 class LocalGroup(GroupRef[A]):
@@ -275,13 +267,3 @@ def _members_of(node: Node, group: str, members: Mapping[str, str] | None) -> tu
         if name != node.name:
             node.add_peer(name, address)
     return tuple(names)
-
-
-def _only_leaf(errors: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    """The one error in the group, if there is just one."""
-    if len(errors.exceptions) != 1:
-        return None
-    only = errors.exceptions[0]
-    if isinstance(only, BaseExceptionGroup):
-        return _only_leaf(cast("BaseExceptionGroup[BaseException]", only))
-    return only

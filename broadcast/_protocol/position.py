@@ -1,7 +1,8 @@
 """Places in the total order, and the batches that fill them.
 
 The log's unit is a `Batch`: what a leader sealed in one go, under one epoch. It is stored, sent, checked and
-acknowledged whole, and never cut, so that a lone command and a thousand cost the same number of writes and messages. Every *entry* in it still has an index and a Lamport stamp of its own, counted from the batch's first.
+acknowledged whole, and never cut, so that a lone command and a thousand cost the same number of writes and messages.
+Every *entry* in it still has an index and a Lamport stamp of its own, counted from the batch's first.
 """
 
 from __future__ import annotations

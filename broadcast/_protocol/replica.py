@@ -304,6 +304,7 @@ class Replica:
             invariant(formation is not None, "an unformed replica writes nothing but its record")
             if formation is not None:
                 self._begin(formation, self._writes.promise)
+                self._elected.hurry(self._now.monotonic)  # nobody can have led yet
                 self._broadcast(FormedNotice(formation), formation.configuration.voter_names)
             return
         self._election.promised(self._writes.promise, self._now.monotonic)

@@ -126,7 +126,11 @@ class Election:
         if self.role is Role.FOLLOWER and name == self.leader:
             self.leader = None
             self._heard_leader = None
-            self._due = min(self._due, now + self._chance.randrange(max(1, self.floor // 25)))
+            self.hurry(now)
+
+    def hurry(self, now: int) -> None:
+        """There is no leader to wait for: stand soon, after a short random wait."""
+        self._due = min(self._due, now + self._chance.randrange(max(1, self.floor // 25)))
 
     def follow(self, leader: str, epoch: int, now: int) -> None:
         """A batch or heartbeat of `epoch`, which is not older than ours, came from its leader."""
