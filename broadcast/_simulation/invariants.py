@@ -13,7 +13,7 @@ from broadcast._machine import Machine
 from broadcast._protocol.entries import Commands, decode_entries, span
 from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply, Message
 from broadcast._protocol.output import Persist
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.replica import Replica
 from broadcast._simulation.diary import Diary
 from broadcast._simulation.disk import Disk
@@ -113,6 +113,24 @@ class Promises:
             epoch=epoch,
             durable=durable,
         )
+
+
+class Standings:
+    """A voter grants only to a log that is at least as up to date as its own (3.6.1; rule 4)."""
+
+    def __init__(self) -> None:
+        self._campaigns: dict[Promise, Position] = {}
+
+    def persisting(self, process: Process, persist: Persist) -> None:
+        """The promise was made in the step that asks for this."""
+        promise, last = persist.promise, process.replica.log.last
+        if promise is None or promise.granted_to is None:
+            return
+        if promise.granted_to == process.name:
+            self._campaigns[promise] = last
+        else:
+            standing = self._campaigns[promise]
+            check(standing >= last, "a grant goes to the better log", voter=process.name, own=last, candidate=standing)
 
 
 class Acknowledgements:

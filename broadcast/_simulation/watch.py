@@ -19,6 +19,7 @@ from broadcast._simulation.invariants import (
     Process,
     Promises,
     Stamps,
+    Standings,
     Views,
 )
 from broadcast._simulation.outcomes import Calls
@@ -32,6 +33,7 @@ class Watch:
         self._marks = marks
         self._leaders = Leaders()
         self._promises = Promises(disks)
+        self._standings = Standings()
         self._acknowledgements = Acknowledgements(disks)
         self._matching = LogMatching(self._leaders)
         self._order = Order(disks)
@@ -54,6 +56,7 @@ class Watch:
     def persisting(self, process: Process, persist: Persist) -> None:
         if persist.truncate is not None:
             self._marks["truncations"] += 1
+        self._standings.persisting(process, persist)
         self._acknowledgements.persisting(process, persist)
         self._order.persisting(process, persist)
         self._matching.persisting(process, persist)

@@ -6,8 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,27 @@ class Child:
                 await process.stdout.aclose()
 
 
+def fresh(directory: Path) -> Path:
+    """Make it; nothing may be there yet."""
+    directory.mkdir()
+    return directory
+
+
+async def start_together(stack: AsyncExitStack, children: Sequence[AbstractAsyncContextManager[Child]]) -> list[Child]:
+    """Start these side by side, in the order given; they end with the stack."""
+    started: dict[int, Child] = {}
+
+    async def start(at: int, child: AbstractAsyncContextManager[Child]) -> None:
+        started[at] = await stack.enter_async_context(child)
+
+    async with trio.open_nursery() as nursery:
+        for at, child in enumerate(children):
+            nursery.start_soon(start, at, child)
+    return [started[at] for at in range(len(children))]
+
+
 @asynccontextmanager
-async def open_child(name: str, script: str, directory: Path, **settings: object) -> AsyncGenerator[Child]:
+async def open_child(name: str, script: str, directory: Path, /, **settings: object) -> AsyncGenerator[Child]:
     """Start a script of this directory, and wait until it is ready; it ends with the context.
 
     directory: for its log. settings: what it is told by its command line.

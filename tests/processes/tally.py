@@ -25,3 +25,12 @@ class Hasty(Tally):
     @command
     def add(self, amount: int) -> int:
         return super().add(2 * amount if self.total == 500 else amount)
+
+
+class Chatty(Tally):
+    """Prints, as an actor should not."""
+
+    @command
+    def add(self, amount: int) -> int:
+        print("adding", amount, flush=True)
+        return super().add(amount)

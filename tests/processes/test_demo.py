@@ -48,6 +48,7 @@ def test_a_file_and_the_result_as_json(tmp_path: Path) -> None:
     assert result["after"]["leader"] != result["before"]["leader"]
     replicas = [report for report in result["reports"] if report["who"] != "client"]
     assert [report["who"] for report in replicas] == ["a", "b", "c"]
+    assert replicas[0]["last"][-1]["epoch"] == result["after"]["epoch"], "no line met the group after the kill"
     shown = [*replicas[0]["first"], *replicas[0]["last"][1:]]
     assert [placed["text"] for placed in shown] == ["one", "", "two ü", "\ufffd not UTF-8\r", "no newline at the end"]
 
@@ -81,10 +82,11 @@ def test_what_cannot_be_played_is_told_before_it_begins(given: bytes, arguments:
 
 
 class Demo:
-    """A demo that runs, up to its client's first line."""
+    """A demo that runs, up to its client's first line; in a process group of its own, as in a terminal."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen([*TROUPE, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        command, pipe = [*TROUPE, "demo"], subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, process_group=0)
         self.children: list[int] = []
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -112,8 +114,8 @@ def demo() -> Iterator[Demo]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_wish_to_leave_ends_all_of_it(demo: Demo, number: signal.Signals) -> None:
-    """The children end too, and nobody sees a traceback."""
-    demo.process.send_signal(number)
+    """Ctrl-C goes to the whole group. The children end too, and nobody sees a traceback."""
+    os.killpg(demo.process.pid, number)
     _, errors = demo.process.communicate(timeout=SECONDS_MAX)
     assert demo.process.returncode == 128 + number
     assert errors == b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,13 +17,14 @@ from broadcast.cli._process import ReplicaEnded, ReplicaProcess, newest_view, op
 
 INCREMENTS = 1_000
 CLIENTS = 2
+TASKS = 10  # of a client, each with one increment under way
 PATIENCE_SECONDS = 30  # of a client, for one answer
 FORMING_SECONDS_MAX = 60
 Replicas = Mapping[str, ReplicaProcess]
 
 
 class Load:
-    """Clients that count to `INCREMENTS` together, one answer after another; `answers` are what they were told."""
+    """Clients that count to `INCREMENTS` together; `answers` are what they were told."""
 
     def __init__(self, members: Mapping[str, str]) -> None:
         self.answers: list[int] = []
@@ -43,14 +45,15 @@ class Load:
                 return await client.ask(Tally.value)
 
     async def _count(self) -> None:
-        async with connect("tally", Tally, members=self._members) as client:
-            for _ in range(INCREMENTS // CLIENTS):
-                await self._increment(client)
+        async with connect("tally", Tally, members=self._members) as client, trio.open_nursery() as nursery:
+            for _ in range(TASKS):
+                nursery.start_soon(self._increment, client, INCREMENTS // CLIENTS // TASKS)
 
-    async def _increment(self, client: GroupRef[Tally]) -> None:
-        with trio.fail_after(PATIENCE_SECONDS):
-            self.answers.append(await client.ask(Tally.add, 1))
-        self._due.pop(len(self.answers), lambda: None)()
+    async def _increment(self, client: GroupRef[Tally], times: int) -> None:
+        for _ in range(times):
+            with trio.fail_after(PATIENCE_SECONDS):
+                self.answers.append(await client.ask(Tally.add, 1))
+            self._due.pop(len(self.answers), lambda: None)()
 
 
 async def started(replicas: Replicas) -> Load:
@@ -168,9 +171,20 @@ async def test_a_replica_that_ends_says_why(tmp_path: Path) -> None:
             await replicas["a"].report(delivered=0, within=1)
 
 
+async def test_what_an_actor_prints_goes_to_the_log(tmp_path: Path) -> None:
+    """Standard output is for what the process has to say."""
+    async with open_replicas("tally", dict.fromkeys("abc", "tally:Chatty"), tmp_path) as replicas:
+        load = await started(replicas)
+        await load.run()
+        assert [report.count for report in await reported(replicas)] == [INCREMENTS] * 3
+        assert replicas["a"].log.read_text().startswith("adding 1\n")
+
+
 async def test_the_end_of_its_input_is_the_end_of_a_replica(tmp_path: Path) -> None:
+    """And not a Ctrl-C at the terminal, which is for whoever started it."""
     async with open_replicas("tally", dict.fromkeys("abc", "tally:Tally"), tmp_path) as replicas:
         await replicas["a"].start()
+        assert os.getpgid(replicas["a"].pid or 0) != os.getpgid(0)
         await replicas["a"].stop()
         assert await replicas["a"].wait_ended() == 0
         assert replicas["a"].log.read_text() == ""

@@ -30,6 +30,7 @@ from membership._protocol.election import Election, Role
 from membership._protocol.messages import VoteReply
 from membership._protocol.view import Configuration, Promise
 
+SEEDS = 100  # within which each is found; most are in the first few
 HARSH = Options(
     replicas=3,
     clients=3,
@@ -46,39 +47,41 @@ HARSH = Options(
 )
 ALONE = replace(HARSH, replicas=1, disk_latency=60 * MILLISECOND, cuts=0)
 FIVE = replace(HARSH, replicas=5, duplication=0.5, cuts=8, crashes=2)
-SPLIT = replace(
+LOSSY = replace(
     HARSH,
     clients=2,
-    duration=8 * SECOND,
-    idle=200 * MILLISECOND,
+    duration=6 * SECOND,
+    faults_from=500 * MILLISECOND,
+    loss=0.3,
+    disk_latency=5 * MILLISECOND,
+    crashes=8,
+    pauses=0,
+)
+READING = replace(
+    HARSH,
+    clients=4,
+    duration=5 * SECOND,
+    idle=60 * MILLISECOND,
     loss=0,
     duplication=0,
     reordering=0,
     disk_latency=MILLISECOND,
     stall=0,
-    strike_interval=300 * MILLISECOND,
+    strike_interval=700 * MILLISECOND,
     crashes=0,
     power_cuts=0,
     pauses=0,
-)
-READING = replace(
-    SPLIT,
-    clients=4,
-    duration=5 * SECOND,
-    idle=60 * MILLISECOND,
-    strike_interval=700 * MILLISECOND,
     election_timeout=250 * MILLISECOND,
 )
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """What to plant, and under which options it is looked for in how many seeds."""
+    """What to plant, and under which options it is looked for."""
 
     name: str
     plant: Callable[[pytest.MonkeyPatch], None]
     options: Options = HARSH
-    seeds: int = 20
 
 
 def acknowledge_before_durable(patch: pytest.MonkeyPatch) -> None:
@@ -249,9 +252,7 @@ def old_epoch_followed(patch: pytest.MonkeyPatch) -> None:
     follow: Callable[[Any, str, int], bool] = Replica._follow
 
     def any_epoch(self: Any, sender: str, epoch: int) -> bool:
-        if epoch < self.epoch and self.leader != self.name and sender != self.name:
-            return follow(self, sender, self.epoch) if self.leader in (None, sender) else False
-        return follow(self, sender, epoch)
+        return follow(self, sender, max(epoch, self.epoch))
 
     patch.setattr(Replica, "_follow", any_epoch)
 
@@ -264,25 +265,29 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("one voter's vote counted twice", duplicate_votes_counted, FIVE),
     Mutant("truncated without a conflict", truncate_without_conflict),
     Mutant("entries of old epochs committed by count", commit_by_count_of_old_epochs),
-    Mutant("standings compared by index only", standing_by_index_only, SPLIT, seeds=40),
+    Mutant("standings compared by index only", standing_by_index_only, LOSSY),
     Mutant("standings not compared", standing_ignored),
-    Mutant("a read without a round", read_without_round, READING, seeds=40),
+    Mutant("a read without a round", read_without_round, READING),
     Mutant("a read before the epoch-start entry commits", read_before_epoch_start_commits),
     Mutant("repeated commands applied again", repeats_applied),
     Mutant("commands applied over a gap", gaps_applied),
     Mutant("a promise dropped at a restart", promise_dropped_at_restart),
     Mutant("commit beyond what the leader has shown", commit_beyond_verified),
     Mutant("what an old leader has shown counts for a new one", verified_kept_over_epochs),
-    Mutant("an old epoch's leader followed", old_epoch_followed, seeds=60),
+    Mutant("an old epoch's leader followed", old_epoch_followed),
 )
+
+
+def play(mutant: Mutant) -> None:
+    for seed in range(SEEDS):
+        run(seed, options=mutant.options)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant.plant(monkeypatch)
     with pytest.raises(Violation, match="see it again"):
-        for seed in range(mutant.seeds):
-            run(seed, options=mutant.options)
+        play(mutant)
 
 
 @pytest.mark.parametrize("options", list({id(mutant.options): mutant.options for mutant in MUTANTS}.values()))

@@ -1,0 +1,115 @@
+"""The log of batches, against a twin that keeps one epoch for each index."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors._protocol.errors import InvariantViolation
+from broadcast._protocol import follower
+from broadcast._protocol.log import Log
+from broadcast._protocol.position import START, Batch, Position
+
+
+def batch(epoch: int, first: int, count: int = 1, previous: int = 0, time: int = 0, size: int = 1) -> Batch:
+    return Batch(epoch, previous, first, count, time, first, b"x" * size)
+
+
+def log_of(*runs: tuple[int, int]) -> Log:
+    """A log of batches (epoch, count), one after the other."""
+    log = Log()
+    for epoch, count in runs:
+        last = log.last
+        log.append(batch(epoch, last.index + 1, count, last.epoch))
+    return log
+
+
+RUNS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), max_size=8).map(
+    lambda steps: [(1 + sum(step for step, _ in steps[: at + 1]), count) for at, (_, count) in enumerate(steps)]
+)
+
+
+@given(RUNS, st.integers(0, 40))
+def test_it_finds_by_index_what_a_list_of_entries_finds(runs: list[tuple[int, int]], index: int) -> None:
+    log = log_of(*runs)
+    epochs = [0] + [epoch for epoch, count in runs for _ in range(count)]
+    firsts = [1 + sum(count for _, count in runs[:at]) for at in range(len(runs))]
+    assert log.last == Position(epochs[-1], len(epochs) - 1)
+    expected = epochs[index] if index < len(epochs) else None
+    assert log.epoch_at(index) == expected
+    assert log.holds(Position(3, index)) == (expected == 3)
+    found = log.batch_at(index)
+    assert (found is None) == (index == 0 or expected is None)
+    assert found is None or found.first <= index <= found.last
+    if found is not None:
+        run = next(at for at in range(index, -1, -1) if at == 0 or epochs[at] != epochs[index])
+        assert log.first_of_epoch_at(index) == run + 1
+        assert [each.first for each in log.read(index, 10**6)] == [first for first in firsts if first >= found.first]
+    ends = [first + count - 1 for first, (_, count) in zip(firsts, runs, strict=True)]
+    for last in range(len(epochs)):
+        expected_firsts = [first for first, end in zip(firsts, ends, strict=True) if end > index and first <= last]
+        assert [each.first for each in log.between(index, last)] == expected_firsts
+
+
+def test_a_read_is_bounded_but_gives_something() -> None:
+    log = Log([batch(1, 1, size=100), batch(1, 2, previous=1, size=100), batch(1, 3, previous=1, size=100)])
+    assert [each.first for each in log.read(1, 2 * 164)] == [1, 2]
+    assert [each.first for each in log.read(2, 1)] == [2]
+    assert log.read(4, 100) == ()
+
+
+def test_it_is_cut_between_batches_and_goes_on_from_there() -> None:
+    log = log_of((1, 2), (1, 2), (2, 3))
+    log.truncate(3)
+    assert log.last == Position(1, 2)
+    log.append(batch(4, 3, previous=1))
+    assert log.last == Position(4, 3)
+    log.truncate(1)
+    assert log.last == START
+
+
+@pytest.mark.parametrize("first", [2, 4, 8])
+def test_no_batch_is_cut_in_two(first: int) -> None:
+    with pytest.raises(InvariantViolation, match="between batches"):
+        log_of((1, 2), (1, 2), (2, 3)).truncate(first)
+
+
+@pytest.mark.parametrize(
+    ("claim", "wrong"),
+    [
+        ("follows the one before", batch(2, 6, previous=2)),
+        ("follows the one before", batch(2, 5, previous=1)),
+        ("never go down", Batch(1, 2, 5, 1, 9, 9, b"")),
+        ("stamps grow", Batch(2, 2, 5, 1, 9, 4, b"")),
+        ("time never goes back", Batch(2, 2, 5, 1, 6, 9, b"")),
+    ],
+)
+def test_only_what_follows_is_appended(claim: str, wrong: Batch) -> None:
+    log = Log([batch(1, 1, 2), batch(2, 3, 2, previous=1, time=7)])
+    with pytest.raises(InvariantViolation, match=claim):
+        log.append(wrong)
+
+
+# -- what a follower looks at (rule 8; 5.3) ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("previous", "commit", "hint"),
+    [
+        (Position(4, 9), 0, 8),  # beyond our end: that is where we end
+        (Position(4, 7), 0, 5),  # all entries of the epoch found there are doubtful
+        (Position(4, 7), 5, 6),  # but what is committed is not
+        (Position(3, 4), 0, 1),
+    ],
+)
+def test_where_the_leader_should_go_on(previous: Position, commit: int, hint: int) -> None:
+    assert follower.conflict(log_of((1, 2), (1, 2), (2, 3)), previous, commit) == hint
+
+
+def test_an_old_or_repeated_batch_is_not_new() -> None:
+    log = log_of((1, 2), (2, 3))
+    assert not follower.is_new(log, batch(2, 3, 3, previous=1), commit=0)
+    assert not follower.is_new(log, batch(9, 3, 3, previous=1), commit=5)
+    assert follower.is_new(log, batch(3, 3, 3, previous=1), commit=2)
+    assert follower.is_new(log, batch(2, 6, previous=2), commit=5)

@@ -1,0 +1,558 @@
+"""The replica's step, rule by rule: what goes in, what is owed (rules 0-10, 13, 16, 20)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from actors._protocol.clock import LamportClock
+from actors._protocol.errors import InvariantViolation, RemoteProtocolError
+from broadcast._protocol.entries import Commands, EpochStart, SessionAsked, decode_entries
+from broadcast._protocol.messages import (
+    Append,
+    AppendReply,
+    Committed,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    ReadIndex,
+    ReadIndexReply,
+    Submit,
+)
+from broadcast._protocol.output import (
+    Applied,
+    Connected,
+    Formed,
+    Input,
+    LeaderKnown,
+    Noticed,
+    Now,
+    Output,
+    Persisted,
+    ReadAsked,
+    ReadReady,
+    Received,
+    Send,
+    Submitted,
+    Suspected,
+    Tick,
+)
+from broadcast._protocol.position import START, Batch, Position
+from broadcast._protocol.progress import Flow, Progress
+from broadcast._protocol.replica import Replica
+from membership._protocol.formation import Plan
+from membership._protocol.messages import FormedNotice, Forming, VoteReply, VoteRequest
+from membership._protocol.quorum import Majority
+from membership._protocol.view import Configuration, Formation, Limits, Member, Promise
+
+FLOOR = 100_000
+CLUSTER = b"c" * 16
+WALL = 10**15
+
+
+def disk(name: str) -> bytes:
+    return name.encode() * 16
+
+
+def plan(names: str) -> Plan:
+    return Plan("bank", tuple(names), Majority(), Limits(election_timeout=FLOOR))
+
+
+def formation(names: str) -> Formation:
+    members = tuple(Member(name, disk(name)) for name in names)
+    return Formation("bank", CLUSTER, Configuration(members, limits=Limits(election_timeout=FLOOR)))
+
+
+class Lowest:
+    """Chance that always draws the lowest."""
+
+    def randrange(self, stop: int, /) -> int:
+        return 0
+
+
+@dataclass
+class Stored:
+    storage: bytes
+    formation: Formation | None = None
+    promise: Promise = field(default_factory=Promise)
+    batches: list[Batch] = field(default_factory=list[Batch])
+
+
+def batch(epoch: int, first: int, count: int = 1, previous: int | None = None) -> Batch:
+    return Batch(epoch, (epoch if first > 1 else 0) if previous is None else previous, first, count, 0, first, b"\x80")
+
+
+class One:
+    """Replica `a`, step by step. Its clock stands still unless told; its disk answers when told."""
+
+    def __init__(self, names: str = "abc", *batches: Batch, epoch: int = 0, formed: bool = True) -> None:
+        promise = Promise(epoch or max((each.epoch for each in batches), default=0), None)
+        found = Stored(disk("a"), formation(names) if formed else None, promise, list(batches))
+        self.now = 0
+        self.number = 0
+        self.stamp = 1_000
+        self.names = names
+        self.replica = Replica(
+            name="a",
+            plan=plan(names),
+            found=found,
+            cluster=CLUSTER,
+            clock=LamportClock("a"),
+            chance=Lowest(),
+            now=self._now(),
+        )
+        self.replica.take_output()
+
+    def _now(self) -> Now:
+        return Now(self.now, WALL + self.now)
+
+    def step(self, given: Input) -> Output:
+        self.replica.step(given, self._now())
+        output = self.replica.take_output()
+        self.number += len(output.persist)
+        return output
+
+    def hear(self, sender: str, message: Message, *, storage: bytes | None = None, stamp: int | None = None) -> Output:
+        self.stamp += 1
+        cluster = b"" if isinstance(message, Forming) else CLUSTER
+        return self.step(Received(sender, cluster, storage or disk(sender), stamp or self.stamp, message))
+
+    def tick(self, after: int | None = None) -> Output:
+        self.now = self.replica.deadline if after is None else self.now + after
+        return self.step(Tick())
+
+    def written(self) -> Output:
+        """The disk has done all that was asked."""
+        return self.step(Persisted(self.number))
+
+    def lead(self) -> Output:
+        """Become leader; returns what it owes then. Its epoch-start entry is not on disk."""
+        self.tick()
+        others = self.names[1:]
+        epoch = self.replica.epoch + 1
+        if others:
+            for name in others[: len(self.names) // 2]:
+                self.hear(name, VoteReply(epoch - 1, epoch, pre=True, granted=True))
+        output = self.written()
+        for name in others[: len(self.names) // 2]:
+            output = self.hear(name, VoteReply(epoch, epoch, pre=False, granted=True))
+        assert self.replica.role == "leader"
+        return output
+
+
+def sent(output: Output, kind: type[Message]) -> list[tuple[str, Message]]:
+    return [(send.to, send.message) for send in output.send if isinstance(send.message, kind)]
+
+
+def leading(names: str = "abc") -> One:
+    """A leader in epoch 1 whose epoch-start entry is durable everywhere, committed and applied."""
+    one = One(names)
+    one.lead()
+    one.written()
+    for name in names[1:]:
+        one.hear(name, AppendReply(1, 1))
+    one.step(Applied(1))
+    assert one.replica.commit == 1
+    return one
+
+
+ASKED = SessionAsked(b"n" * 16, "me")
+
+
+# -- forming (rule 13) ---------------------------------------------------------------------------------------------
+
+
+def test_who_is_alone_forms_elects_itself_and_commits() -> None:
+    one = One("a", formed=False)
+    (asked,) = one.step(Tick()).persist
+    assert asked.formation == formation("a")
+    assert one.written().settle == [Formed(formation("a")), LeaderKnown(0, None)]
+    (asked,) = one.tick().persist
+    assert asked.promise == Promise(1, "a")
+    output = one.written()
+    assert output.settle == [LeaderKnown(1, "a")]
+    (start,) = output.persist[0].batches
+    assert decode_entries(start.entries) == [EpochStart("a")]
+    assert output.deliver == []
+    assert one.written().deliver == [start]
+
+
+def test_the_record_is_durable_before_it_is_told() -> None:
+    one = One(formed=False)
+    hello = Forming(tuple("abc"))
+    assert sent(one.step(Tick()), Forming) == [("b", hello), ("c", hello)]
+    one.hear("b", hello)
+    output = one.hear("c", hello)
+    assert (output.persist[0].formation, output.send) == (formation("abc"), [])
+    notice = FormedNotice(formation("abc"))
+    assert sent(one.written(), FormedNotice) == [("b", notice), ("c", notice)]
+    assert sent(one.hear("b", hello), FormedNotice) == [("b", notice)]  # it was lost
+
+
+def test_without_a_record_nobody_votes_or_accepts() -> None:
+    one = One(formed=False)
+    one.step(Tick())
+    for message in (VoteRequest(1, (0, 0), pre=False), Append(1, START, (batch(1, 1),), 0)):
+        output = one.hear("b", message)
+        assert (output.persist, output.send) == ([], [])
+
+
+def test_another_cluster_s_messages_are_told_of_once_and_ignored() -> None:
+    one = One()
+    stranger = Received("b", b"x" * 16, disk("b"), 5, Heartbeat(9, 0, 1))
+    (noticed,) = one.step(stranger).settle[:1]
+    assert isinstance(noticed, Noticed)
+    assert "another cluster" in noticed.text
+    assert one.replica.epoch == 0
+    assert not [each for each in one.step(stranger).settle if isinstance(each, Noticed)]
+
+
+# -- promises (rules 1, 2) -----------------------------------------------------------------------------------------
+
+
+def test_a_vote_leaves_once_it_is_durable() -> None:
+    one = One()
+    output = one.hear("b", VoteRequest(3, (0, 0), pre=False))
+    assert (output.persist[0].promise, output.send) == (Promise(3, "b"), [])
+    assert one.written().send == [Send("b", VoteReply(3, 3, pre=False, granted=True))]
+
+
+def test_a_vote_of_an_epoch_that_is_over_never_leaves() -> None:
+    one = One()
+    one.hear("b", VoteRequest(3, (0, 0), pre=False))
+    one.hear("c", VoteRequest(4, (0, 0), pre=False))
+    assert one.written().send == [Send("c", VoteReply(4, 4, pre=False, granted=True))]
+
+
+def test_an_older_leader_is_told_the_newer_epoch() -> None:
+    one = One(epoch=7)
+    assert one.hear("b", Append(6, START, (), 0)).send == [Send("b", HeartbeatReply(7, 0))]
+    assert one.hear("b", Heartbeat(6, 0, 3)).send == [Send("b", HeartbeatReply(7, 0))]
+
+
+def test_a_leader_that_learns_of_a_newer_epoch_steps_down() -> None:
+    one = leading()
+    output = one.hear("b", HeartbeatReply(5, 0))
+    assert (one.replica.role, one.replica.leadership, output.settle) == ("follower", None, [LeaderKnown(5, None)])
+
+
+# -- following (rules 8, 9) ----------------------------------------------------------------------------------------
+
+
+def test_what_is_taken_in_is_acknowledged_when_it_is_durable() -> None:
+    one = One()
+    output = one.hear("b", Append(1, START, (batch(1, 1, 3),), 0))
+    assert [persist.batches for persist in output.persist] == [(batch(1, 1, 3),)]
+    assert sent(output, AppendReply) == []
+    assert one.written().send == [Send("b", AppendReply(1, 3))]
+    assert one.hear("b", Append(1, START, (batch(1, 1, 3),), 0)).send == [Send("b", AppendReply(1, 3))]
+
+
+def test_commit_is_what_the_leader_says_as_far_as_it_has_shown_its_log() -> None:
+    one = One("abc", batch(1, 1, 3), batch(1, 4))
+    assert one.hear("b", Heartbeat(2, 4, 1)).deliver == []  # ours may be others
+    assert one.hear("b", Append(2, Position(1, 3), (), 4)).deliver == [batch(1, 1, 3)]
+    assert one.hear("b", Committed(2, 4)).deliver == []
+    assert one.hear("b", Append(2, Position(1, 4), (), 4)).deliver == [batch(1, 4)]
+    assert one.replica.commit == 4
+
+
+def test_what_an_old_leader_has_shown_says_nothing_about_a_new_one() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1), batch(1, 2)), 1))
+    one.written()
+    assert one.hear("c", Heartbeat(2, 2, 1)).deliver == []
+    assert (one.replica.commit, one.replica.verified) == (1, 1)
+
+
+def test_a_conflict_is_repaired_from_the_first_batch_that_differs() -> None:
+    one = One("abc", batch(1, 1, 2), batch(2, 3, previous=1), batch(2, 4))
+    reply = AppendReply(3, 0, rejected=4, conflict=3)
+    assert sent(one.hear("b", Append(3, Position(3, 4), (batch(3, 5),), 0)), AppendReply) == []
+    assert one.written().send == [Send("b", reply), Send("b", AppendReply(3, 0))]
+    output = one.hear("b", Append(3, START, (batch(1, 1, 2), batch(3, 3, 2, previous=1)), 2))
+    (persist,) = output.persist
+    assert (persist.truncate, persist.batches) == (3, (batch(3, 3, 2, previous=1),))
+    assert output.deliver == [batch(1, 1, 2)]
+    assert one.written().send == [Send("b", AppendReply(3, 4))]
+
+
+def test_a_write_that_cuts_carries_no_commit_beyond_the_cut() -> None:
+    """Found by seed 1: what takes the place of the cut may be committed already, but is not on this disk."""
+    one = One("abc", batch(1, 1), batch(1, 2))
+    one.hear("b", Heartbeat(2, 3, 1))
+    (persist,) = one.hear("b", Append(2, Position(1, 1), (batch(2, 2, 2, previous=1),), 3)).persist
+    assert (persist.truncate, persist.commit, one.replica.commit) == (2, 1, 3)
+
+
+def test_an_old_append_removes_nothing() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1), batch(1, 2), batch(1, 3)), 0))
+    one.written()
+    output = one.hear("b", Append(1, START, (batch(1, 1),), 0))
+    assert (output.persist, output.send) == ([], [Send("b", AppendReply(1, 3))])
+
+
+def test_a_write_that_was_cut_meanwhile_makes_nothing_durable() -> None:
+    """Not even when the same batches come back: until they are written again, the cut is on its way to the disk."""
+    one = One()
+    old = (batch(1, 1), batch(1, 2), batch(1, 3))
+    one.hear("b", Append(1, START, old, 0))
+    first = one.number
+    one.hear("c", Append(2, Position(1, 1), (batch(2, 2, previous=1),), 0))
+    one.hear("b", Append(3, Position(1, 1), old[1:], 0))
+    one.step(Persisted(first))
+    assert one.replica.durable <= 1
+    assert one.written().send[-1] == Send("b", AppendReply(3, 3))
+
+
+def test_nothing_committed_is_ever_removed() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1), batch(1, 2)), 2))
+    with pytest.raises(InvariantViolation):
+        one.replica._truncate(2)
+    # A peer cannot get there: what is committed is taken as the leader's.
+    assert one.hear("c", Append(2, Position(1, 1), (batch(2, 2, previous=1),), 2)).persist[0].truncate is None
+
+
+@pytest.mark.parametrize(
+    ("previous", "batches"),
+    [
+        (START, (batch(1, 2),)),
+        (START, (batch(1, 1), batch(1, 3))),
+        (START, (batch(5, 1),)),
+        (START, (batch(1, 1), Batch(1, 1, 2, 1, 0, 1, b""))),
+        (START, (Batch(1, 0, 1, 1, 9, 1, b""), Batch(1, 1, 2, 1, 8, 2, b""))),
+        (START, (Batch(1, 0, 1, 1, 0, 5_000, b""),)),
+    ],
+)
+def test_batches_that_no_leader_sends_are_refused(previous: Position, batches: tuple[Batch, ...]) -> None:
+    with pytest.raises(RemoteProtocolError):
+        One().hear("b", Append(4, previous, batches, 0), stamp=4_000)
+
+
+def test_told_of_entries_that_it_was_not_shown_it_says_what_it_has() -> None:
+    """Found by seed 2575: an earlier life had acknowledged them, and the leader waited for nothing."""
+    one = One("abc", batch(1, 1))
+    output = one.hear("b", Heartbeat(1, 1, 4))
+    assert output.send == [Send("b", HeartbeatReply(1, 4)), Send("b", AppendReply(1, 0))]
+
+
+# -- leading (rules 3, 7, 9, 10, 16) -------------------------------------------------------------------------------
+
+
+def test_a_leader_commits_what_is_durable_on_a_quorum_its_own_disk_counted_like_any_other() -> None:
+    one = One()
+    one.lead()
+    assert one.hear("b", AppendReply(1, 1)).deliver == []
+    assert [each.first for each in one.written().deliver] == [1]
+    one = One()
+    one.lead()
+    assert one.written().deliver == []
+    assert [each.first for each in one.hear("b", AppendReply(1, 1)).deliver] == [1]
+
+
+def test_older_entries_commit_only_through_an_own_one() -> None:
+    one = One("abc", batch(1, 1), batch(2, 2, previous=1))
+    one.lead()
+    one.written()
+    assert one.hear("b", AppendReply(3, 2)).deliver == []
+    assert [each.first for each in one.hear("c", AppendReply(3, 3)).deliver] == [1, 2, 3]
+
+
+def test_answers_of_an_older_epoch_are_not_counted() -> None:
+    one = One("abc", batch(1, 1), epoch=4)
+    one.lead()
+    one.written()
+    assert one.hear("b", AppendReply(4, 2)).deliver == []
+    one.step(ReadAsked(1))
+    one.hear("b", HeartbeatReply(4, 99))
+    assert one.replica.commit == 0
+
+
+def test_another_disk_s_answers_are_not_counted() -> None:
+    one = One()
+    one.lead()
+    one.written()
+    output = one.hear("b", AppendReply(1, 1), storage=b"x" * 16)
+    assert output.deliver == []
+    assert [each for each in output.settle if isinstance(each, Noticed)]
+
+
+def test_a_follower_that_lost_what_it_acknowledged_is_not_counted_any_more() -> None:
+    one = leading()
+    output = one.hear("b", AppendReply(1, 0, rejected=1, conflict=1))
+    assert [each for each in output.settle if isinstance(each, Noticed) and "has lost entries" in each.text]
+    one.step(Submitted((ASKED,)))
+    one.written()
+    assert one.hear("b", AppendReply(1, 2)).deliver == []
+    assert len(one.hear("c", AppendReply(1, 2)).deliver) == 1
+
+
+def test_what_arrives_during_a_write_joins_the_next_batch() -> None:
+    one = leading()
+    assert len(one.step(Submitted((ASKED,))).persist) == 1
+    assert one.step(Submitted((ASKED,))).persist == []
+    assert one.hear("b", Submit((ASKED,))).persist == []
+    (persist,) = one.written().persist
+    assert [each.count for each in persist.batches] == [2]
+
+
+def test_an_entry_s_stamp_exceeds_its_asker_s_and_all_before() -> None:
+    one = leading()
+    run = Commands(1, 1, 3, 0, 0, stamp=77_000, calls=b"\x83\xf6\xf6\xf6")
+    (first,) = one.step(Submitted((run,))).persist[0].batches
+    assert first.stamp > 77_000
+    (second,) = one.written().persist[:1] or one.step(Submitted((ASKED,))).persist
+    assert second.batches[0].stamp > first.last_stamp
+
+
+def test_log_time_follows_the_clock_and_never_goes_back() -> None:
+    one = leading()
+    one.now += 5_000
+    (first,) = one.step(Submitted((ASKED,))).persist[0].batches
+    assert first.time == WALL + one.now
+    one.written()
+    one.replica.step(Submitted((ASKED,)), Now(one.now, WALL - 10**12))
+    (persist,) = one.replica.take_output().persist
+    assert persist.batches[0].time == first.time
+
+
+def test_a_new_leader_s_clock_runs_ahead_of_the_last_stamp_by_no_more_than_the_bound() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1),), 0))  # log time 0: its clock is forty years ahead of that
+    one.written()
+    one.tick(3 * FLOOR)
+    one.tick(0)
+    one.hear("c", VoteReply(1, 2, pre=True, granted=True))
+    one.written()
+    (persist,) = one.hear("c", VoteReply(2, 2, pre=False, granted=True)).persist
+    assert persist.batches[0].time == 3 * FLOOR + 1_000_000
+
+
+def test_a_follower_that_is_silent_while_it_has_all_does_not_hold_the_leader_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by seed 11: the leader went on for ever sending it batches without content."""
+    asked: list[int] = []
+
+    def may_send(self: Progress) -> bool:
+        asked.append(1)
+        assert len(asked) < 100, "it goes on for ever"
+        return self.flow is Flow.STREAM or self._waiting_since is None
+
+    monkeypatch.setattr(Progress, "may_send", may_send)
+    one = leading()
+    for _ in range(20):  # c is heard, b is not
+        one.tick()
+        one.hear("c", HeartbeatReply(1, 1))
+        asked.clear()
+    assert one.replica.reachable() == ["a", "c"]
+    output = one.step(Submitted((ASKED,)))
+    assert [to for to, _ in sent(output, Append)] == ["b", "c"]
+
+
+def test_reads_that_put_off_heartbeats_do_not_hide_a_follower_s_silence() -> None:
+    one = leading()
+    one.step(Submitted((ASKED,)))
+    one.written()
+    probed: list[str] = []
+    for token in range(20):  # each read begins a round, which is a heartbeat; b never gets the batch
+        one.step(ReadAsked(token))
+        one.hear("b", HeartbeatReply(1, one.replica.leadership.rounds.number if one.replica.leadership else 0))
+        output = one.tick(FLOOR // 10)
+        probed += [to for to, _ in sent(output, Append)]
+    assert "b" in probed
+
+
+def test_a_leader_that_hears_nobody_steps_down() -> None:
+    one = leading()
+    for _ in range(30):
+        one.tick()
+    assert one.replica.role != "leader"
+
+
+def test_a_link_made_anew_is_probed_at_once() -> None:
+    one = leading()
+    output = one.step(Connected("b"))
+    assert sent(output, Append) == [("b", Append(1, Position(1, 1), (), 1))]
+    assert [to for to, _ in sent(output, Heartbeat)] == ["b"]
+
+
+def test_a_leader_that_is_gone_is_replaced_without_waiting() -> None:
+    one = One()
+    one.hear("b", Heartbeat(1, 0, 1))
+    one.written()
+    before = one.replica.deadline
+    one.step(Suspected("b"))
+    assert one.replica.deadline < before
+    assert len(sent(one.tick(), VoteRequest)) == 2
+
+
+# -- reads (rule 20) -----------------------------------------------------------------------------------------------
+
+
+def test_a_leader_s_read_waits_for_a_round_that_began_after_it() -> None:
+    one = leading()
+    number = one.replica.leadership.rounds.number if one.replica.leadership else 0
+    output = one.step(ReadAsked(5))
+    assert [message for _, message in sent(output, Heartbeat)] == [Heartbeat(1, 1, number + 1)] * 2
+    assert one.hear("b", HeartbeatReply(1, number)).settle == []
+    assert one.hear("b", HeartbeatReply(1, number + 1)).settle == [ReadReady(5)]
+
+
+def test_no_read_is_answered_before_the_epoch_start_entry_is_committed() -> None:
+    one = One("abc", batch(1, 1))
+    one.lead()
+    one.written()
+    one.step(ReadAsked(5))
+    one.tick()
+    assert one.hear("b", HeartbeatReply(2, 99)).settle == []
+    output = one.hear("b", AppendReply(2, 2))
+    assert len(output.deliver) == 2
+    one.step(Applied(2))
+    number = one.replica.leadership.rounds.number if one.replica.leadership else 0
+    assert one.hear("b", HeartbeatReply(2, number)).settle == [ReadReady(5)]
+
+
+def test_a_follower_s_read_asks_the_leader_and_waits_until_it_is_applied() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1), batch(1, 2)), 1))
+    one.written()
+    ((to, asked),) = sent(one.step(ReadAsked(5)), ReadIndex)
+    assert (to, isinstance(asked, ReadIndex)) == ("b", True)
+    number = asked.number if isinstance(asked, ReadIndex) else 0
+    assert one.hear("b", ReadIndexReply(1, number + 1, 1)).settle == []
+    assert one.hear("b", ReadIndexReply(1, number, 2)).settle == []
+    one.hear("b", Committed(1, 2))
+    assert one.step(Applied(1)).settle == []
+    assert one.step(Applied(2)).settle == [ReadReady(5)]
+
+
+def test_a_follower_s_read_is_asked_again_under_a_new_number_when_it_stays_unanswered() -> None:
+    one = One()
+    one.hear("b", Heartbeat(1, 0, 1))
+    one.written()
+    ((_, first),) = sent(one.step(ReadAsked(5)), ReadIndex)
+    one.now += FLOOR
+    one.hear("b", Heartbeat(1, 0, 2))
+    ((_, second),) = sent(one.tick(), ReadIndex)
+    assert isinstance(first, ReadIndex)
+    assert isinstance(second, ReadIndex)
+    assert second.number > first.number
+
+
+# -- submitting ----------------------------------------------------------------------------------------------------
+
+
+def test_a_follower_passes_entries_on_to_the_leader_it_knows() -> None:
+    one = One()
+    assert one.step(Submitted((ASKED,))).send == []
+    assert LeaderKnown(1, "b") in one.hear("b", Heartbeat(1, 0, 1)).settle
+    assert one.step(Submitted((ASKED,))).send == [Send("b", Submit((ASKED,)))]
+
+
+def test_only_what_was_delivered_is_applied() -> None:
+    with pytest.raises(InvariantViolation, match="only what was delivered"):
+        leading().step(Applied(2))

@@ -1,0 +1,66 @@
+"""The table of sessions: expiry by log time, answers as long as they are needed (rule 18)."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadcast._protocol.sessions import Session, Sessions
+
+
+@given(st.lists(st.tuples(st.sampled_from(["answer", "acknowledge", "ask"]), st.integers(0, 12), st.integers(0, 12))))
+def test_answers_are_remembered_until_they_are_acknowledged(steps: list[tuple[str, int, int]]) -> None:
+    session = Session("owner", 0)
+    last = acknowledged = 0
+    for step, one, other in steps:
+        if step == "answer":
+            last += 1
+            session.answered(str(last).encode())
+        elif step == "acknowledge":
+            session.acknowledge(one)
+            acknowledged = max(acknowledged, min(one, last))
+        else:
+            first, answers = session.remembered(one + 1, one + other)
+            known = [number for number in range(acknowledged + 1, last + 1) if one + 1 <= number <= one + other]
+            assert answers == [str(number).encode() for number in known]
+            assert not known or first == known[0]
+        assert (session.last, session.acknowledged, len(session.answers)) == (last, acknowledged, last - acknowledged)
+
+
+def test_a_session_expires_when_its_term_has_passed_in_log_time() -> None:
+    sessions = Sessions(term=100, sessions_max=10)
+    assert sessions.open(1, "one", 0)
+    assert sessions.open(2, "two", 50)
+    assert sessions.expire(99) == []
+    assert sessions.expire(100) == [1]
+    assert sessions.touch(1, 100) is None
+    assert sessions.touch(2, 140) is not None
+    assert sessions.expire(239) == []
+    assert sessions.expire(240) == [2]
+
+
+def test_who_was_heard_of_later_expires_later_whoever_was_opened_first() -> None:
+    sessions = Sessions(term=100, sessions_max=10)
+    for number in (1, 2, 3):
+        sessions.open(number, "owner", 0)
+    sessions.touch(1, 60)
+    assert sessions.expire(120) == [2, 3]
+    assert [number for number, _ in sessions] == [1]
+
+
+def test_nothing_is_evicted_for_a_new_one() -> None:
+    sessions = Sessions(term=100, sessions_max=2)
+    assert sessions.open(1, "one", 0)
+    assert sessions.open(2, "two", 0)
+    assert not sessions.open(3, "three", 0)
+    sessions.end(1)
+    assert sessions.open(4, "four", 0)
+    assert (len(sessions), sessions.get(3)) == (2, None)
+
+
+def test_a_new_epoch_gives_all_their_full_term_again() -> None:
+    sessions = Sessions(term=100, sessions_max=10)
+    sessions.open(1, "one", 0)
+    sessions.renew(99)
+    assert sessions.expire(198) == []
+    assert sessions.expire(199) == [1]

@@ -1,0 +1,208 @@
+"""A session from its owner's side: numbers, resending, and what may be said about an outcome (rules 18, 19, 22)."""
+
+from __future__ import annotations
+
+from actors._protocol.codec import decode, encode
+from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept
+from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Resend
+from broadcast._protocol.submitter import FAR, RUN_COUNT_MAX, SILENCE_MIN, Answered, Submitter, Unknown
+
+TERM = 600_000_000
+NONCE = b"n" * 16
+
+
+def submitter() -> Submitter:
+    return Submitter(owner="me", nonce=NONCE, term=TERM, now=0)
+
+
+def opened(*calls: str, session: int = 5) -> Submitter:
+    """One whose session is open, with these calls offered."""
+    one = submitter()
+    for call in calls or ("first",):
+        one.offer(encode([call]))
+    assert one.take(0, 0) == [SessionAsked(NONCE, "me")]
+    one.receive(Opened(NONCE, session), 0)
+    return one
+
+
+def sent(one: Submitter, now: int = 0, stamp: int = 0) -> list[tuple[int, int, int]]:
+    """(number, count, attempt) of the runs that it sends."""
+    entries = one.take(stamp, now)
+    assert all(isinstance(entry, Commands) for entry in entries)
+    return [(entry.number, entry.count, entry.attempt) for entry in entries if isinstance(entry, Commands)]
+
+
+def test_a_session_is_asked_for_when_there_is_something_to_send() -> None:
+    one = submitter()
+    assert (one.take(0, 0), one.deadline) == ([], FAR)
+    one.offer(b"\x80")
+    assert one.take(0, 0) == [SessionAsked(NONCE, "me")]
+    assert one.take(0, 0) == []
+    one.tick(SILENCE_MIN)
+    assert one.take(0, SILENCE_MIN) == [SessionAsked(NONCE, "me")]
+
+
+def test_another_s_session_is_not_taken() -> None:
+    one = submitter()
+    one.offer(b"\x80")
+    one.take(0, 0)
+    one.receive(Opened(b"m" * 16, 9), 0)
+    assert one.session is None
+    one.receive(Opened(NONCE, 9), 0)
+    one.receive(Opened(NONCE, 12), 0)  # of an asking that was sent twice
+    assert one.session == 9
+
+
+def test_what_was_offered_together_travels_together_and_new_calls_do_not_wait() -> None:
+    one = opened("a", "b")
+    (run,) = one.take(stamp=7, now=0)
+    assert isinstance(run, Commands)
+    assert (run.session, run.number, run.count, run.acknowledged, run.stamp) == (5, 1, 2, 0, 7)
+    assert decode(run.calls) == [["a"], ["b"]]
+    assert one.offer(encode(["c"])) == 3
+    assert sent(one) == [(3, 1, 0)]
+
+
+def test_a_run_is_bounded() -> None:
+    one = opened(*["x"] * (RUN_COUNT_MAX + 1))
+    assert sent(one) == [(1, RUN_COUNT_MAX, 0), (RUN_COUNT_MAX + 1, 1, 0)]
+
+
+def test_answers_come_in_order_once_and_are_acknowledged() -> None:
+    one = opened("a", "b", "c")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A", b"B"]), 0)
+    one.receive(Answers(5, 1, [b"A", b"B", b"C"]), 0)
+    one.receive(Answers(5, 2, [b"B"]), 0)
+    assert one.take_results() == [Answered(1, b"A"), Answered(2, b"B"), Answered(3, b"C")]
+    assert one.outstanding == 0
+    one.offer(encode(["d"]))
+    (run,) = one.take(0, 0)
+    assert isinstance(run, Commands)
+    assert (run.number, run.acknowledged) == (4, 3)
+
+
+def test_answers_that_left_some_out_make_it_ask_again() -> None:
+    one = opened("a")
+    sent(one)
+    one.offer(encode(["b"]))
+    sent(one)
+    one.receive(Answers(5, 2, [b"B"]), 0)
+    assert one.take_results() == []
+    assert sent(one) == [(1, 1, 1), (2, 1, 1)]
+
+
+def test_another_session_s_reports_are_none_of_its_business() -> None:
+    one = opened("a")
+    sent(one)
+    one.receive(Answers(6, 1, [b"A"]), 0)
+    one.receive(Expired(6), 0)
+    assert (one.take_results(), one.session) == ([], 5)
+
+
+def test_what_may_be_lost_is_sent_again_under_its_numbers() -> None:
+    one = opened("a")
+    sent(one)
+    one.offer(encode(["b"]))
+    one.receive(Resend(), 0)
+    assert sent(one) == [(1, 1, 1), (2, 1, 1)]
+    one.receive(Missing(5, 1, attempt=0), 0)  # about the first attempt: nothing new
+    assert sent(one) == []
+    one.receive(Missing(5, 1, attempt=1), 0)
+    assert sent(one) == [(1, 1, 2), (2, 1, 2)]
+
+
+def test_long_silence_makes_it_send_again_less_and_less_often() -> None:
+    one = opened("a")
+    sent(one)
+    assert one.deadline == SILENCE_MIN
+    one.tick(SILENCE_MIN - 1)
+    assert sent(one, SILENCE_MIN - 1) == []
+    one.tick(SILENCE_MIN)
+    assert sent(one, SILENCE_MIN) == [(1, 1, 1)]
+    assert one.deadline == 3 * SILENCE_MIN
+    one.tick(3 * SILENCE_MIN)
+    assert sent(one, 3 * SILENCE_MIN) == [(1, 1, 2)]
+    one.receive(Answers(5, 1, [b"A"]), 3 * SILENCE_MIN)
+    one.offer(encode(["b"]))
+    sent(one, 3 * SILENCE_MIN)
+    assert one.deadline == 4 * SILENCE_MIN
+
+
+def test_what_was_not_sent_can_be_taken_back_and_keeps_its_number() -> None:
+    one = opened("a", "b", "c")
+    assert one.withdraw(2)
+    (run,) = one.take(0, 0)
+    assert isinstance(run, Commands)
+    assert decode(run.calls) == [["a"], None, ["c"]]
+    assert not one.withdraw(3)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    assert not one.withdraw(1)
+
+
+def test_an_expired_session_leaves_open_what_was_sent_and_nothing_else() -> None:
+    one = opened("a", "b")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    one.offer(encode(["c"]))
+    one.receive(Expired(5), 0)
+    assert one.take_results() == [Answered(1, b"A"), Unknown(2, 2)]
+    (asked,) = one.take(0, 0)
+    assert isinstance(asked, SessionAsked)
+    assert asked.nonce != NONCE  # the old one's late answer must not be taken for it
+    one.receive(Opened(NONCE, 8), 0)
+    assert one.session is None
+    one.receive(Opened(asked.nonce, 9), 0)
+    assert sent(one) == [(1, 1, 0)]
+    one.receive(Answers(5, 1, [b"old"]), 0)
+    one.receive(Answers(9, 1, [b"C"]), 0)
+    assert one.take_results() == [Answered(3, b"C")]
+
+
+def test_an_idle_session_is_kept_alive() -> None:
+    one = opened("a")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    assert one.deadline == TERM // 4
+    one.tick(TERM // 4)
+    assert one.take(0, TERM // 4) == [SessionKept(5)]
+    assert one.deadline == TERM // 2
+
+
+def test_after_a_long_sleep_it_asks_first_so_that_nothing_is_put_in_doubt() -> None:
+    one = opened("a")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    late = TERM // 2 + 1
+    one.offer(encode(["b"]))
+    assert one.take(0, late) == [SessionKept(5)]
+    assert one.take(0, late) == []
+    one.receive(Expired(5), late)
+    assert one.take_results() == [Answered(1, b"A")]  # nothing unknown
+    one = opened("a")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    one.offer(encode(["b"]))
+    one.take(0, late)
+    one.receive(Kept(5), late)
+    assert sent(one, late) == [(2, 1, 0)]
+
+
+def test_where_there_is_no_room_it_asks_again() -> None:
+    one = submitter()
+    one.offer(b"\x80")
+    one.take(0, 0)
+    one.receive(Opened(NONCE, None), 0)
+    assert (one.full, one.take(0, 0)) == (True, [])
+    one.tick(SILENCE_MIN)
+    assert one.take(0, SILENCE_MIN) == [SessionAsked(NONCE, "me")]
+    one.receive(Opened(NONCE, 4), SILENCE_MIN)
+    assert (one.full, one.session) == (False, 4)
+
+
+def test_who_is_done_says_so() -> None:
+    one = opened("a")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    one.end()
+    assert one.take(0, 0) == [SessionEnded(5)]

@@ -1,0 +1,33 @@
+"""What the README and its like tell to type exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/index.md"]
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_make_targets_that_are_named_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"(?:^|`|\.\d+ )make ([a-z-]+)", text, re.MULTILINE))
+    assert named <= targets()
+    if page == "README.md":
+        assert named == {"demo", "test"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_files_that_are_linked_or_run_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = [*re.findall(r"\]\((?!https?:)([^)]+)\)", text), *re.findall(r"python (examples/\S+)", text)]
+    missing = [name for name in named if not ((ROOT / page).parent / name).exists()]
+    assert named or page == "CONTRIBUTING.md"
+    assert not missing
