@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from actors._protocol.clock import LamportClock
-from actors._protocol.errors import invariant
+from actors._protocol.errors import RemoteProtocolError, invariant
 from broadcast._protocol import follower
 from broadcast._protocol.entries import Entry, EpochStart
 from broadcast._protocol.leader import Leadership
@@ -461,7 +461,11 @@ class Replica:
 
     def _learn_commit(self, commit: int) -> None:
         """A follower's commit: the leader's, as far as this epoch's leader has shown its log to be ours (rule 9)."""
-        self._commit_up_to(min(commit, self.verified))
+        index = min(commit, self.verified)
+        batch = self.log.batch_at(index)
+        if batch is not None and batch.last != index:
+            raise RemoteProtocolError(f"index {index} is committed, and the batch it is part of ends at {batch.last}")
+        self._commit_up_to(index)
 
     def _acknowledge(self) -> None:
         """Tell the leader what it may count on: shown by it, and durable here (rule 9)."""

@@ -332,6 +332,13 @@ def test_batches_that_no_leader_sends_are_refused(previous: Position, batches: t
         One().hear("b", Append(4, previous, batches, 0), stamp=4_000)
 
 
+def test_a_commit_within_a_batch_is_refused_and_nothing_is_delivered() -> None:
+    one = One("abc", batch(1, 1, 3))
+    with pytest.raises(RemoteProtocolError, match="index 2 is committed, and the batch it is part of ends at 3"):
+        one.hear("b", Append(2, Position(1, 3), (), 2))
+    assert one.replica.commit == 0
+
+
 def test_told_of_entries_that_it_was_not_shown_it_says_what_it_has() -> None:
     """Found by seed 2575: an earlier life had acknowledged them, and the leader waited for nothing."""
     one = One("abc", batch(1, 1))

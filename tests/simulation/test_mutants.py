@@ -57,7 +57,7 @@ LOSSY = replace(
     crashes=8,
     pauses=0,
 )
-READING = replace(
+PARTED = replace(
     HARSH,
     clients=4,
     duration=5 * SECOND,
@@ -267,14 +267,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("entries of old epochs committed by count", commit_by_count_of_old_epochs),
     Mutant("standings compared by index only", standing_by_index_only, LOSSY),
     Mutant("standings not compared", standing_ignored),
-    Mutant("a read without a round", read_without_round, READING),
+    Mutant("a read without a round", read_without_round, PARTED),
     Mutant("a read before the epoch-start entry commits", read_before_epoch_start_commits),
     Mutant("repeated commands applied again", repeats_applied),
     Mutant("commands applied over a gap", gaps_applied),
     Mutant("a promise dropped at a restart", promise_dropped_at_restart),
     Mutant("commit beyond what the leader has shown", commit_beyond_verified),
-    Mutant("what an old leader has shown counts for a new one", verified_kept_over_epochs),
-    Mutant("an old epoch's leader followed", old_epoch_followed),
+    Mutant("what an old leader has shown counts for a new one", verified_kept_over_epochs, PARTED),
+    Mutant("an old epoch's leader followed", old_epoch_followed, LOSSY),
 )
 
 
