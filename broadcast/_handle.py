@@ -61,6 +61,7 @@ class Handle:
         self._takers: dict[int, Taker] = {}  # ticket -> who waits
         self._reads: dict[int, tuple[bytes, bool, Taker]] = {}  # number -> (call, local, who waits)
         self._read_number = 0
+        self._told = 0  # told, and without an outcome
         self._wake = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
         self._settled = trio.lowlevel.ParkingLot()
@@ -92,7 +93,8 @@ class Handle:
         """Take a message into the session; from there it is applied once, or reported in the log if that is unknown."""
         call = self._pack(method, args, kwargs)
         await self._wait_room()
-        self._offer(call, _Told(method))
+        self._told += 1
+        self._offer(call, _Told(method, self._tell_answered))
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def offer(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object], taker: Taker) -> None:
@@ -102,10 +104,13 @@ class Handle:
         self._offer(call, taker)
 
     async def drained(self) -> None:
-        """Wait until every command that was taken has an outcome."""
-        while self._submitter.outstanding:
+        """Wait until everything that was told has an outcome."""
+        while self._told:
             self._check_open()
             await self._settled.park()
+
+    def _tell_answered(self) -> None:
+        self._told -= 1
 
     def _pack(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
         self._check_open()
@@ -280,12 +285,14 @@ class _Waiter:
 class _Told:
     """Nobody waits: what went wrong is said in the log."""
 
-    __slots__ = ("_method",)
+    __slots__ = ("_answered", "_method")
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, answered: Callable[[], None]) -> None:
         self._method = method
+        self._answered = answered
 
     def __call__(self, result: bytes | BaseException) -> None:
+        self._answered()
         try:
             if isinstance(result, BaseException):
                 raise result

@@ -75,6 +75,7 @@ class Pipeline(Generic[A_contra]):
         return self
 
     async def __anext__(self) -> outcome.Value[object] | outcome.Error:
+        self._reading = True
         while not self._outcomes:
             if self._ended and self._taken == self._sent:
                 raise StopAsyncIteration

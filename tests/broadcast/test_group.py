@@ -1,0 +1,500 @@
+"""A group as its users hold it: three replicas in this process, over real loopback, and every way to speak to them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping
+from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar, cast
+
+import outcome
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import wait_all_tasks_blocked
+
+from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, query
+from broadcast import Consistency, Delivery, Group, GroupClosed, GroupRef, LocalGroup, connect, local_group
+
+SECONDS_MAX = 20  # of a test: on real time, since loopback is real
+T = TypeVar("T")
+
+
+class Full(Refused):
+    """`Full(there_is_room_for, wanted)`."""
+
+
+class Shelf(Actor):
+    """Holds up to ten items."""
+
+    def __init__(self) -> None:
+        self.items: list[str] = []
+
+    @command
+    def put(self, item: str) -> int:
+        """Returns how many there are now."""
+        if len(self.items) >= 10:
+            raise Full(10, item)
+        self.items.append(item)
+        return len(self.items)
+
+    @command
+    def drop(self, item: str) -> None:
+        """Has a bug, after it has changed something."""
+        self.items.append(item)
+        raise ZeroDivisionError("a text that may differ between replicas")
+
+    @query
+    def content(self) -> list[str]:
+        return self.items
+
+
+class Count(Actor):
+    def __init__(self) -> None:
+        self.total = 0
+
+    @command
+    def add(self, amount: int) -> int:
+        self.total += amount
+        return self.total
+
+    @query
+    def value(self) -> int:
+        return self.total
+
+
+@asynccontextmanager
+async def held(group: LocalGroup[Count], way: str) -> AsyncGenerator[GroupRef[Count]]:
+    """A handle of the group: of the replica that leads, of one that follows, or of a client."""
+    leader = await leading(group)
+    match way:
+        case "leader":
+            yield leader
+        case "follower":
+            yield next(replica for replica in group.replicas if replica is not leader)
+        case _:
+            async with connect("local", Count, members=members_of(group)) as client:
+                yield client
+
+
+async def leading(group: LocalGroup[Count]) -> Group[Count]:
+    view = await group.replicas[0].membership.wait_view()
+    return next(replica for replica in group.replicas if replica.status().node == view.leader)
+
+
+def members_of(group: LocalGroup[Count]) -> dict[str, str]:
+    return group.replicas[0].status().members
+
+
+async def first(count: int, source: AsyncIterator[T]) -> list[T]:
+    """So many from the source's beginning; the source is closed then, as Trio wants it."""
+    async with aclosing(cast("AsyncGenerator[T]", source)) as items:
+        return [await anext(items) for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+async def in_time() -> AsyncGenerator[None]:
+    """No test may hang."""
+    with trio.fail_after(SECONDS_MAX):
+        yield
+
+
+@pytest.fixture
+async def shelf() -> AsyncGenerator[LocalGroup[Shelf]]:
+    async with local_group(Shelf) as group:
+        yield group
+
+
+@pytest.fixture
+async def count() -> AsyncGenerator[LocalGroup[Count]]:
+    async with local_group(Count) as group:
+        yield group
+
+
+every_way = pytest.mark.parametrize("way", ["leader", "follower", "client"])
+
+
+# -- ask and tell ----------------------------------------------------------------------------------------------------
+
+
+@every_way
+async def test_commands_of_one_handle_keep_their_order_however_they_are_sent(
+    count: LocalGroup[Count], way: str
+) -> None:
+    async with held(count, way) as handle:
+        assert await handle.ask(Count.add, 1) == 1
+        await handle.tell(Count.add, 10)
+        assert await handle.ask(Count.add, 100) == 111
+        await handle.tell(Count.add, 1000)
+        assert await handle.ask(Count.value) == 1111, "a query comes after what its handle told"
+
+
+async def test_commands_of_many_tasks_are_each_applied_once(count: LocalGroup[Count]) -> None:
+    answers: list[int] = []
+
+    async def add(handle: GroupRef[Count]) -> None:
+        for _ in range(20):
+            answers.append(await handle.ask(Count.add, 1))
+
+    async with trio.open_nursery() as nursery:
+        for handle in (count, *count.replicas):
+            nursery.start_soon(add, handle)
+    assert sorted(answers) == list(range(1, 81))
+
+
+@every_way
+async def test_a_cancelled_ask_leaves_the_session_sound(count: LocalGroup[Count], way: str) -> None:
+    """Its command was applied once or not at all, those behind it are not held up, and no answer goes to another."""
+    chance = random.Random(way)
+    answers: list[int] = []
+    cancelled = 0
+
+    async def add(patience: float) -> None:
+        nonlocal cancelled
+        with trio.move_on_after(patience) as scope:
+            answers.append(await handle.ask(Count.add, 1))
+        cancelled += scope.cancelled_caught
+
+    async with held(count, way) as handle:
+        for _ in range(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(add, chance.choice((0, 0.010 * chance.random(), SECONDS_MAX)))
+        reached = await handle.ask(Count.value)
+        assert [await handle.ask(Count.add, 1) for _ in range(3)] == [reached + 1, reached + 2, reached + 3]
+    assert answers
+    assert cancelled
+    assert len(answers) + cancelled == 200
+    assert len(set(answers)) == len(answers)
+    assert len(answers) <= reached <= 200
+    assert max(answers) <= reached
+
+
+async def test_a_cancelled_query_harms_no_other(count: LocalGroup[Count]) -> None:
+    async def look(patience: float) -> None:
+        with trio.move_on_after(patience):
+            assert await count.ask(Count.value) == 5
+
+    await count.ask(Count.add, 5)
+    async with trio.open_nursery() as nursery:
+        for number in range(40):
+            nursery.start_soon(look, 0.0005 * number)
+    assert await count.ask(Count.value) == 5
+
+
+# -- what goes wrong in a command ------------------------------------------------------------------------------------
+
+
+async def test_a_refusal_is_raised_at_its_asker_as_what_it_is(shelf: LocalGroup[Shelf]) -> None:
+    for number in range(10):
+        assert await shelf.ask(Shelf.put, f"item {number}") == number + 1
+    with pytest.raises(Full) as refused:
+        await shelf.ask(Shelf.put, "one more")
+    assert refused.value.args == (10, "one more")
+    assert "one more" not in await shelf.ask(Shelf.content)
+
+
+async def test_what_a_crashed_command_had_changed_is_undone_on_every_replica(shelf: LocalGroup[Shelf]) -> None:
+    await shelf.ask(Shelf.put, "vase")
+    before = [replica.state() for replica in await level(shelf, shelf.replicas[0])]
+    for _ in range(2):
+        with pytest.raises(ActorCrashed, match=r"Shelf\.drop raised ZeroDivisionError: a bug in its class") as crash:
+            await shelf.ask(Shelf.drop, "vase")
+        assert "may differ" not in str(crash.value)
+    assert [replica.state() for replica in await level(shelf, shelf.replicas[0])] == before
+    assert await shelf.ask(Shelf.put, "book") == 2
+    assert await shelf.ask(Shelf.content) == ["vase", "book"]
+
+
+async def level(group: LocalGroup[Shelf], ahead: Group[Shelf]) -> tuple[Group[Shelf], ...]:
+    """The replicas, once each has applied what this one has."""
+    applied = ahead.status().applied
+    for replica in group.replicas:
+        while replica.status().applied < applied:
+            await trio.sleep(0.001)
+    return group.replicas
+
+
+@pytest.mark.parametrize("argument", [1, None, b"bytes", ["list"]])
+async def test_an_argument_that_does_not_fit_is_told_before_anything_is_sent(
+    shelf: LocalGroup[Shelf], argument: object
+) -> None:
+    last = shelf.replicas[0].status().last
+    async with shelf.pipeline() as pipe:
+        for send in (shelf.ask, shelf.tell, pipe.send):
+            with pytest.raises(InvalidMessage, match=r"Shelf\.put: item"):
+                await send(Shelf.put, argument)  # type: ignore[operator]
+    with pytest.raises(InvalidMessage, match="Shelf has no message"):
+        await shelf.ask(Count.add, 1)  # type: ignore[arg-type]
+    assert shelf.replicas[0].status().last == last
+    assert await shelf.ask(Shelf.put, "vase") == 1
+
+
+# -- pipelines -------------------------------------------------------------------------------------------------------
+
+
+@every_way
+async def test_a_pipeline_answers_in_order(count: LocalGroup[Count], way: str) -> None:
+    async with held(count, way) as handle, handle.pipeline(window=7) as pipe, trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            for _ in range(100):
+                await pipe.send(Count.add, 1)
+            pipe.end()
+
+        nursery.start_soon(send)
+        assert [answer.unwrap() async for answer in pipe] == list(range(1, 101))
+
+
+async def test_an_error_in_a_pipeline_is_told_in_its_place(shelf: LocalGroup[Shelf]) -> None:
+    async with shelf.pipeline() as pipe:
+        for number in range(11):
+            await pipe.send(Shelf.put, f"item {number}")
+        await pipe.send(Shelf.drop, "vase")
+        pipe.end()
+        answers = [answer async for answer in pipe]
+    assert answers[:10] == [outcome.Value(number) for number in range(1, 11)]
+    refused, crashed = answers[10:]
+    assert isinstance(refused, outcome.Error)
+    assert isinstance(refused.error, Full)
+    assert isinstance(crashed, outcome.Error)
+    assert isinstance(crashed.error, ActorCrashed)
+
+
+async def test_leaving_a_pipeline_waits_for_every_outcome(count: LocalGroup[Count]) -> None:
+    async with count.pipeline() as pipe:
+        for _ in range(50):
+            await pipe.send(Count.add, 1)
+    assert [answer.unwrap() async for answer in pipe] == list(range(1, 51))
+    with pytest.raises(GroupClosed, match="this pipeline has ended"):
+        await pipe.send(Count.add, 1)
+
+
+async def test_a_window_full_of_answers_that_nobody_reads_is_a_mistake(count: LocalGroup[Count]) -> None:
+    async with count.pipeline(window=3) as pipe:
+        for _ in range(3):
+            await pipe.send(Count.add, 1)
+        with pytest.raises(RuntimeError, match="the window of 3 is full of answers that nobody reads"):
+            await pipe.send(Count.add, 1)
+        assert (await anext(aiter(pipe))).unwrap() == 1
+        await pipe.send(Count.add, 1)
+    assert await count.ask(Count.value) == 4
+
+
+async def test_a_pipeline_takes_no_queries_and_no_window_of_nothing(count: LocalGroup[Count]) -> None:
+    async with count.pipeline() as pipe:
+        with pytest.raises(TypeError, match=r"Count\.value is a query, and a pipeline carries commands: use ask"):
+            await pipe.send(Count.value)
+    with pytest.raises(ValueError, match="window is at least 1, not 0"):
+        count.pipeline(window=0)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+@every_way
+async def test_a_read_misses_nothing_that_anybody_was_answered(count: LocalGroup[Count], way: str) -> None:
+    async with held(count, way) as handle:
+        for number in range(1, 31):
+            assert await count.replicas[number % 3].ask(Count.add, 1) == number
+            assert await handle.ask(Count.value) == number
+
+
+async def test_a_local_read_is_of_the_replica_as_it_is(count: LocalGroup[Count]) -> None:
+    """It waits for nobody: not even for what its own handle has under way."""
+    await count.ask(Count.add, 1)
+    leader = await leading(count)
+    local, linearizable = leader.reading(Consistency.LOCAL), leader.reading(Consistency.LINEARIZABLE)
+    await local.tell(Count.add, 1)
+    assert await local.ask(Count.value) == 1
+    assert await linearizable.ask(Count.value) == 2
+    assert await local.ask(Count.value) == 2
+    assert await local.ask(Count.add, 1) == 3, "commands are what they are"
+
+
+async def test_a_local_read_needs_no_quorum(count: LocalGroup[Count]) -> None:
+    async with local_group(Count, replicas=1, name="alone") as alone:
+        await alone.ask(Count.add, 7)
+        assert await alone.reading(Consistency.LOCAL).ask(Count.value) == 7
+    async with connect("local", Count, members=members_of(count)) as client:
+        await client.ask(Count.add, 1)
+        assert await client.reading(Consistency.LOCAL).ask(Count.value) in (0, 1)
+
+
+# -- the order itself ------------------------------------------------------------------------------------------------
+
+
+async def test_every_replica_delivers_the_same_from_any_index(shelf: LocalGroup[Shelf]) -> None:
+    """Only what was applied, each at its place."""
+    for number in range(10):
+        await shelf.replicas[number % 3].ask(Shelf.put, f"item {number}")
+    with pytest.raises(ActorCrashed):
+        await shelf.ask(Shelf.drop, "vase")
+    with pytest.raises(Full):
+        await shelf.ask(Shelf.put, "one more")
+    orders = [await first(10, replica.deliveries()) for replica in shelf.replicas]
+    order = orders[0]
+    assert orders == [order] * 3
+    assert [said.arguments for said in order] == [(f"item {number}",) for number in range(10)]
+    assert [said.sender for said in order[:3]] == ["a", "b", "c"]
+    assert order == sorted(order, key=lambda said: said.position)
+    assert [said.timestamp.counter for said in order] == sorted({said.timestamp.counter for said in order})
+    assert [said.time for said in order] == sorted(said.time for said in order)
+    for at in (0, 4, 9):
+        later = [await first(10 - at, replica.deliveries(order[at].position.index)) for replica in shelf.replicas]
+        assert later == [order[at:]] * 3
+    after_the_fifth = shelf.replicas[0].deliveries(order[4].position.index + 1)
+    assert await first(5, after_the_fifth) == order[5:]
+
+
+async def test_who_listens_gets_what_is_to_come(count: LocalGroup[Count]) -> None:
+    heard: dict[str, list[Delivery]] = {}
+
+    async def listen(replica: Group[Count]) -> None:
+        heard[replica.status().node] = await first(20, replica.deliveries())
+
+    async with trio.open_nursery() as nursery:
+        for replica in count.replicas:
+            nursery.start_soon(listen, replica)
+        for number in range(20):
+            await count.ask(Count.add, number)
+    assert [said.arguments for said in heard["a"]] == [(number,) for number in range(20)]
+    assert heard["a"] == heard["b"] == heard["c"]
+
+
+async def test_views_are_the_same_everywhere(count: LocalGroup[Count]) -> None:
+    await count.ask(Count.add, 1)
+    views = [await first(1, replica.membership.views()) for replica in count.replicas]
+    assert views[0] == views[1] == views[2]
+    assert (views[0][0].number, views[0][0].voters) == (1, ("a", "b", "c"))
+    assert views[0][0].leader in ("a", "b", "c")
+    for replica in count.replicas:
+        assert replica.membership.view == views[0][0]
+        assert await replica.membership.wait_view() == views[0][0]
+
+
+async def test_status_says_what_each_replica_knows(count: LocalGroup[Count]) -> None:
+    await count.ask(Count.add, 1)
+    leader = (await leading(count)).status()
+    assert (leader.role, leader.leader, leader.group) == ("leader", leader.node, "local")
+    assert leader.applied == leader.commit <= leader.last
+    assert leader.sessions == 1
+    for replica in count.replicas:
+        said = replica.status()
+        assert (said.epoch, said.leader, said.waiting) == (leader.epoch, leader.node, None)
+        assert said.voters == ("a", "b", "c")
+        assert said.members == leader.members
+        assert (said.role == "leader") == (said.node == leader.node)
+
+
+# -- opening and closing ---------------------------------------------------------------------------------------------
+
+
+@every_way
+async def test_after_closing_a_handle_takes_nothing(way: str) -> None:
+    async with local_group(Count) as group, held(group, way) as handle:
+        assert await handle.ask(Count.add, 1) == 1
+        if way == "client":
+            async with connect("local", Count, members=members_of(group)) as handle:
+                await handle.ask(Count.value)
+    with pytest.raises(GroupClosed, match="is closed"):
+        await handle.ask(Count.add, 1)
+    with pytest.raises(GroupClosed, match="is closed"):
+        await handle.tell(Count.add, 1)
+    with pytest.raises(GroupClosed, match="is closed"):
+        await handle.ask(Count.value)
+
+
+async def test_who_waits_while_a_handle_closes_is_told_that_the_outcome_is_unknown() -> None:
+    told: list[str] = []
+
+    async def ask(handle: GroupRef[Count]) -> None:
+        with pytest.raises(GroupClosed, match="closed while an answer was awaited"):
+            await handle.ask(Count.add, 1)
+        told.append("unknown")
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as leaving:
+            async with connect("local", Count, members={"a": "127.0.0.1:1"}) as handle:
+                nursery.start_soon(ask, handle)
+                await wait_all_tasks_blocked()
+                leaving.cancel()
+    assert told == ["unknown"]
+
+
+async def test_a_client_that_leaves_waits_for_what_it_told(count: LocalGroup[Count]) -> None:
+    async with connect("local", Count, members=members_of(count)) as client:
+        for _ in range(100):
+            await client.tell(Count.add, 1)
+    assert await count.ask(Count.value) == 100
+
+
+async def test_a_group_that_closes_waits_for_what_it_was_told() -> None:
+    async with local_group(Count) as group:
+        for _ in range(100):
+            await group.tell(Count.add, 1)
+    states = [replica.status().applied for replica in group.replicas]
+    assert max(states) >= 100
+
+
+async def test_deliveries_end_with_the_group(count: LocalGroup[Count]) -> None:
+    async with local_group(Count, replicas=1, name="short") as short:
+        await short.ask(Count.add, 1)
+    order = short.replicas[0].deliveries()
+    assert (await anext(order)).arguments == (1,)
+    with pytest.raises(GroupClosed, match="the group short is closed"):
+        await anext(order)
+
+
+@pytest.mark.parametrize("replicas", [0, -1, 27])
+async def test_a_group_of_nobody_or_of_too_many_is_refused(replicas: int) -> None:
+    with pytest.raises(ValueError, match=f"replicas is between 1 and 26, not {replicas}"):
+        async with local_group(Count, replicas=replicas):
+            pass
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+async def test_a_group_of_another_size(replicas: int) -> None:
+    async with local_group(Count, replicas=replicas) as group:
+        assert await group.ask(Count.add, 1) == 1
+        assert len(group.replicas) == replicas
+
+
+class Patient(Count):
+    @command
+    async def wait(self) -> None: ...
+
+
+async def test_a_class_whose_commands_wait_is_not_replicated(count: LocalGroup[Count]) -> None:
+    says = "Patient cannot be replicated: async def wait"
+    with pytest.raises(TypeError, match=says):
+        async with local_group(Patient):
+            pass
+    with pytest.raises(TypeError, match=says):
+        async with connect("local", Patient, members=members_of(count)):
+            pass
+
+
+async def test_a_group_that_no_member_has_is_told_in_the_log_and_waited_for(count: LocalGroup[Count]) -> None:
+    with capture_logs() as lines:
+
+        def warnings() -> list[MutableMapping[str, object]]:
+            return [line for line in lines if line["log_level"] == "warning"]
+
+        async def leave_when_told() -> None:
+            while not warnings():
+                await trio.sleep(0.01)
+            waiting.cancel()
+
+        async with (
+            connect("another", Count, members={"a": members_of(count)["a"]}) as client,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(leave_when_told)
+            with trio.CancelScope() as waiting:
+                await client.ask(Count.value)
+            assert waiting.cancelled_caught
+        assert [(line["event"], line["group"]) for line in warnings()] == [
+            ("no member of the group can be used; still trying", "another")
+        ]
+        assert "the node a has no group 'another'" in str(warnings()[0]["members"])
