@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify lint types contracts examples fix wheel-test clean
+.PHONY: help setup demo test verify lint types contracts examples fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ wheel-test: setup ## build the wheel, install it somewhere else, and use it ther
 fix: setup ## format, and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: setup ## speed, beside the floors and PySyncObj in the same run (ARGS=--quick for a smoke test)
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --group bench
+	@$(BIN)/python tests/benchmarks $(ARGS)
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

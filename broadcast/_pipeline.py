@@ -82,7 +82,8 @@ class Pipeline(Generic[A_contra]):
             await self._changed.park()
         method, result = self._outcomes.popleft()
         self._taken += 1
-        self._changed.unpark_all()
+        if self._changed:
+            self._changed.unpark_all()
         await trio.lowlevel.checkpoint_if_cancelled()
         if isinstance(result, BaseException):
             return outcome.Error(result)
@@ -91,7 +92,8 @@ class Pipeline(Generic[A_contra]):
     def _settle(self, method: Method, result: bytes | BaseException) -> None:
         self._answered += 1
         self._outcomes.append((method, result))
-        self._changed.unpark_all()
+        if self._changed:
+            self._changed.unpark_all()
 
     async def __aenter__(self) -> Pipeline[A_contra]:
         return self

@@ -142,17 +142,20 @@ def main(arguments: Sequence[str]) -> None:
     base = ROOT if os.access(ROOT, os.W_OK) else Path.cwd()
     data: Path = options.data or base / "build" / "bench"
     amounts = quick() if options.quick else full(options.rounds, options.trials)
+    try:
+        disk = disk_under(data)
+    except NoDisk as error:
+        sys.exit(f"bench: {error}")
     data.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=data))
     try:
-        disk = disk_under(directory)
         begun, load = time.monotonic(), load_average()
         run = trio.run(measure, directory, amounts)
         told = (run, amounts, disk, (load, load_average()), time.monotonic() - begun)
         print(report(*told))
         if options.json:
             options.json.write_text(as_json(*told) + "\n")
-    except* (NoDisk, ChildFailed, NotTheSame) as errors:
+    except* (ChildFailed, NotTheSame) as errors:
         sys.exit("\n".join(f"bench: {error}" for error in leaves(errors)))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

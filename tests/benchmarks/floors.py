@@ -62,6 +62,7 @@ async def _piped(client: Child, members: Sequence[Child], amounts: Amounts, figu
         after = await agreed(members, all_count(total))
         figures |= {f"{name} {figure}": value for figure, value in piped["figures"].items()}
         figures[f"{name} server cpu"] = 1e6 * spent(before, after, "cpu") / piped["count"]
+        figures[f"{name} cpu"] = figures[f"{name} server cpu"] + figures[f"{name} client cpu"]
         if written:
             figures[f"{name} per transaction"] = (
                 len(members) * piped["count"] / max(1, spent(before, after, "transactions"))

@@ -29,7 +29,7 @@ class FileSystem:
 
 
 def file_system(directory: Path) -> FileSystem:
-    """The file system that holds an existing directory, by the longest mount point above it."""
+    """The file system that holds a directory, or would, by the longest mount point above it."""
     found = FileSystem("unknown", "unknown", "/")
     where = directory.resolve()
     for line in Path("/proc/self/mounts").read_text().splitlines():
@@ -78,13 +78,13 @@ def _build() -> str:
 def _loop_turn() -> float:
     """Nanoseconds, at best: what else the machine does makes it longer."""
     best = float("inf")
-    for _ in range(20):
+    for _ in range(200):
         begun = time.perf_counter()
         total = 0
-        for number in range(100_000):
+        for number in range(10_000):
             total += number
         best = min(best, time.perf_counter() - begun)
-    return 1e9 * best / 100_000
+    return 1e9 * best / 10_000
 
 
 def _version(package: str) -> str:

@@ -63,6 +63,7 @@ class Ours:
         figures: dict[str, float] = await self.ask(do, count=count, warm=warm, **what)
         after = await self.settled()
         figures["server cpu"] = 1e6 * spent(before, after, "cpu") / (warm + count)
+        figures["cpu"] = figures["server cpu"] + figures["client cpu"]
         figures["elections"] = after[0]["epoch"] - before[0]["epoch"]
         if do != "reads":
             figures["per transaction"] = len(NAMES) * (warm + count) / max(1, spent(before, after, "transactions"))

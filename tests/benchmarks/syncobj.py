@@ -74,6 +74,6 @@ async def _measured(members: Sequence[Child], leader: Child, amounts: Amounts, c
         if piped["rate"] > best:
             best = piped["rate"]
             cpu = 1e6 * spent(before, after, "cpu") / amounts.pipelined
-            figures |= {"window 10,000 rate": best, "window 10,000 server cpu": cpu}
+            figures |= {"window 10,000 rate": best, "window 10,000 cpu": cpu}
     told = await agreed(members, all_count(total))
     return Measured(figures, total, [each["value"] for each in told])

@@ -43,6 +43,7 @@ ROWS = (
     Row("CPU of the servers, one after another", "us/command", "ask server cpu"),
     Row("CPU of the servers, window 10,000", "us/command", "window 10,000 server cpu"),
     Row("CPU of the client, window 10,000", "us/command", "window 10,000 client cpu"),
+    Row("CPU of all together, window 10,000", "us/command", "window 10,000 cpu"),
     Row("commands a transaction, one after another", "", "ask per transaction"),
     Row("commands a transaction, 100 tasks", "", "tasks per transaction"),
     Row("commands a transaction, window 10,000", "", "window 10,000 per transaction"),
@@ -55,7 +56,6 @@ floor: the same way through three processes with frames and fdatasync alone: no 
   64 bytes there and back: bare Trio, two processes. 200 bytes appended: one process, in the same directory.
 PySyncObj: called at its leader (it has no clients), log in memory as it ships: it never syncs. The better of two ways
   to drive it. tuned: a tick each ms, batches each 5 ms, large buffers, no compaction.
-  Its servers' CPU has its caller's in it.
 ours/x: our figure divided by x's. For ms and us less is better for us, for /s more.
 commands a transaction: answered commands for each transaction (ours) or fdatasync (floor) of one replica. Ours are
   counted at the write to SQLite, which syncs its journal once for each (synchronous=FULL); checkpoints come on top."""

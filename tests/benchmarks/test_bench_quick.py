@@ -75,3 +75,4 @@ def test_memory_is_no_disk() -> None:
     assert "tmpfs" in done.stderr
     assert "--data" in done.stderr
     assert done.stdout == ""
+    assert not (memory / "troupe-bench").exists()
