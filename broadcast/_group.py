@@ -243,6 +243,8 @@ async def local_group(
             joined = join(node, name, actor, members=members, limits=limits)
             groups.append(await stack.enter_async_context(joined))
         yield LocalGroup(actor, groups[0].handle, tuple(groups))
+        for group in groups:  # while there is still a quorum to see to what was told
+            await group.handle.drained()
 
 
 def _check_constructible(actor: type[Actor]) -> None:

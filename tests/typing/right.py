@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ParamSpec, TypeVar, assert_type
+
+import outcome
 
 from actors._actor import Actor, Marked, command, query
 from actors._ref import Ref
+from broadcast import (
+    Consistency,
+    Delivery,
+    Group,
+    GroupRef,
+    LocalGroup,
+    Pipeline,
+    Status,
+    connect,
+    local_group,
+    open_group,
+)
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Actor)
@@ -89,17 +104,6 @@ async def derived(doubling: Ref[Doubling]) -> None:
     await asked(doubling)
 
 
-class Pipeline:
-    """How another way to send is typed."""
-
-    async def send(self, method: Marked[Counter, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
-
-
-async def sent(pipeline: Pipeline) -> None:
-    await pipeline.send(Counter.add, 1)
-    await pipeline.send(Counter.items, name="a")
-
-
 def opened(make: Callable[[], A]) -> Ref[A]:
     raise NotImplementedError
 
@@ -108,3 +112,78 @@ async def from_the_class() -> None:
     counter = opened(Counter)
     assert_type(counter, Ref[Counter])
     assert_type(await counter.ask(Counter.add, 1), int)
+
+
+class Tally(Actor):
+    """One that can be replicated."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    @command
+    def add(self, amount: int, times: int = 1) -> int:
+        self.total += amount * times
+        return self.total
+
+    @command
+    def reset(self, *, to: int = 0) -> None:
+        self.total = to
+
+    @query
+    def value(self) -> int:
+        return self.total
+
+
+async def replicated() -> None:
+    """The class that is given to `open_group` says what may be asked."""
+    members = {"a": "127.0.0.1:7101"}
+    async with open_group("tally", Tally, node="a", members=members, data=Path("data")) as group:
+        assert_type(group, Group[Tally])
+        assert_type(await group.ask(Tally.add, 1, times=2), int)
+        assert_type(group.status(), Status)
+        async for delivery in group.deliveries(from_index=7):
+            assert_type(delivery, Delivery)
+            assert_type(delivery.position.index, int)
+        async for view in group.membership.views():
+            assert_type(view.leader, str)
+        await as_ref(group)
+    async with connect("tally", Tally, members=members, name="me") as client:
+        assert_type(client, GroupRef[Tally])
+        await as_ref(client)
+    async with local_group(Tally, replicas=5) as here:
+        assert_type(here, LocalGroup[Tally])
+        assert_type(here.replicas, tuple[Group[Tally], ...])
+        await as_ref(here)
+
+
+async def as_ref(tally: Ref[Tally]) -> None:
+    """Wherever it is: who uses it need not know."""
+    assert_type(await tally.ask(Tally.value), int)
+    await tally.ask(Tally.reset, to=3)
+    await tally.tell(Tally.add, 1)
+
+
+async def read(tally: GroupRef[Tally]) -> None:
+    local = tally.reading(Consistency.LOCAL)
+    assert_type(local, GroupRef[Tally])
+    assert_type(await local.ask(Tally.value), int)
+
+
+async def sent(tally: GroupRef[Tally]) -> None:
+    async with tally.pipeline(window=100) as pipe:
+        assert_type(pipe, Pipeline[Tally])
+        await pipe.send(Tally.add, 1)
+        await pipe.send(Tally.add, amount=1, times=2)
+        await pipe.send(Tally.reset, to=3)
+        pipe.end()
+        async for answer in pipe:
+            assert_type(answer, outcome.Value[object] | outcome.Error)
+            assert_type(answer.unwrap(), object)
+
+
+async def of_a_derived_actor(doubling: GroupRef[Doubling]) -> None:
+    base: GroupRef[Counter] = doubling
+    async with doubling.pipeline() as pipe:
+        await pipe.send(Counter.add, 1)
+        await pipe.send(Doubling.add, 1)
+    await asked(base)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from right import Counter, Doubling, Pipeline
+from right import Counter, Doubling, Item, Tally
 
 from actors._actor import Actor, command, query
 from actors._ref import Ref
+from broadcast import Consistency, Group, GroupRef, Pipeline, connect, local_group, open_group
 
 
 class Room(Actor):
@@ -20,7 +21,7 @@ class Room(Actor):
     def helper(self) -> None: ...
 
 
-async def wrong_arguments(room: Ref[Room], counter: Ref[Counter], pipeline: Pipeline) -> None:
+async def wrong_arguments(room: Ref[Room], counter: Ref[Counter], pipeline: Pipeline[Counter]) -> None:
     await room.ask(Room.say, "bob", 1)  # error
     await room.ask(Room.say, "bob")  # error
     await room.ask(Room.say, "bob", "hi", "there")  # error
@@ -31,7 +32,7 @@ async def wrong_arguments(room: Ref[Room], counter: Ref[Counter], pipeline: Pipe
     await pipeline.send(Counter.add, "1")  # error
 
 
-async def wrong_actor(room: Ref[Room], counter: Ref[Counter], pipeline: Pipeline) -> None:
+async def wrong_actor(room: Ref[Room], counter: Ref[Counter], pipeline: Pipeline[Counter]) -> None:
     await room.ask(Counter.add, 1)  # error
     await room.ask(Counter.items, "a")  # error
     await counter.tell(Room.say, "bob", "hi")  # error
@@ -73,3 +74,41 @@ class Wrong(Counter):
 async def too_wide(counter: Ref[Actor]) -> None:
     narrow: Ref[Counter] = counter  # error
     print(narrow)
+
+
+async def wrong_use_of_a_group(tally: GroupRef[Tally], room: Group[Room]) -> None:
+    await tally.ask(Tally.add, "1")  # error
+    await tally.tell(Tally.add)  # error
+    await room.ask(Tally.value)  # error
+    text: str = await tally.reading(Consistency.LOCAL).ask(Tally.value)  # error
+    tally.reading("local")  # error
+    tally.deliveries()  # error
+    tally.ask(Tally.value).bit_length()  # error
+    print(text)
+
+
+async def wrong_use_of_a_pipeline(tally: GroupRef[Tally]) -> None:
+    async with tally.pipeline(window="many") as pipe:  # error
+        await pipe.send(Tally.add, "1")  # error
+        await pipe.send(Room.say, "bob", "hi")  # error
+        await pipe.send(Tally.add, 1, timeout=3)  # error
+        async for answer in pipe:
+            number: int = answer.unwrap()  # error
+            print(number)
+
+
+async def wrong_opening() -> None:
+    members = {"a": "127.0.0.1:7101"}
+    async with open_group("tally", Tally, members=members):  # error
+        pass
+    async with open_group("tally", Tally, node="a", members=["127.0.0.1:7101"]):  # error
+        pass
+    async with open_group("tally", Item, node="a", members=members):  # error
+        pass
+    async with connect("tally", Tally()):  # error
+        pass
+    with local_group(Tally):  # error
+        pass
+    async with local_group(Tally) as group:
+        wrong: GroupRef[Counter] = group  # error
+        print(wrong)

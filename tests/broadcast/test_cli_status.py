@@ -1,0 +1,84 @@
+"""What `troupe status` makes of what the members say."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from broadcast import Status
+from broadcast.cli.status import Silent, table, verdict
+
+MEMBERS = {"a": "127.0.0.1:1", "b": "127.0.0.1:2", "c": "127.0.0.1:3"}
+
+
+def said(node: str, leader: str | None = "a", epoch: int = 4, **facts: object) -> Status:
+    role = "leader" if node == leader else "follower"
+    status = Status(
+        node=node,
+        group="bank",
+        role=role,
+        epoch=epoch,
+        leader=leader,
+        commit=20,
+        applied=19,
+        last=21,
+        durable=21,
+        sessions=2,
+        voters=("a", "b", "c"),
+        members=MEMBERS,
+        reachable=None,
+        waiting=None,
+    )
+    return msgspec.structs.replace(status, **facts)
+
+
+def silent(node: str) -> Silent:
+    return Silent(node, MEMBERS[node], "nobody listens there")
+
+
+A, B, C = said("a"), said("b"), said("c")
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        pytest.param([A, B, C], 0, id="all agree"),
+        pytest.param([A, B, silent("c")], 0, id="a majority agrees, one is silent"),
+        pytest.param([silent("a"), B, C], 0, id="a majority agrees on one that is silent"),
+        pytest.param([A, B, said("c", leader=None, epoch=5)], 1, id="one has gone on to an epoch without a leader"),
+        pytest.param([A, B, said("c", leader="b", epoch=3)], 0, id="one has not heard of the epoch yet"),
+        pytest.param([A, said("b", leader=None), said("c", leader=None)], 1, id="only the leader thinks so"),
+        pytest.param([A, silent("b"), silent("c")], 1, id="a leader alone"),
+        pytest.param([said("a", leader=None), said("b", leader=None), said("c", leader=None)], 1, id="nobody leads"),
+        pytest.param([A, said("d"), said("e")], 1, id="who is no voter does not count"),
+        pytest.param([said("a", voters=("a",))], 0, id="a group of one"),
+        pytest.param([said(name, voters=("a", "b", "c", "d")) for name in "ab"], 1, id="half is no majority"),
+        pytest.param([silent("a"), silent("b"), silent("c")], 2, id="nobody answers"),
+        pytest.param([], 2, id="nobody was asked"),
+    ],
+)
+def test_the_exit_status(found: list[Status | Silent], status: int) -> None:
+    assert verdict(found) == status
+    assert verdict(found[::-1]) == status, "whoever answers first"
+
+
+def test_the_table() -> None:
+    assert table("bank", [A, said("b", leader=None, waiting="no leader is known"), silent("c")]).splitlines() == [
+        "group bank",
+        "",
+        "member  address      role      epoch  leader  commit  applied  last  sessions",
+        "a       127.0.0.1:1  leader    4      a       20      19       21    2",
+        "b       127.0.0.1:2  follower  4      -       20      19       21    2",
+        "c       127.0.0.1:3  silent    -      -       -       -        -     -",
+        "",
+        "b: no leader is known",
+        "c: nobody listens there",
+    ]
+
+
+def test_the_table_while_nothing_is_amiss_ends_with_its_rows() -> None:
+    assert len(table("bank", [A, B, C]).splitlines()) == 6
+
+
+def test_a_member_whose_address_nobody_knows() -> None:
+    assert table("bank", [said("a", members={})]).splitlines()[3].split()[:3] == ["a", "?", "leader"]
