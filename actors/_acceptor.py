@@ -8,6 +8,7 @@ import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
 from actors._exchange import Exchange, Origin, log
+from actors._protocol.clock import COUNTER_JUMP_CLIENT_MAX, COUNTER_JUMP_MAX
 from actors._protocol.envelope import Envelope, Hello
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Asked, Link
@@ -17,7 +18,7 @@ CONNECTIONS_MAX = 1_000
 """Accepted connections at a time; those beyond are closed at once."""
 SILENCE_SECONDS_MAX = 10.0
 """Who dialed and sends nothing, not even a ping, for this long has gone."""
-ANSWERS_SIZE_MAX = 2**22
+ANSWERS_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to one client."""
 
 
@@ -77,7 +78,8 @@ class Acceptor:
             log.warning("link refused", node=exchange.name, peer=hello.node, reason=reason)
             await stream.send_all(link.refuse(reason))
             return None
-        exchange.clock.witness(hello.counter)
+        jump_max = COUNTER_JUMP_CLIENT_MAX if hello.role == "client" else COUNTER_JUMP_MAX
+        exchange.clock.witness(hello.counter, jump_max)
         connection = Connection(stream, link, ANSWERS_SIZE_MAX)
         consent = link.accept(exchange.name, exchange.identity.incarnation, exchange.safe_counter())
         connection.outbox.put(consent, control=True)

@@ -10,7 +10,7 @@ import trio
 from actors._connection import Connection
 from actors._identity import Identity
 from actors._log import Log
-from actors._protocol.clock import COUNTER_BLOCK, LamportClock
+from actors._protocol.clock import COUNTER_BLOCK, COUNTER_JUMP_CLIENT_MAX, COUNTER_JUMP_MAX, LamportClock
 from actors._protocol.codec import encode
 from actors._protocol.envelope import Envelope, Hello, pack_envelope
 from actors._protocol.link import VERSION_MAX, VERSION_MIN
@@ -161,7 +161,7 @@ class Exchange:
     def deliver(self, origin: Origin, envelope: Envelope) -> None:
         """Hand an envelope to whom it is for. Raises RemoteProtocolError if it breaks the rules."""
         self.statistics.received += 1
-        self.clock.witness(envelope.counter)
+        self.clock.witness(envelope.counter, COUNTER_JUMP_CLIENT_MAX if origin.is_client else COUNTER_JUMP_MAX)
         receiver = self.receivers.get(envelope.to)
         if receiver is not None:
             receiver.received(origin, envelope)

@@ -87,6 +87,7 @@ async def _stay_linked(handle: Handle, name: str, group: str, members: dict[str,
     while True:
         visit = _Visit(handle, name, group, target, members, unreachable)
         why = await visit.pay()
+        order += [each for each in members if each not in order]  # whom we were told of
         if visit.served:
             rounds = 0
             troubles.clear()
@@ -142,14 +143,14 @@ class _Visit(Way):
             return error.strerror or str(error)
 
     async def _carry(self, link: ClientLink) -> str:
-        link.clock.witness(self._handle.clock.counter)
+        self._handle.clock.witness(link.clock.counter)
+        link.clock = self._handle.clock  # one clock: what is sent is stamped later than what it carries
         self._send(Enter())
         try:
             with trio.move_on_after(WELCOME_SECONDS) as waiting:
                 async for envelope in link:
                     if envelope.tag == NO_SUCH:
                         return f"the node {link.node} has no group {self._group!r}"
-                    self._handle.clock.witness(envelope.counter)
                     self._received(envelope)
                     if self.served:
                         waiting.deadline = float("inf")
@@ -164,8 +165,10 @@ class _Visit(Way):
 
     def _received(self, envelope: Envelope) -> None:
         match TO_CLIENT.decode(envelope.body):
-            case Welcome(limits=limits):
+            case Welcome(limits=limits, members=members):
                 self.served = True
+                for name, address in members.items():
+                    self._members.setdefault(name, address)
                 self._handle.limits = limits
                 self._handle.take_way(self)
             case Leading(leader=leader, address=address):

@@ -7,6 +7,7 @@ outcome is agreed like any other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from actors._protocol.codec import encode, encode_struct, join_array
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._machine import Machine, open_calls
 from broadcast._protocol.entries import Commands, Submittable
-from broadcast._protocol.reports import Report
+from broadcast._protocol.reports import Answers, Report
 from broadcast._protocol.submitter import RUN_SIZE_MAX
 from broadcast._protocol.visits import (
     FROM_CLIENT,
@@ -33,11 +34,13 @@ from broadcast._protocol.visits import (
     Welcome,
 )
 from broadcast._replica import ReplicaHost
-from broadcast._status import status_of
+from broadcast._status import members_of, status_of
 
 NOT_UNDERSTOOD = b"\xf4"
 """An encoded call that no class understands."""
 
+TOLD_SIZE_MAX = 1024 * 1024  # bytes of answers in one message; a single larger one still gets one
+TOLD_COUNT_MAX = 2_000  # answers in one message
 READS_MAX = 10_000  # queries that one client may have under way
 
 
@@ -49,16 +52,16 @@ class Visitor:
         self._host = host
         self._reads: dict[int, int] = {}  # the client's number -> our token
 
-    def received(self, message: FromClient) -> None:
-        """The client says something. Raises `RemoteProtocolError` if it asks for more than it may."""
+    def received(self, message: FromClient, stamp: int) -> None:
+        """The client says something, under this Lamport counter. Raises `RemoteProtocolError` for more than it may."""
         match message:
             case Enter():
-                self._send(Welcome(self._host.limits))
+                self._send(Welcome(self._host.limits, members_of(self._host)))
                 self.tell_leader(self._host.replica.leader if self._host.replica else None)
             case StatusAsked():
                 self._send(status_of(self._host))
             case Offer():
-                self._host.submit(self, [self._checked(entry) for entry in message.entries])
+                self._host.submit(self, [self._checked(entry, stamp) for entry in message.entries])
             case Read():
                 self._read(message)
             case GiveUp():
@@ -67,8 +70,10 @@ class Visitor:
                     self._host.give_up(token)
 
     def report(self, report: Report) -> None:
-        """Something the client's session sent came to this."""
-        self._send(Told(report))
+        """Something the client's session sent came to this. What finds no room is remembered, and asked for again."""
+        parts = _parts(report) if isinstance(report, Answers) else [report]
+        for part in parts:
+            self._send(Told(part))
 
     def tell_leader(self, leader: str | None) -> None:
         """Somebody else leads now."""
@@ -88,16 +93,19 @@ class Visitor:
 
         def answer(outcome: bytes) -> None:
             self._reads.pop(number, None)
-            self._send(ReadAnswer(number, outcome))
+            if not self._send(ReadAnswer(number, outcome)) and not self._origin.closed:
+                self._origin.close("does not read what it is answered")
 
         self._reads[number] = 0
         token = self._host.read(message.call, self._origin.name, answer, local=message.local)
         if number in self._reads:
             self._reads[number] = token
 
-    def _checked(self, entry: Submittable) -> Submittable:
+    def _checked(self, entry: Submittable, stamp: int) -> Submittable:
         """The entry as it may be sequenced."""
         machine = self._host.machine
+        if isinstance(entry, Commands) and entry.stamp > stamp:
+            raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {stamp}")
         if not isinstance(entry, Commands) or machine is None:
             return entry
         limits = self._host.limits
@@ -107,10 +115,20 @@ class Visitor:
             raise RemoteProtocolError("more commands under way in one session than the group allows")
         return _sifted(entry, machine)
 
-    def _send(self, message: ToClient) -> None:
-        taken = self._origin.send(self._host.to, "group", encode_struct(message))
-        if not taken and not self._origin.closed:
-            self._origin.close("does not read what it is told")
+    def _send(self, message: ToClient) -> bool:
+        return self._origin.send(self._host.to, "group", encode_struct(message))
+
+
+def _parts(answers: Answers) -> Iterator[Answers]:
+    """The answers in messages that a frame holds."""
+    number, size, part = answers.number, 0, list[bytes]()
+    for outcome in answers.outcomes:
+        if part and (size + len(outcome) > TOLD_SIZE_MAX or len(part) == TOLD_COUNT_MAX):
+            yield Answers(answers.session, number, part)
+            number, size, part = number + len(part), 0, []
+        part.append(outcome)
+        size += len(outcome)
+    yield Answers(answers.session, number, part)
 
 
 def _sifted(entry: Commands, machine: Machine[Any]) -> Commands:
@@ -138,7 +156,7 @@ class Door:
         visitor = self._visitors.get(origin)
         if visitor is None:
             visitor = self._visitors[origin] = Visitor(origin, self._host)
-        visitor.received(FROM_CLIENT.decode(envelope.body))
+        visitor.received(FROM_CLIENT.decode(envelope.body), envelope.counter)
 
     def connected(self, peer: str) -> None:
         self._host.connected(peer)

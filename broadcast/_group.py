@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -87,7 +87,7 @@ class Group(GroupRef[A]):
         """What this replica knows now."""
         return status_of(self._host)
 
-    async def deliveries(self, from_index: int = 1) -> AsyncIterator[Delivery]:
+    async def deliveries(self, from_index: int = 1) -> AsyncGenerator[Delivery]:
         """The total order itself: every command that was applied, from this index on, gap-free, and those to come.
 
         The same sequence on every replica. A slow consumer holds nobody up: it reads from the log at its own pace.

@@ -13,7 +13,7 @@ import trio
 
 from actors._interface import Method
 from actors._protocol.clock import LamportClock
-from actors._protocol.errors import Overloaded, TooLarge, invariant
+from actors._protocol.errors import InvalidMessage, Overloaded, TooLarge, invariant
 from broadcast._consistency import Consistency
 from broadcast._errors import GroupClosed, SessionExpired
 from broadcast._log import log
@@ -91,6 +91,8 @@ class Handle:
 
     async def tell(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         """Take a message into the session; from there it is applied once, or reported in the log if that is unknown."""
+        if method.kind == "query":
+            raise InvalidMessage(f"{method.label} is a query, and to tell it would come to nothing: ask it")
         call = self._pack(method, args, kwargs)
         await self._wait_room()
         self._told += 1

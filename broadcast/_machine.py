@@ -16,7 +16,7 @@ from actors._interface import Interface, Method
 from actors._plain import encode_plain, to_plain
 from actors._protocol.clock import Timestamp
 from actors._protocol.codec import DecodeError, decode
-from actors._protocol.errors import InvalidMessage, Refused, invariant
+from actors._protocol.errors import InvalidMessage, Refused, TooLarge, invariant
 from broadcast._protocol.entries import (
     Commands,
     EpochStart,
@@ -35,6 +35,7 @@ A = TypeVar("A", bound=Actor)
 
 CALLS_SIZE_MAX = 2**28  # bytes of one run's calls: bounded where they enter, by the configuration's limits
 CALLS_COUNT_MAX = 2**24  # values in one run's calls
+ANSWER_SIZE_MAX = 8 * 1024 * 1024  # bytes of one answer: agreed, so that every replica draws the line at the same place
 VERSION = 1  # class version in force
 
 _APPLIED = bytes((0x82, Outcome.APPLIED))  # the CBOR array [APPLIED, answer], the answer's bytes to follow
@@ -161,7 +162,7 @@ class Machine(Generic[A]):
             return encode_plain([Outcome.INVALID.value])
         self._enter(sender, batch, index)
         try:
-            return _APPLIED + method.pack_answer(method.function(self.actor, *arguments))
+            return _answer(method, method.function(self.actor, *arguments))
         except Refused as refusal:
             self._others[index] = Outcome.REFUSED
             return encode_refusal(refusal)
@@ -245,7 +246,7 @@ class Machine(Generic[A]):
         leader = self.views[-1].leader if self.views else ""
         self._context.begin(sender, Timestamp(self.stamp, leader), Position(epoch, self.applied), VERSION, self.time)
         try:
-            return _APPLIED + method.pack_answer(method.function(self.actor, *arguments))
+            return _answer(method, method.function(self.actor, *arguments))
         except Refused as refusal:
             return encode_refusal(refusal)
         except (MemoryError, RecursionError):
@@ -278,6 +279,14 @@ class Machine(Generic[A]):
     def state(self) -> bytes:
         """The actor's attributes, encoded: equal bytes on replicas that agree."""
         return encode_plain(to_plain(vars(self.actor), type(self.actor).__name__))
+
+
+def _answer(method: Method, answer: object) -> bytes:
+    """The outcome of a method that went through. Raises `TooLarge` if its answer is: a bug in the class."""
+    packed = method.pack_answer(answer)
+    if len(packed) > ANSWER_SIZE_MAX:
+        raise TooLarge(f"the answer of {method.label}", len(packed), ANSWER_SIZE_MAX)
+    return _APPLIED + packed
 
 
 def open_calls(entry: Commands) -> Sequence[object]:

@@ -57,6 +57,8 @@ class Pipeline(Generic[A_contra]):
                     "another task, or use tell if the answers do not matter"
                 )
             await self._changed.park()
+            if self._ended:
+                raise GroupClosed("this pipeline has ended")
         self._sent += 1
         try:
             await self._handle.offer(asked, args, kwargs, lambda result: self._settle(asked, result))

@@ -28,10 +28,18 @@ def status_of(host: ReplicaHost[Any]) -> Status:
         durable=replica.durable,
         sessions=len(machine.sessions) if machine else 0,
         voters=voters,
-        members={name: node.address_of(name) or "" for name in voters},
+        members=members_of(host),
         reachable=None if reachable is None else tuple(reachable),
         waiting=_waiting(host, voters),
     )
+
+
+def members_of(host: ReplicaHost[Any]) -> dict[str, str]:
+    """The addresses of the group's voters by name, as far as this node knows them."""
+    replica = host.replica
+    voters = replica.formation.configuration.voter_names if replica and replica.formation else host.plan.members
+    found = {name: host.node.address_of(name) for name in voters}
+    return {name: address for name, address in found.items() if address is not None}
 
 
 def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import trio
 
@@ -21,7 +21,7 @@ class Membership:
         """The view of now; None until the first has begun here."""
         return self._views[-1] if self._views else None
 
-    async def views(self, from_number: int = 1) -> AsyncIterator[View]:
+    async def views(self, from_number: int = 1) -> AsyncGenerator[View]:
         """Every view from this number on, in order, without a gap; waits for those to come."""
         number = max(from_number, 1)
         while True:

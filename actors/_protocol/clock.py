@@ -17,6 +17,9 @@ COUNTER_MAX = 2**62
 COUNTER_JUMP_MAX = 2**50
 """No stamp further ahead than this is accepted: a million stamps a second for thirty-five years."""
 
+COUNTER_JUMP_CLIENT_MAX = 2**32
+"""The same for a client, which could otherwise take the clocks of a group to their end in a few thousand messages."""
+
 COUNTER_BLOCK = 2**20
 """How far ahead of the clock the durable mark is moved at a time."""
 
@@ -49,17 +52,19 @@ class LamportClock:
         self.counter += 1
         return self.counter
 
-    def witness(self, counter: int) -> None:
+    def witness(self, counter: int, jump_max: int = COUNTER_JUMP_MAX) -> None:
         """A stamp of another node was met: everything here is later than that from now on.
+
+        jump_max: how far ahead of this clock it may be.
 
         Raises RemoteProtocolError, and changes nothing, if the stamp is out of bounds: one poisoned stamp
         would otherwise take every clock it meets to the end of its range.
         """
         if counter > self.counter:
-            if counter > COUNTER_MAX or counter > self.counter + COUNTER_JUMP_MAX:
+            if counter > COUNTER_MAX or counter > self.counter + jump_max:
                 raise RemoteProtocolError(
                     f"Lamport stamp {counter} is too far ahead of this node's {self.counter} "
-                    f"(at most {COUNTER_JUMP_MAX} ahead, and {COUNTER_MAX} at all)"
+                    f"(at most {jump_max} ahead, and {COUNTER_MAX} at all)"
                 )
             self.counter = counter
         elif counter < 0:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from actors._protocol.errors import RemoteProtocolError
+from broadcast._protocol.entries import Commands
 from broadcast._protocol.log import Log
-from broadcast._protocol.messages import Append
+from broadcast._protocol.messages import Append, Submit
 from broadcast._protocol.position import Batch, Position
 
 
@@ -22,6 +23,13 @@ def check(append: Append, said: int) -> None:
         end, time, stamp = batch.end, batch.time, batch.last_stamp
     if stamp > said:
         raise RemoteProtocolError(f"the stamp {stamp} of a batch is beyond that of its message, {said}")
+
+
+def check_submitted(submit: Submit, said: int) -> None:
+    """Raise `RemoteProtocolError` for commands stamped later than the message that brings them (`said`)."""
+    for entry in submit.entries:
+        if isinstance(entry, Commands) and entry.stamp > said:
+            raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {said}")
 
 
 def check_fits(log: Log, batch: Batch) -> None:

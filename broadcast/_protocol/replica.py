@@ -397,6 +397,7 @@ class Replica:
             leadership.rounds.confirm(received.sender, message.round)
 
     def _on_submit(self, received: Received, message: Submit) -> None:
+        follower.check_submitted(message, received.stamp)
         if self.leadership is not None:
             self.leadership.submit(message.entries)
 

@@ -48,9 +48,10 @@ class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="welcome"):
-    """The replica is there; these are the group's limits."""
+    """The replica is there; these are the group's limits, and its members' addresses by name, as far as it knows."""
 
     limits: Limits
+    members: dict[str, str]
 
 
 class Leading(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="leading"):

@@ -49,7 +49,7 @@ def command(group: str, addresses: tuple[str, ...], as_json: bool) -> None:
         sys.exit(130)
     if as_json:
         for each in found:
-            click.echo(msgspec.json.encode(each).decode())
+            click.echo(msgspec.json.encode(msgspec.structs.asdict(each)).decode())
     else:
         click.echo(table(group, found))
     sys.exit(verdict(found))
@@ -96,11 +96,16 @@ async def _ask_all(group: str, addresses: Sequence[str]) -> list[Status | Silent
         async with trio.open_nursery() as nursery:
             for address in unasked:
                 nursery.start_soon(_ask, group, known[address], address, found)
-        for said in list(found.values()):
+        for said in found.values():
             if isinstance(said, Status):
                 known.update((address, name) for name, address in said.members.items() if address)
-    order = sorted(found.items(), key=lambda item: item[1].node)
-    return [said for _, said in order]
+    named = [_named(each, known[address]) for address, each in found.items()]
+    return sorted(named, key=lambda each: each.node)
+
+
+def _named(said: Status | Silent, name: str) -> Status | Silent:
+    """By the name that others have told in the meantime, if it did not say its own."""
+    return Silent(name, said.address, said.trouble) if isinstance(said, Silent) else said
 
 
 async def _ask(group: str, node: str, address: str, found: dict[str, Status | Silent]) -> None:

@@ -47,6 +47,7 @@ A, B, C = said("a"), said("b"), said("c")
         pytest.param([silent("a"), B, C], 0, id="a majority agrees on one that is silent"),
         pytest.param([A, B, said("c", leader=None, epoch=5)], 1, id="one has gone on to an epoch without a leader"),
         pytest.param([A, B, said("c", leader="b", epoch=3)], 0, id="one has not heard of the epoch yet"),
+        pytest.param([said("a", epoch=5), B, C], 1, id="it leads anew, and nobody has heard of that yet"),
         pytest.param([A, said("b", leader=None), said("c", leader=None)], 1, id="only the leader thinks so"),
         pytest.param([A, silent("b"), silent("c")], 1, id="a leader alone"),
         pytest.param([said("a", leader=None), said("b", leader=None), said("c", leader=None)], 1, id="nobody leads"),

@@ -40,6 +40,10 @@ class Shelf(Actor):
         return len(self.items)
 
     @command
+    def take(self, item: str) -> None:
+        self.items.remove(item)
+
+    @command
     def drop(self, item: str) -> None:
         """Has a bug, after it has changed something."""
         self.items.append(item)
@@ -171,6 +175,14 @@ async def test_a_cancelled_ask_leaves_the_session_sound(count: LocalGroup[Count]
     assert max(answers) <= reached
 
 
+async def test_a_command_that_was_cancelled_before_it_left_is_never_applied(count: LocalGroup[Count]) -> None:
+    async with connect("local", Count, members=members_of(count)) as client:
+        with trio.move_on_after(0) as scope:
+            await client.ask(Count.add, 100)  # there is no link yet
+        assert scope.cancelled_caught
+        assert await client.ask(Count.add, 1) == 1
+
+
 async def test_a_cancelled_query_harms_no_other(count: LocalGroup[Count]) -> None:
     async def look(patience: float) -> None:
         with trio.move_on_after(patience):
@@ -266,6 +278,7 @@ async def test_leaving_a_pipeline_waits_for_every_outcome(count: LocalGroup[Coun
     async with count.pipeline() as pipe:
         for _ in range(50):
             await pipe.send(Count.add, 1)
+    assert await count.reading(Consistency.LOCAL).ask(Count.value) == 50
     assert [answer.unwrap() async for answer in pipe] == list(range(1, 51))
     with pytest.raises(GroupClosed, match="this pipeline has ended"):
         await pipe.send(Count.add, 1)
@@ -329,23 +342,27 @@ async def test_every_replica_delivers_the_same_from_any_index(shelf: LocalGroup[
     """Only what was applied, each at its place."""
     for number in range(10):
         await shelf.replicas[number % 3].ask(Shelf.put, f"item {number}")
-    with pytest.raises(ActorCrashed):
-        await shelf.ask(Shelf.drop, "vase")
+        with pytest.raises(ActorCrashed):
+            await shelf.ask(Shelf.drop, "vase")
     with pytest.raises(Full):
         await shelf.ask(Shelf.put, "one more")
-    orders = [await first(10, replica.deliveries()) for replica in shelf.replicas]
+    await shelf.ask(Shelf.take, "item 3")
+    orders = [await first(11, replica.deliveries()) for replica in shelf.replicas]
     order = orders[0]
     assert orders == [order] * 3
-    assert [said.arguments for said in order] == [(f"item {number}",) for number in range(10)]
+    assert [(said.tag, said.arguments) for said in order] == [
+        *(("put", (f"item {number}",)) for number in range(10)),
+        ("take", ("item 3",)),
+    ]
     assert [said.sender for said in order[:3]] == ["a", "b", "c"]
     assert order == sorted(order, key=lambda said: said.position)
     assert [said.timestamp.counter for said in order] == sorted({said.timestamp.counter for said in order})
     assert [said.time for said in order] == sorted(said.time for said in order)
-    for at in (0, 4, 9):
-        later = [await first(10 - at, replica.deliveries(order[at].position.index)) for replica in shelf.replicas]
+    for at in (0, 4, 10):
+        later = [await first(11 - at, replica.deliveries(order[at].position.index)) for replica in shelf.replicas]
         assert later == [order[at:]] * 3
     after_the_fifth = shelf.replicas[0].deliveries(order[4].position.index + 1)
-    assert await first(5, after_the_fifth) == order[5:]
+    assert await first(6, after_the_fifth) == order[5:]
 
 
 async def test_who_listens_gets_what_is_to_come(count: LocalGroup[Count]) -> None:

@@ -1,0 +1,174 @@
+"""The key-value store, run as its users run it, and what `troupe status` says of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from programs import Program, Programs, at_free_addresses, open_programs
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "key_value.py"
+TROUPE = [sys.executable, "-c", "from broadcast.cli import main; main(prog_name='troupe')"]
+SECONDS_MAX = 120
+
+
+class Store:
+    """Three members, by name, and how to use what they hold."""
+
+    def __init__(self, programs: Programs, addresses: list[str]) -> None:
+        self.addresses = dict(zip("abc", addresses, strict=True))
+        self.members: dict[str, Program] = {}
+        self._programs = programs
+
+    async def serve(self, *names: str) -> None:
+        for name in names:
+            self.members[name] = await self._programs.start("serve", name)
+
+    async def kill(self, *names: str) -> None:
+        for name in names:
+            self.members[name].kill()
+            assert await self.members[name].wait_ended() == -9
+
+    async def run(self, *words: str) -> tuple[int, str]:
+        """Exit status, and what is told by one run from the command line: the result, or what is wrong."""
+        program = await self._programs.start(*words)
+        status = await program.wait_ended()
+        return status, program.errors if status else "\n".join(program.lines)
+
+    async def does(self, *words: str) -> str:
+        """What a run that must succeed prints."""
+        status, told = await self.run(*words)
+        assert status == 0, told
+        return told
+
+    async def put(self, key: str, value: str) -> int:
+        """Returns the new version."""
+        word, version = (await self.does("put", key, value)).split()
+        assert word == "version"
+        return int(version)
+
+    async def leader(self) -> str:
+        _, lines = await status("kv", *self.addresses.values())
+        return next(cells[0] for cells in map(str.split, lines) if cells[2:3] == ["leader"])
+
+
+async def status(*words: str) -> tuple[int, list[Any]]:
+    """`troupe status` with these: its exit status, and the lines it prints, opened if they are JSON."""
+    ended = await trio.run_process(
+        [*TROUPE, "status", *words], capture_stdout=True, stderr=subprocess.STDOUT, check=False
+    )
+    lines = ended.stdout.decode().splitlines()
+    assert "Traceback" not in ended.stdout.decode()
+    return ended.returncode, [json.loads(line) for line in lines] if "--json" in words else lines
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncGenerator[Store]:
+    with trio.fail_after(SECONDS_MAX), at_free_addresses(EXAMPLE, tmp_path) as (example, addresses):
+        async with open_programs(example) as programs:
+            store = Store(programs, addresses)
+            await store.serve("a", "b", "c")
+            yield store
+
+
+async def test_what_is_put_is_there_whoever_is_killed(store: Store) -> None:
+    assert await store.does("get", "color") == "(nothing)"
+    first = await store.put("color", "red")
+    assert await store.does("get", "color") == f"red  (version {first})"
+
+    leader = await store.leader()
+    await store.kill(leader)
+    assert await store.does("get", "color") == f"red  (version {first})"
+    second = await store.put("color", "green")
+    assert second > first
+    await store.serve(leader)
+    await store.kill(next(name for name in "abc" if name != leader))
+    assert await store.does("get", "color") == f"green  (version {second})"
+
+
+async def test_a_value_is_set_only_if_nobody_else_has_set_it(store: Store) -> None:
+    made = await store.does("cas", "color", "0", "red")
+    version = int(made.removeprefix("version "))
+    for expected in (0, version - 1, version + 1):
+        assert await store.run("cas", "color", str(expected), "blue") == (1, f"not set: ('color', {version})\n")
+    assert await store.does("get", "color") == f"red  (version {version})"
+    changed = await store.does("cas", "color", str(version), "blue")
+    assert await store.does("get", "color") == f"blue  ({changed})"
+
+
+async def test_a_member_ends_by_ctrl_c_and_words_that_mean_nothing_are_told(store: Store) -> None:
+    for words in ([], ["serve", "d"], ["get"], ["put", "color"]):
+        exited, told = await store.run(*words)
+        assert exited == 1
+        assert "key_value.py cas KEY VERSION VALUE" in told
+    await store.put("color", "red")
+    for member in store.members.values():
+        member.interrupt()
+        assert await member.wait_ended() == 0
+        assert (member.lines, member.errors) == ([], "")
+
+
+# -- troupe status ---------------------------------------------------------------------------------------------------
+
+
+async def test_status_of_the_store(store: Store) -> None:
+    """Asked of one member, it finds the others."""
+    await store.put("color", "red")
+    asked = store.addresses["b"]
+
+    exited, lines = await status("kv", asked)
+    assert exited == 0
+    assert lines[:2] == ["group kv", ""]
+    rows = [line.split() for line in lines[2:]]
+    assert rows[0][:5] == ["member", "address", "role", "epoch", "leader"]
+    assert [row[:2] for row in rows[1:]] == [[name, store.addresses[name]] for name in "abc"]
+    assert sorted(row[2] for row in rows[1:]) == ["follower", "follower", "leader"]
+    leader = next(row[0] for row in rows[1:] if row[2] == "leader")
+    assert {row[4] for row in rows[1:]} == {leader}
+
+    exited, members = await status("kv", asked, "--json")
+    assert exited == 0
+    assert [said["node"] for said in members] == ["a", "b", "c"]
+    assert {said["leader"] for said in members} == {leader}
+    assert all(said["members"] == store.addresses for said in members)
+    assert all(said["applied"] <= said["commit"] <= said["last"] for said in members)
+
+    exited, lines = await status("bank", asked)
+    assert exited == 2
+    assert lines[-1].endswith("the node b has no group 'bank'")
+    exited, lines = await status("kv", "nowhere")
+    assert exited == 2
+    assert "'nowhere'" in lines[-1]
+
+
+async def test_status_of_a_store_that_misses_members(store: Store) -> None:
+    await store.put("color", "red")
+    gone = await store.leader()
+    await store.kill(gone)
+    await store.put("color", "green")  # the others have agreed on a leader by now
+    asked = next(name for name in "abc" if name != gone)
+    exited, lines = await status("kv", store.addresses[asked])
+    assert exited == 0
+    assert next(line.split() for line in lines if line.startswith(gone)) == [
+        *(gone, store.addresses[gone], "silent"),
+        *["-"] * 6,
+    ]
+    assert lines[-1].startswith(f"{gone}: ")
+
+    other = next(name for name in "abc" if name not in (gone, asked))
+    await store.kill(other)
+    alone = f"{asked}: no leader is known: more than half of a, b, c must reach each other"
+    while alone not in lines:  # until the one that is left has noticed
+        exited, lines = await status("kv", *store.addresses.values())
+    assert exited == 1
+
+    await store.kill(asked)
+    exited, members = await status("--json", "kv", *store.addresses.values())
+    assert exited == 2
+    assert sorted(said["address"] for said in members) == sorted(store.addresses.values())
