@@ -18,6 +18,8 @@ CONNECTIONS_MAX = 1_000
 """Accepted connections at a time; those beyond are closed at once."""
 SILENCE_SECONDS_MAX = 10.0
 """Who dialed and sends nothing, not even a ping, for this long has gone."""
+CLIENTS_MAX = 900
+"""Clients among them; the other places are for peers, which must always find one."""
 ANSWERS_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to one client."""
 
@@ -87,7 +89,8 @@ class Acceptor:
 
     def _objection(self, hello: Hello) -> str | None:
         if hello.role == "client":
-            return None
+            full = self._exchange.statistics.clients >= CLIENTS_MAX
+            return f"{CLIENTS_MAX} clients are here already, and no more are taken" if full else None
         if hello.node == self._exchange.name:
             return f"this is {hello.node} itself: two nodes cannot have one name, and an address belongs to one node"
         return self._exchange.meet(hello.node, hello.incarnation)

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from actors import _acceptor, _connection
+from actors._client_link import open_client_link
 from actors._identity import DataDirectory, DataDirectoryInUse
 from actors._node import Node, Origin, open_node
 from actors._protocol import envelope as e
@@ -589,6 +590,17 @@ async def test_connections_beyond_the_limit_are_closed_at_once(monkeypatch: pyte
         await kept[0].stream.aclose()
         assert await kept[1].stream.send_all(e.pack(e.Ping(1))) is None
         await kept[1].stream.aclose()
+
+
+async def test_clients_leave_places_for_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_acceptor, "CLIENTS_MAX", 1)
+    async with recorded("a") as (a, _), open_client_link(str(a.address)):
+        with pytest.raises(ConnectionRefusedError, match="1 clients are here already, and no more are taken"):
+            async with open_client_link(str(a.address)):
+                pass
+        peer = await Stranger.meet(a, peer_hello())
+        assert isinstance(await peer.event(), PeerReady)
+        await peer.stream.aclose()
 
 
 async def test_who_pings_and_never_reads_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
