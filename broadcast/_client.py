@@ -23,7 +23,7 @@ from actors._protocol.envelope import Envelope
 from broadcast._group import GroupRef
 from broadcast._handle import Handle, Way
 from broadcast._log import log
-from broadcast._protocol.entries import Submittable
+from broadcast._protocol.entries import Submittable, in_messages
 from broadcast._protocol.visits import (
     TO_CLIENT,
     Enter,
@@ -44,7 +44,6 @@ A = TypeVar("A", bound=Actor)
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.020, 1.0
 """Between two rounds over all members, growing twofold, less up to half by chance."""
 WARNED_AFTER_ROUNDS = 5
-OFFER_COUNT_MAX = 1_000  # entries in one message
 WELCOME_SECONDS = 2.0  # within which a member answers a client's first word
 
 
@@ -190,8 +189,8 @@ class _Visit(Way):
     # -- the way -----------------------------------------------------------------------------------------------------
 
     def submit(self, entries: Sequence[Submittable]) -> None:
-        for at in range(0, len(entries), OFFER_COUNT_MAX):
-            self._send(Offer(tuple(entries[at : at + OFFER_COUNT_MAX])))
+        for part in in_messages(entries):
+            self._send(Offer(part))
 
     def read(self, number: int, call: bytes, *, local: bool) -> None:
         self._send(Read(number, call, local))

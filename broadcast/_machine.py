@@ -16,7 +16,7 @@ from actors._interface import Interface, Method
 from actors._plain import encode_plain, to_plain
 from actors._protocol.clock import Timestamp
 from actors._protocol.codec import DecodeError, decode
-from actors._protocol.errors import InvalidMessage, Refused, TooLarge, invariant
+from actors._protocol.errors import InvalidMessage, Refused, Rejected, TooLarge, invariant
 from broadcast._protocol.entries import (
     Commands,
     EpochStart,
@@ -249,9 +249,7 @@ class Machine(Generic[A]):
             return _answer(method, method.function(self.actor, *arguments))
         except Refused as refusal:
             return encode_refusal(refusal)
-        except (MemoryError, RecursionError):
-            raise
-        except Exception as error:  # the user's bug, told to who asked
+        except Exception as error:  # the user's bug, told to who asked; nothing of it is agreed, so nothing stops
             return encode_plain([Outcome.CRASHED.value, type(error).__qualname__])
         finally:
             self._context.end()
@@ -305,8 +303,11 @@ def encode_refusal(refusal: Refused) -> bytes:
     name = type(refusal).__qualname__
     try:
         arguments = to_plain(list(refusal.args), name)
-        return encode_plain([Outcome.REFUSED.value, name, arguments])
-    except (InvalidMessage, ValueError):
+        packed = encode_plain([Outcome.REFUSED.value, name, arguments])
+        if len(packed) > ANSWER_SIZE_MAX:
+            raise TooLarge(f"the arguments of {name}", len(packed), ANSWER_SIZE_MAX)
+        return packed
+    except (Rejected, ValueError):
         nothing: list[object] = []
         return encode_plain([Outcome.REFUSED.value, name, nothing])
 

@@ -44,7 +44,7 @@ def _refusal(name: str, arguments: list[object]) -> Refused:
         if kind.__qualname__ == name:
             try:
                 return kind(*arguments)
-            except TypeError:
+            except Exception:
                 break  # another version of the class takes other arguments
     return Refused(*arguments) if name == Refused.__qualname__ else Refused(name, *arguments)
 

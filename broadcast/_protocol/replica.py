@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import RemoteProtocolError, invariant
 from broadcast._protocol import follower
-from broadcast._protocol.entries import Entry, EpochStart
+from broadcast._protocol.entries import Entry, EpochStart, in_messages
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import (
@@ -60,7 +60,6 @@ from membership._protocol.view import Formation, Promise
 HEARTBEATS_PER_TIMEOUT = 5
 UNSYNCED_SIZE_MAX = 64 * 1024 * 1024  # bytes a follower takes in before its disk has them
 SEALED_AT_ONCE_MAX = 8 * 1024 * 1024  # bytes a leader seals before its disk has them
-SUBMIT_COUNT_MAX = 1_000  # entries in one message to the leader
 CLOCK_BOUND = 1_000_000  # microseconds by which a new leader's clock may run ahead of the last stamp (rule 12)
 
 
@@ -294,8 +293,8 @@ class Replica:
         if self.leadership is not None:
             self.leadership.submit(given.entries)
         elif self.leader is not None:
-            for at in range(0, len(given.entries), SUBMIT_COUNT_MAX):
-                self._send(self.leader, Submit(given.entries[at : at + SUBMIT_COUNT_MAX]))
+            for part in in_messages(given.entries):
+                self._send(self.leader, Submit(part))
 
     def _on_persisted(self, given: Persisted) -> None:
         self._writes.persisted(given.number, self.log)

@@ -38,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     sessions_max: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 100_000
     answers_max: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 65_536
     """Answers that one session may leave unacknowledged."""
-    command_size_max: Annotated[int, msgspec.Meta(ge=64, le=2**28)] = 1_048_576
+    command_size_max: Annotated[int, msgspec.Meta(ge=64, le=2**23)] = 1_048_576
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
