@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import secrets
@@ -16,7 +17,7 @@ from actors._client_link import ClientLink, open_client_link
 from actors._interface import Interface
 from actors._node import NO_SUCH
 from actors._nursery import open_background
-from actors._protocol.address import parse_address
+from actors._protocol.address import check_name, parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
 from actors._protocol.envelope import Envelope
@@ -24,6 +25,9 @@ from broadcast._group import GroupRef
 from broadcast._handle import Handle, Way
 from broadcast._log import log
 from broadcast._protocol.entries import Submittable, in_messages
+from broadcast._protocol.portions import portions
+from broadcast._protocol.queries import Query
+from broadcast._protocol.reports import Resend
 from broadcast._protocol.visits import (
     TO_CLIENT,
     Enter,
@@ -32,19 +36,21 @@ from broadcast._protocol.visits import (
     Leading,
     Offer,
     Read,
-    ReadAnswer,
+    ReadAnswers,
     Status,
     Told,
     Welcome,
 )
-from membership import Limits
 
 A = TypeVar("A", bound=Actor)
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.020, 1.0
-"""Between two rounds over all members, growing twofold, less up to half by chance."""
+"""Between two rounds of visits from which nothing came, growing twofold, less up to half by chance."""
 WARNED_AFTER_ROUNDS = 5
-WELCOME_SECONDS = 2.0  # within which a member answers a client's first word
+WELCOME_SECONDS = 2.0  # within which a member takes a client in
+LEADERLESS_TIMEOUTS = 3  # election timeouts for which a client stays where nobody is known to lead
+NO_GROUP = "has no group"
+MEMBERS_MAX = 1_000  # addresses that a client remembers
 
 
 @asynccontextmanager
@@ -58,63 +64,72 @@ async def connect(
     name: what the replicas know this client by (the `sender` of its commands); made up unless given.
     Leaving waits for what was told, within the caller's scope.
     """
-    interface = Interface.of(actor)
-    interface.replicable()
+    Interface.of(actor).replicable()
+    check_name(group)
     if not members:
         raise ValueError("members= names nobody: give the address of at least one member of the group")
-    for address in members.values():
+    for member, address in members.items():
+        check_name(member)
         parse_address(address)
-    who = name or f"client-{secrets.token_hex(8)}"
-    handle = Handle(owner=who, nonce=os.urandom(16), clock=LamportClock(who), limits=Limits())
+    who = check_name(name) if name is not None else f"client-{secrets.token_hex(8)}"
+    handle = Handle(owner=who, nonce=os.urandom(16), clock=LamportClock(who))
     async with open_background() as nursery:
         try:
             nursery.start_soon(handle.run)
-            nursery.start_soon(_stay_linked, handle, who, group, dict(members))
+            nursery.start_soon(_stay_linked, handle, group, dict(members))
             yield GroupRef(actor, handle)
             await handle.drained()
         finally:
             handle.close()
 
 
-async def _stay_linked(handle: Handle, name: str, group: str, members: dict[str, str]) -> None:
+async def _stay_linked(handle: Handle, group: str, members: dict[str, str]) -> None:
     """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
     order = list(members)
     random.shuffle(order)
-    turn, target = 0, order[0]
+    target = order[0]
     unreachable: str | None = None  # whom not to go to when told that it leads: lost, or never reached
-    rounds, troubles = 0, dict[str, str]()
+    fruitless, troubles = 0, dict[str, str]()  # visits in a row that came to nothing, and why
     while True:
-        visit = _Visit(handle, name, group, target, members, unreachable)
+        visit = _Visit(handle, group, target, members, unreachable)
         why = await visit.pay()
         order += [each for each in members if each not in order]  # whom we were told of
-        if visit.served:
-            rounds = 0
+        if visit.fruitful:
+            fruitless = 0
             troubles.clear()
         else:
+            fruitless += 1
             troubles[target] = why
         if visit.leader is not None:
-            target, unreachable = visit.leader, visit.leader  # until it has taken us in
-            continue
-        if visit.served:
-            unreachable = target  # lost: others may not have noticed yet that it does not lead any more
-        turn = (turn + 1) % len(order)
-        if order[turn] == target and visit.served:  # the one just lost is the last to try
-            turn = (turn + 1) % len(order)
-        target = order[turn]
-        if turn == 0 and troubles:
-            rounds += 1
-            if rounds == WARNED_AFTER_ROUNDS:
-                told = "; ".join(f"{each} at {members[each]}: {trouble}" for each, trouble in troubles.items())
-                log.warning("no member of the group can be used; still trying", group=group, members=told)
-            pause = min(BACKOFF_SECONDS_MIN * 2**rounds, BACKOFF_SECONDS_MAX)
-            await trio.sleep(pause * (1 - random.random() / 2))  # noqa: S311 - no secret
+            target = unreachable = visit.leader  # until it has taken us in
+        else:
+            if visit.served:
+                unreachable = target  # lost: others may not have noticed yet that it does not lead any more
+            target = order[(order.index(target) + 1) % len(order)]
+        rounds, left_over = divmod(fruitless, len(order))
+        if rounds and not left_over:
+            _warn(group, rounds, members, troubles)
+            await _pause(rounds)
+
+
+def _warn(group: str, rounds: int, members: dict[str, str], troubles: dict[str, str]) -> None:
+    """Once it is clear that nobody can be used: at once if all of them are there, and do not know the group."""
+    unknown = all(NO_GROUP in trouble for trouble in troubles.values())
+    if rounds == (1 if unknown else WARNED_AFTER_ROUNDS):
+        told = "; ".join(f"{each} at {members[each]}: {trouble}" for each, trouble in troubles.items())
+        log.warning("no member of the group can be used; still trying", group=group, members=told)
+
+
+async def _pause(rounds: int) -> None:
+    seconds = min(BACKOFF_SECONDS_MIN * 2 ** min(rounds, 10), BACKOFF_SECONDS_MAX)
+    await trio.sleep(seconds * (1 - random.random() / 2))  # noqa: S311 - no secret
 
 
 class _Visit(Way):
     """One link to one member: the way to the group for as long as it lasts."""
 
     def __init__(
-        self, handle: Handle, name: str, group: str, member: str, members: dict[str, str], unreachable: str | None
+        self, handle: Handle, group: str, member: str, members: dict[str, str], unreachable: str | None
     ) -> None:
         """`members`: addresses, added to as they become known. `unreachable`: whom not to leave for."""
         self.served = False
@@ -122,22 +137,32 @@ class _Visit(Way):
         self.leader: str | None = None
         """Who leads, if that is why the visit ended."""
         self._handle = handle
-        self._name = name
         self._group = group
         self._member = member
         self._members = members
         self._unreachable = unreachable
         self._link: ClientLink | None = None
+        self._scope = trio.CancelScope()
+        self._leaderless = WELCOME_SECONDS  # how long it may last without a leader
+        self._led_since: float | None = None
+        self._answered = False
+        self._vain = False
+
+    @property
+    def fruitful(self) -> bool:
+        """Was it good for anything?"""
+        led = self._led_since is not None and trio.current_time() - self._led_since >= BACKOFF_SECONDS_MAX
+        return self._answered or led
 
     async def pay(self) -> str:
-        """Link, and carry until that is lost, or the leader turns out to be elsewhere. Returns why it is over."""
+        """Link, and carry until that is lost, or another member promises more. Returns why it is over."""
         try:
-            async with open_client_link(self._members[self._member], self._name) as link:
+            async with open_client_link(self._members[self._member], self._handle.name) as link:
                 self._link = link
                 try:
                     return await self._carry(link)
                 finally:
-                    self._handle.take_way(None)
+                    self._handle.lose_way()
         except OSError as error:
             return error.strerror or str(error)
 
@@ -145,14 +170,13 @@ class _Visit(Way):
         self._handle.clock.witness(link.clock.counter)
         link.clock = self._handle.clock  # one clock: what is sent is stamped later than what it carries
         self._send(Enter())
+        self._scope.deadline = trio.current_time() + WELCOME_SECONDS
         try:
-            with trio.move_on_after(WELCOME_SECONDS) as waiting:
+            with self._scope:
                 async for envelope in link:
                     if envelope.tag == NO_SUCH:
-                        return f"the node {link.node} has no group {self._group!r}"
+                        return f"the node {link.node} {NO_GROUP} {self._group!r}"
                     self._received(envelope)
-                    if self.served:
-                        waiting.deadline = float("inf")
                     if self.leader is not None:
                         return f"{self.leader} leads"
         except LinkBroken as error:
@@ -160,31 +184,58 @@ class _Visit(Way):
         except RemoteProtocolError as error:
             log.warning("link closed for a fault", node=link.node, reason=str(error))
             return str(error)
-        return f"the node {link.node} did not welcome us within {WELCOME_SECONDS:g} s"
+        if self._vain:
+            return f"nothing came of what the node {link.node} was asked"
+        if self.served:
+            return f"the node {link.node} knows no leader"
+        return f"the node {link.node} did not take us in within {WELCOME_SECONDS:g} s: has its group formed?"
 
     def _received(self, envelope: Envelope) -> None:
         match TO_CLIENT.decode(envelope.body):
-            case Welcome(limits=limits, members=members):
-                self.served = True
-                for name, address in members.items():
-                    self._members.setdefault(name, address)
-                self._handle.limits = limits
-                self._handle.take_way(self)
+            case Welcome() as welcome:
+                self._welcomed(welcome)
             case Leading(leader=leader, address=address):
                 self._led_by(leader, address)
             case Status():
                 pass  # asked for by others than a handle
             case Told(report=report):
+                self._answered = self._answered or not isinstance(report, Resend)
                 self._handle.report(report)
-            case ReadAnswer(number=number, outcome=outcome):
-                self._handle.answer(number, outcome)
+            case ReadAnswers(answers=answers):
+                self._answered = True
+                for answer in answers:
+                    self._handle.answer(answer.number, answer.outcome)
 
-    def _led_by(self, leader: str, address: str | None) -> None:
+    def _welcomed(self, welcome: Welcome) -> None:
+        self.served = True
+        for name, address in welcome.members.items():
+            self._learn(name, address)
+        self._leaderless = LEADERLESS_TIMEOUTS * welcome.limits.election_timeout / 1e6
+        self._scope.deadline = trio.current_time() + self._leaderless
+        self._handle.take_way(self, welcome.cluster, welcome.limits)
+
+    def _led_by(self, leader: str | None, address: str | None) -> None:
         """Leave for the leader: what is asked there takes two hops less."""
+        if leader is None:
+            self._led_since = None
+            self._scope.deadline = trio.current_time() + self._leaderless
+            return
+        self._led_since = trio.current_time()
+        self._scope.deadline = math.inf
         if address is not None:
-            self._members[leader] = address
+            self._learn(leader, address)
         if leader not in (self._member, self._unreachable) and leader in self._members:
             self.leader = leader
+
+    def _learn(self, name: str, address: str) -> None:
+        """Where a member can be reached, unless the user has said so."""
+        try:
+            check_name(name)
+            parse_address(address)
+        except ValueError as error:
+            raise RemoteProtocolError(f"it names a member that cannot be: {error}") from None
+        if len(self._members) < MEMBERS_MAX:
+            self._members.setdefault(name, address)
 
     # -- the way -----------------------------------------------------------------------------------------------------
 
@@ -192,11 +243,17 @@ class _Visit(Way):
         for part in in_messages(entries):
             self._send(Offer(part))
 
-    def read(self, number: int, call: bytes, *, local: bool) -> None:
-        self._send(Read(number, call, local))
+    def read(self, queries: Sequence[Query]) -> None:
+        for part in portions(queries, lambda query: query.size):
+            self._send(Read(part))
 
     def give_up(self, number: int) -> None:
         self._send(GiveUp(number))
+
+    def fruitless(self) -> None:
+        """A member that is cut off from the others may not know it yet: they are worth a try."""
+        self._vain = True
+        self._scope.cancel()
 
     def _send(self, message: FromClient) -> None:
         """What a lost link or a full lane swallows is sent again: by the next visit, or after too long a silence."""

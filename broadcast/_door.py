@@ -1,22 +1,26 @@
 """Where clients come in: what a linked client says goes to the replica, what becomes of it goes back.
 
-A client's word is checked here, once, before anything of it is sequenced: sizes, and every call against the actor's
-annotations. A call that does not fit is replaced by one that no class understands, so that it keeps its number, and its
-outcome is agreed like any other.
+A client's word is checked here, once, before anything of it is sequenced: whose session it is, sizes, and every call
+against the actor's annotations. A call that does not fit is replaced by one that no class understands, so that it keeps
+its number, and its outcome is agreed like any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from actors import Envelope, Origin
+from actors._node import NO_SUCH
 from actors._protocol.codec import encode, encode_struct, join_array
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._machine import Machine, open_calls
-from broadcast._protocol.entries import Commands, Submittable
+from broadcast._protocol.entries import Commands, Submittable, size
+from broadcast._protocol.portions import is_portion, portions
+from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
 from broadcast._protocol.reports import Answers, Report
 from broadcast._protocol.submitter import RUN_SIZE_MAX
 from broadcast._protocol.visits import (
@@ -28,6 +32,7 @@ from broadcast._protocol.visits import (
     Offer,
     Read,
     ReadAnswer,
+    ReadAnswers,
     StatusAsked,
     ToClient,
     Told,
@@ -39,96 +44,128 @@ from broadcast._status import members_of, status_of
 NOT_UNDERSTOOD = b"\xf4"
 """An encoded call that no class understands."""
 
-TOLD_SIZE_MAX = 1024 * 1024  # bytes of answers in one message; a single larger one still gets one
-TOLD_COUNT_MAX = 2_000  # answers in one message
-READS_MAX = 10_000  # queries that one client may have under way
-
 
 class Visitor:
-    """One client's link, as the owner of its sessions at this replica."""
+    """One client's link, as the owner of its sessions at this replica. name: the client's."""
 
     def __init__(self, origin: Origin, host: ReplicaHost[Any]) -> None:
+        self.name = origin.name
         self._origin = origin
         self._host = host
-        self._reads: dict[int, int] = {}  # the client's number -> our token
+        self._entered = False
+        self._welcomed = False
+        self._reads: dict[int, Query] = {}
+        self._reads_size = 0
 
     def received(self, message: FromClient, stamp: int) -> None:
         """The client says something, under this Lamport counter. Raises `RemoteProtocolError` for more than it may."""
         match message:
-            case Enter():
-                self._send(Welcome(self._host.limits, members_of(self._host)))
-                self.tell_leader(self._host.replica.leader if self._host.replica else None)
+            case StatusAsked() if self._host.replica is None:
+                self.turn_away()
             case StatusAsked():
                 self._send(status_of(self._host))
+            case Enter():
+                self._entered = True
+                self.welcome()
+            case _ if not self._welcomed:
+                raise RemoteProtocolError("it did not wait to be welcomed")
             case Offer():
-                self._host.submit(self, [self._checked(entry, stamp) for entry in message.entries])
+                self._offer(message, stamp)
             case Read():
-                self._read(message)
+                self._read(message.queries)
             case GiveUp():
-                token = self._reads.pop(message.number, None)
-                if token is not None:
-                    self._host.give_up(token)
+                self._forget(message.number)
+
+    def welcome(self) -> None:
+        """Take the client in, if it wants to and the group has formed."""
+        replica = self._host.replica
+        formation = replica.formation if replica else None
+        if replica is not None and formation is not None and self._entered and not self._welcomed:
+            self._welcomed = True
+            self._send(Welcome(formation.cluster, formation.configuration.limits, members_of(self._host)))
+            self.tell_leader(replica.leader)
+
+    def tell_leader(self, leader: str | None) -> None:
+        """Somebody else leads now, or nobody."""
+        if self._welcomed:
+            self._send(Leading(leader, None if leader is None else self._host.node.address_of(leader)))
 
     def report(self, report: Report) -> None:
         """Something the client's session sent came to this. What finds no room is remembered, and asked for again."""
-        parts = _parts(report) if isinstance(report, Answers) else [report]
-        for part in parts:
-            self._send(Told(part))
+        if not isinstance(report, Answers):
+            self._send(Told(report))
+            return
+        number = report.number
+        for part in portions(report.outcomes, len):
+            self._send(Told(Answers(report.session, number, list(part))))
+            number += len(part)
 
-    def tell_leader(self, leader: str | None) -> None:
-        """Somebody else leads now."""
-        if leader is not None:
-            self._send(Leading(leader, self._host.node.address_of(leader)))
+    def turn_away(self) -> None:
+        """This replica is here no more: what the node itself says of a group that it does not have."""
+        self._origin.send("", NO_SUCH, encode(self._host.to))
 
     def leave(self) -> None:
         """The link is gone."""
-        for token in self._reads.values():
-            self._host.give_up(token)
         self._host.leave(self)
 
-    def _read(self, message: Read) -> None:
-        if len(self._reads) >= READS_MAX:
-            raise RemoteProtocolError(f"{READS_MAX} queries are under way on this link, and no more are taken")
-        number = message.number
+    # -- commands --------------------------------------------------------------------------------------------------
 
-        def answer(outcome: bytes) -> None:
-            self._reads.pop(number, None)
-            if not self._send(ReadAnswer(number, outcome)) and not self._origin.closed:
-                self._origin.close("does not read what it is answered")
-
-        self._reads[number] = 0
-        token = self._host.read(message.call, self._origin.name, answer, local=message.local)
-        if number in self._reads:
-            self._reads[number] = token
+    def _offer(self, offer: Offer, stamp: int) -> None:
+        if not is_portion(map(size, offer.entries)):
+            raise RemoteProtocolError("more in one offer than a message holds")
+        self._host.submit(self, [self._checked(entry, stamp) for entry in offer.entries])
 
     def _checked(self, entry: Submittable, stamp: int) -> Submittable:
         """The entry as it may be sequenced."""
         machine = self._host.machine
-        if isinstance(entry, Commands) and entry.stamp > stamp:
-            raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {stamp}")
         if not isinstance(entry, Commands) or machine is None:
             return entry
         limits = self._host.limits
+        if entry.stamp > stamp:
+            raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {stamp}")
         if len(entry.calls) > max(RUN_SIZE_MAX, limits.command_size_max) + 1024:
             raise RemoteProtocolError(f"a run of {len(entry.calls)} bytes, beyond the group's limits")
         if entry.number + entry.count - 1 - entry.acknowledged > limits.answers_max:
             raise RemoteProtocolError("more commands under way in one session than the group allows")
         return _sifted(entry, machine)
 
+    # -- queries ---------------------------------------------------------------------------------------------------
+
+    def _read(self, queries: Iterable[Query]) -> None:
+        new = [query for query in queries if query.number not in self._reads]
+        for query in new:
+            self._take(query)
+        local = [query.number for query in new if query.local]
+        if local:
+            self._answer(local)
+        numbers = [query.number for query in new if not query.local]
+        if numbers:
+            self._host.freshen(self, partial(self._answer, numbers))
+
+    def _take(self, query: Query) -> None:
+        if len(query.call) > self._host.limits.command_size_max:
+            raise RemoteProtocolError(f"a query of {len(query.call)} bytes, beyond the group's limits")
+        if self._reads and (len(self._reads) >= UNDER_WAY_MAX or self._reads_size + query.size > UNDER_WAY_SIZE_MAX):
+            raise RemoteProtocolError("more queries are under way on this link than may be")
+        self._reads[query.number] = query
+        self._reads_size += query.size
+
+    def _forget(self, number: int) -> Query | None:
+        query = self._reads.pop(number, None)
+        if query is not None:
+            self._reads_size -= query.size
+        return query
+
+    def _answer(self, numbers: Iterable[int]) -> None:
+        """The state is fresh enough for these; some may have been given up meanwhile."""
+        queries = [query for query in map(self._forget, numbers) if query is not None]
+        answers = (ReadAnswer(query.number, self._host.query(query.call, self.name)) for query in queries)
+        for part in portions(answers, lambda answer: len(answer.outcome) + 16):
+            if not self._send(ReadAnswers(part)) and not self._origin.closed:
+                self._origin.close("does not read what it is answered")
+
     def _send(self, message: ToClient) -> bool:
         return self._origin.send(self._host.to, "group", encode_struct(message))
-
-
-def _parts(answers: Answers) -> Iterator[Answers]:
-    """The answers in messages that a frame holds."""
-    number, size, part = answers.number, 0, list[bytes]()
-    for outcome in answers.outcomes:
-        if part and (size + len(outcome) > TOLD_SIZE_MAX or len(part) == TOLD_COUNT_MAX):
-            yield Answers(answers.session, number, part)
-            number, size, part = number + len(part), 0, []
-        part.append(outcome)
-        size += len(outcome)
-    yield Answers(answers.session, number, part)
 
 
 def _sifted(entry: Commands, machine: Machine[Any]) -> Commands:
@@ -137,8 +174,15 @@ def _sifted(entry: Commands, machine: Machine[Any]) -> Commands:
     understood = [call is None or machine.understands(call) for call in calls]
     if all(understood):
         return entry
-    packed = [encode(call) if fits else NOT_UNDERSTOOD for call, fits in zip(calls, understood, strict=True)]
+    packed = [_encoded(call) if fits else NOT_UNDERSTOOD for call, fits in zip(calls, understood, strict=True)]
     return msgspec.structs.replace(entry, calls=join_array(packed))
+
+
+def _encoded(call: object) -> bytes:
+    try:
+        return encode(call)
+    except ValueError:  # larger than any that we would have sent
+        return NOT_UNDERSTOOD
 
 
 class Door:
@@ -147,7 +191,14 @@ class Door:
     def __init__(self, host: ReplicaHost[Any]) -> None:
         self._host = host
         self._visitors: dict[Origin, Visitor] = {}
-        host.leader_known = self._leader_known
+        host.watchers.append(self)
+
+    def close(self) -> None:
+        """The replica is going: its visitors need another."""
+        for visitor in self._visitors.values():
+            visitor.turn_away()
+
+    # -- of the node (see `actors.Receiver`) -----------------------------------------------------------------------
 
     def received(self, origin: Origin, envelope: Envelope) -> None:
         if not origin.is_client:
@@ -164,11 +215,17 @@ class Door:
     def suspected(self, peer: str) -> None:
         self._host.suspected(peer)
 
-    def _leader_known(self, leader: str | None) -> None:
-        for visitor in self._visitors.values():
-            visitor.tell_leader(leader)
-
     def disconnected(self, origin: Origin) -> None:
         visitor = self._visitors.pop(origin, None)
         if visitor is not None:
             visitor.leave()
+
+    # -- of the replica (see `Watcher`) ----------------------------------------------------------------------------
+
+    def formed(self) -> None:
+        for visitor in self._visitors.values():
+            visitor.welcome()
+
+    def leader_known(self, leader: str | None) -> None:
+        for visitor in self._visitors.values():
+            visitor.tell_leader(leader)

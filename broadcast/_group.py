@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ from actors import Node, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
 from actors._nursery import open_background
+from actors._protocol.address import check_name
 from actors._ref import Ref
 from broadcast._consistency import Consistency
 from broadcast._disks import disk_writer
@@ -24,6 +26,7 @@ from broadcast._handle import Handle, Way
 from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import Status
 from broadcast._replica import ReplicaHost
 from broadcast._status import status_of
@@ -112,30 +115,45 @@ class Group(GroupRef[A]):
 
 
 class _LocalWay(Way):
-    """From a handle to the replica in the same process."""
+    """From a handle to the replica in the same process, once its group has formed."""
 
     def __init__(self, handle: Handle, host: ReplicaHost[Any]) -> None:
         self._handle = handle
         self._host = host
-        self._tokens: dict[int, int] = {}
+        host.watchers.append(self)
+
+    # -- the way ---------------------------------------------------------------------------------------------------
 
     def submit(self, entries: Sequence[Submittable]) -> None:
         self._host.submit(self._handle, entries)
 
-    def read(self, number: int, call: bytes, *, local: bool) -> None:
-        def answer(outcome: bytes) -> None:
-            self._tokens.pop(number, None)
-            self._handle.answer(number, outcome)
-
-        self._tokens[number] = 0
-        token = self._host.read(call, self._host.node.name, answer, local=local)
-        if number in self._tokens:
-            self._tokens[number] = token
+    def read(self, queries: Sequence[Query]) -> None:
+        for query in queries:
+            if query.local:
+                self._answer([query])
+        linearizable = [query for query in queries if not query.local]
+        if linearizable:
+            self._host.freshen(self._handle, partial(self._answer, linearizable))
 
     def give_up(self, number: int) -> None:
-        token = self._tokens.pop(number, None)
-        if token is not None:
-            self._host.give_up(token)
+        """An answer more costs nobody anything."""
+
+    def fruitless(self) -> None:
+        """There is no other way."""
+
+    def _answer(self, queries: Sequence[Query]) -> None:
+        for query in queries:
+            self._handle.answer(query.number, self._host.query(query.call, self._handle.name))
+
+    # -- of the replica (see `Watcher`) ----------------------------------------------------------------------------
+
+    def formed(self) -> None:
+        formation = self._host.replica.formation if self._host.replica else None
+        if formation is not None:
+            self._handle.take_way(self, formation.cluster, formation.configuration.limits)
+
+    def leader_known(self, leader: str | None) -> None:
+        """What may be lost by it is told to the session's owner by the desk."""
 
 
 @asynccontextmanager
@@ -157,25 +175,25 @@ async def join(
     interface = Interface.of(actor)
     interface.replicable()
     _check_constructible(actor)
-    names = _members_of(node, group, members)
-    plan = Plan(group, names, quorum, limits)
+    names = _members_of(node, check_name(group), members)
     writer = await disk_writer(node)
-    host = ReplicaHost(node, writer, plan, actor, interface)
-    await host.open(os.urandom(16))
+    host = ReplicaHost(node, writer, Plan(group, names, quorum, limits), actor, interface)
     door = Door(host)
-    handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock, limits=host.limits)
-    async with open_background() as nursery:
-        node.attach(group, door)
-        try:
+    handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock)
+    _LocalWay(handle, host)
+    node.attach(group, door)
+    try:
+        async with open_background() as nursery:
+            await host.open(os.urandom(16))
             nursery.start_soon(host.run)
             nursery.start_soon(handle.run)
-            handle.take_way(_LocalWay(handle, host))
             yield Group(actor, handle, host)
             await handle.drained()
-        finally:
-            handle.close()
-            node.detach(group)
-            host.close()
+    finally:
+        handle.close()
+        node.detach(group)
+        door.close()
+        host.close()
 
 
 @asynccontextmanager
@@ -199,6 +217,7 @@ async def open_group(
     listen: the address to bind, where it differs from the one that others know.
     insecure: listen beyond loopback although nothing protects the links yet.
     """
+    check_name(name)
     if node not in members:
         raise ValueError(
             f"node={node!r} is not one of the members {', '.join(sorted(members))}: give its address in members=, or "

@@ -13,17 +13,19 @@ import trio
 
 from actors._interface import Method
 from actors._protocol.clock import LamportClock
-from actors._protocol.errors import InvalidMessage, Overloaded, TooLarge, invariant
+from actors._protocol.errors import InvalidMessage, TooLarge, invariant
 from broadcast._consistency import Consistency
 from broadcast._errors import GroupClosed, SessionExpired
 from broadcast._log import log
 from broadcast._outcomes import unpack_outcome
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.queries import Queries, Query
 from broadcast._protocol.reports import Report
 from broadcast._protocol.submitter import Submitter, Unknown
 from membership._protocol.view import Limits
 
 OUTSTANDING_MAX = 16_384  # commands of one handle that may be under way; beyond it askers wait their turn
+SILENCES_MAX = 2  # after so many in a row, another way may be better
 
 Taker = Callable[["bytes | BaseException"], None]
 """Gets an encoded outcome, or why there is none."""
@@ -41,31 +43,39 @@ class Way(Protocol):
         """Carry these. What is lost on the way is reported, or sent again in time."""
         ...
 
-    def read(self, number: int, call: bytes, *, local: bool) -> None:
-        """Run a query, linearizable unless `local`; answered by `Handle.answer(number, outcome)`, once, if at all."""
+    def read(self, queries: Sequence[Query]) -> None:
+        """Run these, linearizable unless local; each is answered by `Handle.answer`, once, if at all."""
         ...
 
     def give_up(self, number: int) -> None:
         """Nobody waits for this query any more."""
         ...
 
+    def fruitless(self) -> None:
+        """Nothing came of what was sent, again and again: another way may be better."""
+        ...
+
 
 class Handle:
-    """One session of one group."""
+    """One session of one group. Takes calls at once, and begins to carry them with the first way."""
 
-    def __init__(self, *, owner: str, nonce: bytes, clock: LamportClock, limits: Limits) -> None:
-        self.limits = limits
-        self._submitter = Submitter(owner=owner, nonce=nonce, term=limits.session_term, now=monotonic())
+    def __init__(self, *, owner: str, nonce: bytes, clock: LamportClock) -> None:
+        self.name = owner
         self.clock = clock
+        self.limits: Limits | None = None
+        """Of the group; None until the first way has led to it."""
+        self._submitter = Submitter(owner=owner, nonce=nonce)
+        self._queries = Queries()
         self._way: Way | None = None
         self._takers: dict[int, Taker] = {}  # ticket -> who waits
-        self._reads: dict[int, tuple[bytes, bool, Taker]] = {}  # number -> (call, local, who waits)
-        self._read_number = 0
+        self._readers: dict[int, Taker] = {}  # number of a query -> who waits
         self._told = 0  # told, and without an outcome
+        self._full = False  # was it said that the group has no room for this session?
         self._wake = trio.Event()
+        self._sleeps_until = 0
         self._room = trio.lowlevel.ParkingLot()
         self._settled = trio.lowlevel.ParkingLot()
-        self._closed: BaseException | None = None
+        self._closed = False
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -76,34 +86,26 @@ class Handle:
 
         consistency: of a query; a command has no choice.
         """
-        call = self._pack(method, args, kwargs)
-        if method.kind == "query":
-            return unpack_outcome(method, await self._query(call, local=consistency is Consistency.LOCAL))
-        await self._wait_room()
+        call = method.pack(args, kwargs)
         waiter = _Waiter()
-        ticket = self._offer(call, waiter)
-
-        def give_up() -> None:
-            self._takers.pop(ticket, None)
-            self._submitter.withdraw(ticket)
-
-        return unpack_outcome(method, await waiter.wait(give_up))
+        if method.kind == "query":
+            number = await self._query(method, call, waiter, local=consistency is Consistency.LOCAL)
+            return unpack_outcome(method, await waiter.wait(lambda: self._give_up(number)))
+        ticket = await self._offer(method, call, waiter)
+        return unpack_outcome(method, await waiter.wait(lambda: self._withdraw(ticket)))
 
     async def tell(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         """Take a message into the session; from there it is applied once, or reported in the log if that is unknown."""
         if method.kind == "query":
             raise InvalidMessage(f"{method.label} is a query, and to tell it would come to nothing: ask it")
-        call = self._pack(method, args, kwargs)
-        await self._wait_room()
+        call = method.pack(args, kwargs)
+        await trio.lowlevel.checkpoint()
+        await self._offer(method, call, _Told(method, self._tell_answered))
         self._told += 1
-        self._offer(call, _Told(method, self._tell_answered))
-        await trio.lowlevel.checkpoint_if_cancelled()
 
     async def offer(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object], taker: Taker) -> None:
-        """Take a message into the session; `taker` gets its outcome."""
-        call = self._pack(method, args, kwargs)
-        await self._wait_room()
-        self._offer(call, taker)
+        """Take a message into the session; `taker` gets its outcome, but not before this has returned."""
+        await self._offer(method, method.pack(args, kwargs), taker)
 
     async def drained(self) -> None:
         """Wait until everything that was told has an outcome."""
@@ -114,98 +116,105 @@ class Handle:
     def _tell_answered(self) -> None:
         self._told -= 1
 
-    def _pack(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
-        self._check_open()
-        call = method.pack(args, kwargs)
-        if len(call) > self.limits.command_size_max:
-            raise TooLarge(f"the message {method.label}", len(call), self.limits.command_size_max)
-        return call
-
-    def _offer(self, call: bytes, taker: Taker) -> int:
+    async def _offer(self, method: Method, call: bytes, taker: Taker) -> int:
+        """Returns the ticket. Nothing is taken in if this is cancelled."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._takes(method, call) or self._submitter.outstanding >= OUTSTANDING_MAX:
+            await self._room.park()
         idle = self._submitter.outstanding == 0
         ticket = self._submitter.offer(call)
         self._takers[ticket] = taker
-        if idle:
-            self._pump()
-        else:
-            self._wake.set()
+        self._leave(at_once=idle)
         return ticket
 
-    async def _wait_room(self) -> None:
-        while self._submitter.outstanding >= min(OUTSTANDING_MAX, self.limits.answers_max):
-            self._wake.set()
-            await self._room.park()
-            self._check_open()
+    def _withdraw(self, ticket: int) -> None:
+        self._takers.pop(ticket, None)
+        self._submitter.withdraw(ticket)
 
-    def check_room(self) -> None:
-        """Raise `Overloaded` if a command would have to wait for its turn."""
-        if self._submitter.outstanding >= OUTSTANDING_MAX:
-            raise Overloaded(f"{self._submitter.outstanding} commands of this handle are under way")
+    def _takes(self, method: Method, call: bytes) -> bool:
+        """May this call be taken in? False while no way has led to the group yet. Raises what stands against it."""
+        self._check_open()
+        if self.limits is None:
+            return False
+        if len(call) > self.limits.command_size_max:
+            raise TooLarge(f"the message {method.label}", len(call), self.limits.command_size_max)
+        return True
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def _query(self, call: bytes, *, local: bool) -> bytes:
-        """A read, after the earlier commands of this handle (rule 20); a local one waits for nothing."""
+    async def _query(self, method: Method, call: bytes, taker: Taker, *, local: bool) -> int:
+        """A read, after the earlier commands of this handle (rule 20); a local one waits for nothing. Its number."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         waiting_for = 0 if local else self._submitter.offered
         while self._submitter.answered < waiting_for:
-            await self._settled.park()
             self._check_open()
-        self._read_number += 1
-        number = self._read_number
-        waiter = _Waiter()
-        self._reads[number] = (call, local, waiter)
-        if self._way is not None:
-            self._way.read(number, call, local=local)
+            await self._settled.park()
+        while not self._takes(method, call) or not self._queries.has_room(call):
+            await self._room.park()
+        idle = self._queries.outstanding == 0
+        number = self._queries.ask(call, local=local)
+        self._readers[number] = taker
+        self._leave(at_once=idle)
+        return number
 
-        def give_up() -> None:
-            self._reads.pop(number, None)
-            if self._way is not None:
-                self._way.give_up(number)
-
-        return await waiter.wait(give_up)
+    def _give_up(self, number: int) -> None:
+        self._readers.pop(number, None)
+        if self._queries.give_up(number) and self._way is not None:
+            self._way.give_up(number)
 
     def answer(self, number: int, result: bytes) -> None:
         """The outcome of a query has come."""
-        found = self._reads.pop(number, None)
-        if found is not None:
-            found[2](result)
+        if self._queries.answered(number):
+            self._readers.pop(number)(result)
+            if self._room:
+                self._room.unpark_all()
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
     def report(self, report: Report) -> None:
-        """A replica tells what became of something."""
+        """A replica tells what became of something. Raises `RemoteProtocolError` for what cannot be."""
         self._submitter.receive(report, monotonic())
         self._hand_out()
-        self._wake.set()
+        if self._submitter.full and not self._full:
+            log.warning("the group has no room for another session; still trying", client=self.name)
+        self._full = self._submitter.full
+        if self._submitter.is_due:
+            self._wake.set()
 
-    def take_way(self, way: Way | None) -> None:
-        """From now on this is the way to the group; what was under way on the old one may be lost."""
+    def take_way(self, way: Way, cluster: bytes, limits: Limits) -> None:
+        """From now on this is the way to the group; what was under way on another may be lost.
+
+        cluster: the group's id. limits: that it agreed on.
+        """
         self._way = way
-        if way is not None:
-            self._submitter.lost()
-            for number, (call, local, _) in list(self._reads.items()):
-                way.read(number, call, local=local)
-            self._pump()
+        self.limits = limits
+        self._submitter.enter(cluster, term=limits.session_term, window=limits.answers_max, now=monotonic())
+        self._hand_out()
+        self._queries.enter()
+        self._room.unpark_all()
+        self._pump()
+
+    def lose_way(self) -> None:
+        """There is no way to the group at present."""
+        self._way = None
 
     def close(self) -> None:
         """Whoever still waits is told that the outcome is unknown."""
-        if self._closed is None:
-            self._submitter.end()
-            self._pump()
-            self._fail(GroupClosed("this handle of the group was closed while an answer was awaited"))
-
-    def _fail(self, error: BaseException) -> None:
-        self._closed = error
-        takers = [*self._takers.values(), *(taker for _, _, taker in self._reads.values())]
+        if self._closed:
+            return
+        self._submitter.end()
+        self._pump()
+        self._closed = True
+        takers = [*self._takers.values(), *self._readers.values()]
         self._takers.clear()
-        self._reads.clear()
+        self._readers.clear()
         for taker in takers:
-            taker(error)
+            taker(GroupClosed("this handle of the group was closed while an answer was awaited"))
         self._room.unpark_all()
         self._settled.unpark_all()
 
     def _check_open(self) -> None:
-        if self._closed is not None:
+        if self._closed:
             raise GroupClosed("this handle of the group is closed")
 
     def _hand_out(self) -> None:
@@ -214,14 +223,12 @@ class Handle:
             return
         for result in results:
             if isinstance(result, Unknown):
-                error = SessionExpired(
-                    "the group forgot this session (it was away for longer than "
-                    f"{self.limits.session_term / 1e6:g} s) while the command was under way"
-                )
+                error = SessionExpired("the group forgot this session while the command was under way")
                 for ticket in range(result.first, result.last + 1):
                     self._take(ticket, error)
             else:
-                self._take(result.ticket, result.outcome)
+                for ticket, outcome in enumerate(result.outcomes, result.first):
+                    self._take(ticket, outcome)
         self._settled.unpark_all()
         self._room.unpark_all()
 
@@ -232,21 +239,43 @@ class Handle:
 
     # -- what goes out ---------------------------------------------------------------------------------------------
 
+    def _leave(self, *, at_once: bool) -> None:
+        """Something was taken in: it leaves now, or with what else comes in this round."""
+        if at_once:
+            self._pump()
+            if self._deadline < self._sleeps_until:
+                self._wake.set()
+        else:
+            self._wake.set()
+
     def _pump(self) -> None:
         """Send what is due."""
-        if self._way is not None:
-            entries = self._submitter.take(self.clock.tick(), monotonic())
-            if entries:
-                self._way.submit(entries)
+        if self._way is None or self._closed:
+            return
+        now = monotonic()
+        if self._queries.outstanding:
+            queries = self._queries.take(now)
+            if queries:
+                self._way.read(queries)
+        entries = self._submitter.take(self.clock.tick(), now)
+        if entries:
+            self._way.submit(entries)
+
+    @property
+    def _deadline(self) -> int:
+        return min(self._submitter.deadline, self._queries.deadline)
 
     async def run(self) -> None:
         """Send what waits, and again what is overdue. Until cancelled."""
         while True:
-            deadline = self._submitter.deadline / 1_000_000
-            with trio.move_on_at(deadline):
+            self._sleeps_until = self._deadline
+            with trio.move_on_at(self._sleeps_until / 1_000_000):
                 await self._wake.wait()
             self._wake = trio.Event()
             self._submitter.tick(monotonic())
+            self._queries.tick(monotonic())
+            if self._way is not None and max(self._submitter.silences, self._queries.silences) >= SILENCES_MAX:
+                self._way.fruitless()
             self._pump()
 
 

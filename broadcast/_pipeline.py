@@ -25,7 +25,8 @@ class Pipeline(Generic[A_contra]):
 
     `async with group.pipeline(window=10_000) as pipe:` begins; leaving waits until every command has an outcome.
     Iterate over it for the answers, in order: in a task beside the one that sends, or after at most a window of them.
-    The iteration ends with the last answer once `end` was called. Each answer is an `outcome.Value` or `outcome.Error`:
+    The iteration ends with the last answer once `end` was called; whoever stops reading before that calls `end` too, or
+    the window fills, and `send` waits. Each answer is an `outcome.Value` or `outcome.Error`:
     `unwrap()` gives the value or raises the error, so that one refused command does not hide the answers behind it.
     """
 
@@ -38,6 +39,7 @@ class Pipeline(Generic[A_contra]):
         self._sent = 0
         self._answered = 0
         self._taken = 0
+        self._methods: deque[Method] = deque()  # of what was sent and not answered; answers come in order
         self._outcomes: deque[tuple[Method, bytes | BaseException]] = deque()
         self._changed = trio.lowlevel.ParkingLot()
         self._reading = False
@@ -59,13 +61,13 @@ class Pipeline(Generic[A_contra]):
             await self._changed.park()
             if self._ended:
                 raise GroupClosed("this pipeline has ended")
-        self._sent += 1
+        self._sent += 1  # now, so that others who send see the window as it will be
         try:
-            await self._handle.offer(asked, args, kwargs, lambda result: self._settle(asked, result))
+            await self._handle.offer(asked, args, kwargs, self._settle)
         except BaseException:
             self._sent -= 1
             raise
-        await trio.lowlevel.checkpoint_if_cancelled()
+        self._methods.append(asked)
 
     def end(self) -> None:
         """Nothing more will be sent: whoever iterates comes to an end after the last answer."""
@@ -91,9 +93,9 @@ class Pipeline(Generic[A_contra]):
             return outcome.Error(result)
         return outcome.capture(unpack_outcome, method, result)
 
-    def _settle(self, method: Method, result: bytes | BaseException) -> None:
+    def _settle(self, result: bytes | BaseException) -> None:
         self._answered += 1
-        self._outcomes.append((method, result))
+        self._outcomes.append((self._methods.popleft(), result))
         if self._changed:
             self._changed.unpark_all()
 

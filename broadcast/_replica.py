@@ -11,14 +11,15 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
 from actors import Envelope, Node, Origin
 from actors._actor import Actor
 from actors._interface import Interface
-from actors._protocol.errors import InvariantViolation, RemoteProtocolError, invariant
+from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant, violated
+from broadcast._errors import GroupClosed
 from broadcast._handle import monotonic
 from broadcast._log import log
 from broadcast._machine import Machine
@@ -47,7 +48,6 @@ from broadcast._protocol.output import (
 )
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
-from broadcast._protocol.reports import Resend
 from broadcast._storage import DiskFailed, Stored
 from broadcast._writer import Reports, Writer
 from membership._membership import Membership
@@ -56,8 +56,17 @@ from membership._protocol.view import Limits
 
 A = TypeVar("A", bound=Actor)
 
-Answer = Callable[[bytes], None]
-"""Gets the encoded outcome of a query."""
+
+class Watcher(Protocol):
+    """Who wants to know what becomes of the group here. Called in Trio's thread; must not block."""
+
+    def formed(self) -> None:
+        """The group has formed: from now on it can be submitted to and read from here."""
+        ...
+
+    def leader_known(self, leader: str | None) -> None:
+        """Another leader, or none, is known."""
+        ...
 
 
 def now() -> Now:
@@ -86,18 +95,16 @@ class ReplicaHost(Generic[A]):
         self.progressed = trio.lowlevel.ParkingLot()
         """Woken whenever more was applied."""
         self.closed = False
-        self.leader_known: Callable[[str | None], None] = lambda leader: None
-        """Called whenever another leader, or none, is known."""
+        self.watchers: list[Watcher] = []
         self._writer = writer
         self._actor = actor
         self._interface = interface
         self._desk: Desk | None = None
-        self._early: dict[int, Owner] = {}  # who submitted before the group had formed
         self._inputs: deque[Input] = deque()
         self._stepping = False
         self._failure: BaseException | None = None
         self._wake = trio.Event()
-        self._reads: dict[int, tuple[bytes, str, Answer]] = {}
+        self._reads: dict[int, tuple[Owner, Callable[[], None]]] = {}
         self._tokens = 0
 
     @property
@@ -144,6 +151,7 @@ class ReplicaHost(Generic[A]):
         """Take part no more."""
         self.closed = True
         self._writer.forget_group(self.plan.group)
+        self.membership.end(GroupClosed(f"the group {self.plan.group} is closed"))
         self.progressed.unpark_all()
 
     def _check_failure(self) -> None:
@@ -174,7 +182,7 @@ class ReplicaHost(Generic[A]):
                 except RemoteProtocolError as error:
                     nonsense = error
                 self._perform(self.replica.take_output())
-        except (Exception, InvariantViolation) as error:
+        except BaseException as error:  # whatever it is: what was half done must not be gone on with
             self._fail(error)
         finally:
             self._stepping = False
@@ -204,7 +212,10 @@ class ReplicaHost(Generic[A]):
         if replica is not None:
             message: Message = send.message
             body = encode_message(replica.cluster, replica.storage, message)
-            self.node.send(send.to, self.to, "replica", body, control=not isinstance(message, BULK))
+            try:
+                self.node.send(send.to, self.to, "replica", body, control=not isinstance(message, BULK))
+            except TooLarge as error:  # the protocol takes it for lost
+                log.error("a message was dropped", group=self.plan.group, to=send.to, reason=str(error))
 
     def _apply(self, batch: Batch) -> None:
         machine = self.machine
@@ -216,7 +227,7 @@ class ReplicaHost(Generic[A]):
         for view in machine.views[views:]:
             self.membership.begin(view)
             log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
-        self._desk.route(reports)
+        self._desk.route(reports, batch.last)
         self._inputs.append(Applied(batch.last))
         self.progressed.unpark_all()
 
@@ -239,22 +250,21 @@ class ReplicaHost(Generic[A]):
             return
         self.machine = Machine(self._actor, self._interface, formed.formation.configuration, replica.log.between)
         self._desk = Desk(self.machine.sessions)
-        early, self._early = self._early, {}
-        for owner in early.values():
-            owner.report(Resend())
         log.info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
+        for watcher in self.watchers:
+            watcher.formed()
 
     def _on_leader_known(self, known: LeaderKnown) -> None:
         log.info("leader", group=self.plan.group, epoch=known.epoch, leader=known.leader)
-        self.leader_known(known.leader)
+        for watcher in self.watchers:
+            watcher.leader_known(known.leader)
         if known.leader is not None and self._desk is not None:
             self._desk.lost()
 
     def _on_read_ready(self, ready: ReadReady) -> None:
-        read = self._reads.pop(ready.token, None)
-        if read is not None and self.machine is not None:
-            call, sender, answer = read
-            answer(self.machine.query(call, sender))
+        waiting = self._reads.pop(ready.token, None)
+        if waiting is not None:
+            waiting[1]()
 
     # -- the disk --------------------------------------------------------------------------------------------------
 
@@ -286,31 +296,33 @@ class ReplicaHost(Generic[A]):
     # -- handles ---------------------------------------------------------------------------------------------------
 
     def submit(self, owner: Owner, entries: Sequence[Submittable]) -> None:
-        """Take what a session's owner wants in the log. What comes of it is reported to the owner."""
-        if self._desk is None:
-            self._early[id(owner)] = owner
-            return
-        onward = self._desk.submit(owner, entries)
-        if onward:
-            self.give(Submitted(onward))
+        """Take what a session's owner wants in the log. What comes of it is reported to the owner.
 
-    def read(self, call: bytes, sender: str, answer: Answer, *, local: bool) -> int:
-        """Run a query once this state is fresh enough, or at once if `local`; returns a token to give it up with."""
+        Raises `RemoteProtocolError` for another's session.
+        """
+        invariant(self._desk is not None, "nothing is submitted before the group has formed")
+        if self._desk is not None:
+            onward = self._desk.submit(owner, entries)
+            if onward:
+                self.give(Submitted(onward))
+
+    def freshen(self, owner: Owner, fresh: Callable[[], None]) -> None:
+        """Have `fresh` called once a query here is linearizable (rule 20), unless its owner leaves before."""
         self._tokens += 1
-        if local and self.machine is not None:
-            answer(self.machine.query(call, sender))
-        else:
-            self._reads[self._tokens] = (call, sender, answer)
-            self.give(ReadAsked(self._tokens))
-        return self._tokens
+        self._reads[self._tokens] = (owner, fresh)
+        self.give(ReadAsked(self._tokens))
 
-    def give_up(self, token: int) -> None:
-        """Nobody waits for this query any more."""
-        if self._reads.pop(token, None) is not None:
-            self.give(ReadGivenUp(token))
+    def query(self, call: bytes, sender: str) -> bytes:
+        """Run a query on the state as it is; returns its encoded outcome."""
+        machine = self.machine
+        if machine is None:
+            violated("nothing is asked before the group has formed", group=self.plan.group)
+        return machine.query(call, sender)
 
     def leave(self, owner: Owner) -> None:
         """This owner is gone."""
-        self._early.pop(id(owner), None)
+        for token in [token for token, (other, _) in self._reads.items() if other is owner]:
+            del self._reads[token]
+            self.give(ReadGivenUp(token))
         if self._desk is not None:
             self._desk.leave(owner)

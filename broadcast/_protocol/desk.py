@@ -1,6 +1,7 @@
 """Where sessions end at a replica: whose they are, and what needs no new entry because it is known already.
 
-A session's owner may come by any replica, and change. Whoever spoke for a session last is its owner here.
+A session's owner may come by any replica, and change. Whoever spoke for a session last is its owner here. What is said
+for a session goes into the log only once its opening is applied here, so that whose it is can be checked.
 """
 
 from __future__ import annotations
@@ -8,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, Submittable
-from broadcast._protocol.reports import Answers, Opened, Report, Resend
-from broadcast._protocol.sessions import Sessions
+from broadcast._protocol.reports import Answers, Expired, Opened, Report, Resend
+from broadcast._protocol.sessions import Session, Sessions
+
+FORGOTTEN_MAX = 1_000  # sessions that have expired, and are still spoken for, before they are looked for
 
 
 class Owner(Protocol):
-    """The near end of a session: a handle in this process, or a client's link."""
+    """The near end of a session: a handle in this process, or a client's link. name: that it goes by in the group."""
+
+    @property
+    def name(self) -> str: ...
 
     def report(self, report: Report) -> None:
         """Take a report; must not block."""
@@ -26,26 +33,30 @@ class Desk:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._applied = 0
         self._owners: dict[int, Owner] = {}
-        self._opening: dict[bytes, Owner] = {}
+        self._opening: dict[bytes, Owner] = {}  # nonce -> who asked; one for each owner
+        self._early: list[tuple[int, Owner]] = []  # who spoke for a session whose opening is not applied here yet
 
     def submit(self, owner: Owner, entries: Iterable[Submittable]) -> tuple[Submittable, ...]:
-        """Take what an owner wants in the log; returns what the replica must see to."""
+        """Take what an owner wants in the log; returns what the replica must see to.
+
+        Raises `RemoteProtocolError` for another's session, before anything is taken.
+        """
+        entries = tuple(entries)
+        for entry in entries:
+            self._check(owner, entry)
         return tuple(entry for entry in entries if not self._settle(owner, entry))
 
-    def route(self, reports: Iterable[Report]) -> None:
-        """Hand out what applying told."""
+    def route(self, reports: Iterable[Report], applied: int) -> None:
+        """Hand out what applying up to the index `applied` told."""
+        self._applied = applied
         for report in reports:
-            if isinstance(report, Opened):
-                owner = self._opening.pop(report.nonce, None)
-                if owner is not None and report.session is not None:
-                    self._owners[report.session] = owner
-            elif isinstance(report, Resend):
-                owner = None
-            else:
-                owner = self._owners.get(report.session)
+            owner = self._owner_of(report)
             if owner is not None:
                 owner.report(report)
+        if self._early:
+            self._call_back()
 
     def lost(self) -> None:
         """What was on its way to the leader may be lost."""
@@ -57,20 +68,81 @@ class Desk:
         """This owner is gone; its sessions stay until they expire, or are spoken for elsewhere."""
         self._owners = {session: other for session, other in self._owners.items() if other is not owner}
         self._opening = {nonce: other for nonce, other in self._opening.items() if other is not owner}
+        self._early = [(session, other) for session, other in self._early if other is not owner]
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def _check(self, owner: Owner, entry: Submittable) -> None:
+        if isinstance(entry, SessionAsked):
+            of = entry.owner
+        else:
+            session = self._sessions.get(entry.session)
+            of = session.owner if session else owner.name
+        if of != owner.name:
+            raise RemoteProtocolError(f"{owner.name} speaks for a session of {of}")
 
     def _settle(self, owner: Owner, entry: Submittable) -> bool:
-        """Can this be answered from what is applied here?"""
+        """Can this be answered from what is applied here, or is it too early to say?"""
         if isinstance(entry, SessionAsked):
-            self._opening[entry.nonce] = owner
+            self._open(owner, entry.nonce)
             return False
+        session = self._sessions.get(entry.session)
+        if session is None:
+            self._miss(owner, entry)
+            return True
         if isinstance(entry, SessionEnded):
             self._owners.pop(entry.session, None)
             return False
         self._owners[entry.session] = owner
-        session = self._sessions.get(entry.session)
-        if not isinstance(entry, Commands) or session is None or entry.number + entry.count - 1 > session.last:
+        return isinstance(entry, Commands) and self._answer(owner, session, entry)
+
+    def _open(self, owner: Owner, nonce: bytes) -> None:
+        self._opening = {other: asker for other, asker in self._opening.items() if asker is not owner}
+        self._opening[nonce] = owner
+
+    def _miss(self, owner: Owner, entry: Submittable) -> None:
+        """A session that is not there: any more, or not yet."""
+        if isinstance(entry, SessionAsked | SessionEnded):
+            return
+        if entry.session > self._applied:
+            self._early = [each for each in self._early if each[1] is not owner]
+            self._early.append((entry.session, owner))
+        else:
+            owner.report(Expired(entry.session))
+
+    def _answer(self, owner: Owner, session: Session, entry: Commands) -> bool:
+        """Was all of it applied? Then what is remembered of it is told."""
+        last = entry.number + entry.count - 1
+        if last > session.last:
             return False
-        first, outcomes = session.remembered(entry.number, entry.number + entry.count - 1)
+        first, outcomes = session.remembered(entry.number, last)
         if outcomes:
             owner.report(Answers(entry.session, first, outcomes))
         return True
+
+    # -- what goes out ---------------------------------------------------------------------------------------------
+
+    def _owner_of(self, report: Report) -> Owner | None:
+        if isinstance(report, Opened):
+            owner = self._opening.pop(report.nonce, None)
+            if owner is not None and report.session is not None:
+                self._owners[report.session] = owner
+                self._tidy()
+            return owner
+        if isinstance(report, Resend):
+            return None
+        if isinstance(report, Expired):
+            return self._owners.pop(report.session, None)
+        return self._owners.get(report.session)
+
+    def _tidy(self) -> None:
+        """Sessions that nobody speaks for any more expire without a word: forget them before they are many."""
+        if len(self._owners) > len(self._sessions) + FORGOTTEN_MAX:
+            self._owners = {at: owner for at, owner in self._owners.items() if self._sessions.get(at) is not None}
+
+    def _call_back(self) -> None:
+        """Whose session is there now: what it said too early is to be said again."""
+        ready = [owner for session, owner in self._early if session <= self._applied]
+        self._early = [(session, owner) for session, owner in self._early if session > self._applied]
+        for owner in ready:
+            owner.report(Resend())

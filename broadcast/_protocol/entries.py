@@ -6,19 +6,17 @@ The calls of a run stay encoded, from the asker's hands to those who apply them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, TypeAlias
 
 import msgspec
 
 from actors._protocol.codec import decode_struct, encode_struct, join_array
+from broadcast._protocol.portions import portions
 from broadcast._protocol.position import Natural, Positive
 from membership._protocol.view import Name
 
 Nonce = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-
-MESSAGE_COUNT_MAX = 1_000  # entries in one message
-MESSAGE_SIZE_MAX = 1024 * 1024  # bytes of entries in one message
 
 VOID = b"\xf6"
 """An encoded call that does nothing: keeps the number of a command that was given up before it was sent (rule 18)."""
@@ -82,18 +80,9 @@ def size(entry: Submittable) -> int:
     return 64 + len(entry.calls) if isinstance(entry, Commands) else 64
 
 
-def in_messages(entries: Sequence[Submittable]) -> Iterator[tuple[Submittable, ...]]:
-    """The entries in portions that a message holds, by number and by bytes; a single larger one makes one alone."""
-    part: list[Submittable] = []
-    taken = 0
-    for entry in entries:
-        if part and (len(part) == MESSAGE_COUNT_MAX or taken + size(entry) > MESSAGE_SIZE_MAX):
-            yield tuple(part)
-            part, taken = [], 0
-        part.append(entry)
-        taken += size(entry)
-    if part:
-        yield tuple(part)
+def in_messages(entries: Iterable[Submittable]) -> Iterator[tuple[Submittable, ...]]:
+    """The entries in portions that a message holds."""
+    return portions(entries, size)
 
 
 def encode_entries(entries: Sequence[Entry]) -> bytes:

@@ -11,16 +11,14 @@ from collections import deque
 from dataclasses import dataclass
 
 from actors._protocol.codec import join_array
-from actors._protocol.errors import invariant
+from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import VOID, Commands, SessionAsked, SessionEnded, SessionKept, Submittable
+from broadcast._protocol.patience import FAR, Patience
 from broadcast._protocol.reports import Answers, Kept, Missing, Opened, Report, Resend
 
 RUN_COUNT_MAX = 1_000  # commands in one run
 RUN_SIZE_MAX = 256 * 1024  # bytes of calls in one run; a single larger call still makes one
-SILENCE_MIN = 1_000_000  # microseconds without an answer before sending again unasked; doubles up to SILENCE_MAX
-SILENCE_MAX = 16_000_000
 KEEPS_PER_TERM = 4
-FAR = 2**62  # no deadline
 
 
 @dataclass(slots=True)
@@ -30,7 +28,6 @@ class Run:
     first: int
     count: int
     calls: bytes
-    size: int
 
     @property
     def last(self) -> int:
@@ -39,10 +36,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The outcome of the ticket is known."""
+    """The outcomes of the tickets `first, first + 1, ...` are known."""
 
-    ticket: int
-    outcome: bytes
+    first: int
+    outcomes: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +57,31 @@ class Submitter:
     session ticket and request number differ by a constant; when an expired session is reopened, numbers begin again.
     """
 
-    def __init__(self, *, owner: str, nonce: bytes, term: int, now: int) -> None:
-        """`nonce`: 16 random bytes of this handle. `term`: of a session, in microseconds."""
+    def __init__(self, *, owner: str, nonce: bytes) -> None:
+        """`nonce`: 16 random bytes of this handle."""
         self.owner = owner
         self.session: int | None = None
         self.full = False
         """The group has no room for another session; asked again until it has."""
         self._nonce = nonce
         self._generation = 0
-        self._term = term
+        self._cluster = b""  # that the session belongs to
+        self._term = 0
+        self._window = 0
         self._tickets = 0
         self._answered = 0  # the last ticket whose outcome was handed out
         self._offset = 0  # ticket = request number + offset
         self._unsent: deque[bytes] = deque()
         self._runs: deque[Run] = deque()
         self._attempt = 0
-        self._silence = SILENCE_MIN
-        self._patient_until: int | None = None  # when what is under way counts as lost
-        self._confirmed_at = now  # when the session was last known to be there
-        self._keep_at = now  # when to keep it alive next
+        self._patience = Patience()  # with what is under way
+        self._confirmed_at = 0  # when the session was last known to be there
+        self._keep_at = FAR  # when to keep it alive next
+        self._keeping = False  # it is time to
         self._probing = False  # nothing new is sent until it is known whether the session is still there
         self._opening = False
         self._ending = False
         self._resend = False
-        self._outgoing: list[Submittable] = []
         self._results: list[Answered | Unknown] = []
 
     # -- what the owner asks and does ------------------------------------------------------------------------------
@@ -109,11 +107,33 @@ class Submitter:
         return len(self._unsent)
 
     @property
+    def silences(self) -> int:
+        """How often in a row nothing came of what was sent."""
+        return self._patience.silences
+
+    @property
     def deadline(self) -> int:
         """When `tick` is due."""
-        if self.session is None:
-            return self._patient_until if self._patient_until is not None else FAR
-        return self._keep_at if self._patient_until is None else min(self._keep_at, self._patient_until)
+        return min(self._patience.until, self._keep_at)
+
+    @property
+    def is_due(self) -> bool:
+        """May `take` have something?"""
+        return self._resend or self._keeping or bool(self._unsent)
+
+    def enter(self, cluster: bytes, *, term: int, window: int, now: int) -> None:
+        """From now on there is a way, perhaps a new one: what was sent on an old one may be lost.
+
+        cluster: the id of the group that it leads to. If it is another than before (formed anew at the same addresses),
+        the old one's session is gone. term: of its sessions, in microseconds. window: answers it lets one leave open.
+        """
+        if cluster != self._cluster != b"":
+            self._on_expired()
+        self._cluster = cluster
+        self._term, self._window = term, window
+        self._keep_at = FAR if self.session is None else min(self._keep_at, now + term // KEEPS_PER_TERM)
+        self._patience.heard()
+        self.lost()
 
     def offer(self, call: bytes) -> int:
         """Take a call into the session; returns its ticket."""
@@ -130,30 +150,27 @@ class Submitter:
         return True
 
     def end(self) -> None:
-        """The owner is done; the session is forgotten at the other end."""
-        if self.session is not None:
-            self._outgoing.append(SessionEnded(self.session))
+        """The owner is done: the session is forgotten at the other end, and nothing more is sent."""
         self._ending = True
 
     def lost(self) -> None:
         """What was sent may be lost: the leader changed, or the way to it was cut. Everything is sent again."""
         self._opening = self._probing = False
-        self._patient_until = None
-        self._resend = True
+        self._patience.rest()
+        self._resend = bool(self._runs)
 
     def tick(self, now: int) -> None:
         """Time has passed."""
-        if self._patient_until is not None and now >= self._patient_until:
-            self._silence = min(2 * self._silence, SILENCE_MAX)
+        if self._patience.ends(now):
             self.lost()
-        if self.session is not None and now >= self._keep_at:
+        if now >= self._keep_at:
             self._keep_at = now + self._term // KEEPS_PER_TERM
-            self._outgoing.append(SessionKept(self.session))
+            self._keeping = True
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
     def receive(self, report: Report, now: int) -> None:
-        """A replica tells what became of something this session sent."""
+        """A replica tells what became of something we sent. Raises `RemoteProtocolError` for what cannot be."""
         if isinstance(report, Opened):
             self._on_opened(report, now)
         elif isinstance(report, Resend):
@@ -178,14 +195,14 @@ class Submitter:
     def _on_opened(self, report: Opened, now: int) -> None:
         if report.nonce != self._current_nonce or self.session is not None:
             return
+        self._patience.heard()
         if report.session is None:
             self.full = True
-            return  # asked again after a while
+            self._patience.begin(now)  # asked again after a while
+            return
         self.full = False
         self.session = report.session
         self._opening = False
-        self._patient_until = None
-        self._silence = SILENCE_MIN
         self._offset = self._answered
         self._confirm(now)
 
@@ -195,25 +212,27 @@ class Submitter:
         self._keep_at = now + self._term // KEEPS_PER_TERM
         if self._probing:
             self._probing = False
-            self._patient_until = None
+            self._patience.heard()
 
     def _on_answers(self, report: Answers, now: int) -> None:
-        self._confirm(now)
         done = self._answered - self._offset
         last = report.number + len(report.outcomes) - 1
+        if last > (self._runs[-1].last if self._runs else done):
+            raise RemoteProtocolError(f"an answer to command {last} of session {report.session}, which was not sent")
+        self._confirm(now)
         if last <= done:
             return
         if report.number > done + 1:
             self._resend = True  # answers before these were lost on their way here
             return
-        for outcome in report.outcomes[done + 1 - report.number :]:
-            self._answered += 1
-            self._results.append(Answered(self._answered, outcome))
-        invariant(self._answered <= self._tickets, "only what was asked is answered", answered=self._answered)
+        outcomes = report.outcomes[done + 1 - report.number :]
+        self._results.append(Answered(self._answered + 1, outcomes))
+        self._answered += len(outcomes)
         while self._runs and self._runs[0].last <= last:
             self._runs.popleft()
-        self._silence = SILENCE_MIN
-        self._patient_until = now + self._silence if self._runs else None
+        self._patience.heard()
+        if self._runs:
+            self._patience.begin(now)
 
     def _on_expired(self) -> None:
         """Nothing of it was applied on that attempt, but an earlier attempt may have been (rule 19)."""
@@ -223,8 +242,9 @@ class Submitter:
             self._answered = last
         self.session = None
         self._runs.clear()
-        self._opening = self._resend = self._probing = False
-        self._patient_until = None
+        self._opening = self._resend = self._probing = self._keeping = False
+        self._keep_at = FAR
+        self._patience.heard()
         self._generation += 1
 
     # -- what goes out ---------------------------------------------------------------------------------------------
@@ -235,52 +255,61 @@ class Submitter:
         return self._nonce[:8] + (int.from_bytes(self._nonce[8:]) + self._generation & (2**64 - 1)).to_bytes(8)
 
     def take(self, stamp: int, now: int) -> list[Submittable]:
-        """What to send now. `stamp`: our Lamport counter."""
-        outgoing, self._outgoing = self._outgoing, []
-        if self.session is None:
-            if self._unsent and not self._opening and not self._ending:
-                self._opening = True
-                self._patient_until = now + self._silence
-                outgoing.append(SessionAsked(self._current_nonce, self.owner))
-            return outgoing
+        """What to send now, if there is a way. `stamp`: our Lamport counter."""
+        session = self.session
+        if session is None:
+            return self._open(now)
+        if self._ending:
+            return [SessionEnded(session)]
+        outgoing: list[Submittable] = [SessionKept(session)] if self._keeping else []
+        self._keeping = False
         if self._resend:
             self._resend = False
             self._attempt += 1
-            outgoing.extend(self._commands(run, stamp) for run in self._runs)
+            outgoing.extend(self._commands(session, run, stamp) for run in self._runs)
         if self._unsent and not self._runs and now - self._confirmed_at > self._term // 2:
-            return outgoing + self._probe(now)
-        while self._unsent:
-            run = self._next_run()
+            return outgoing + self._probe(session, now)
+        while self._unsent and (room := self._room) > 0:
+            run = self._next_run(room)
             self._runs.append(run)
-            outgoing.append(self._commands(run, stamp))
-        if self._runs and (outgoing or self._patient_until is None):
-            self._patient_until = now + self._silence
+            outgoing.append(self._commands(session, run, stamp))
+        if self._runs:
+            self._patience.begin(now)
         return outgoing
 
-    def _probe(self, now: int) -> list[Submittable]:
+    def _open(self, now: int) -> list[Submittable]:
+        if not self._unsent or self._opening or self._ending:
+            return []
+        self._opening = True
+        self._patience.begin(now)
+        return [SessionAsked(self._current_nonce, self.owner)]
+
+    def _probe(self, session: int, now: int) -> list[Submittable]:
         """After long silence the session may have expired: ask, so that what was never sent is not put in doubt."""
-        if self._probing or self.session is None:
+        if self._probing:
             return []
         self._probing = True
-        self._patient_until = now + self._silence
-        return [SessionKept(self.session)]
+        self._patience.begin(now)
+        return [SessionKept(session)]
 
-    def _next_run(self) -> Run:
+    @property
+    def _room(self) -> int:
+        """Commands that may be sent before more is answered."""
+        done = self._answered - self._offset
+        return self._window - (self._runs[-1].last - done if self._runs else 0)
+
+    def _next_run(self, count_max: int) -> Run:
         calls: list[bytes] = []
-        size = 0
-        while (
-            self._unsent and len(calls) < RUN_COUNT_MAX and (not calls or size + len(self._unsent[0]) <= RUN_SIZE_MAX)
-        ):
+        size, count_max = 0, min(count_max, RUN_COUNT_MAX, len(self._unsent))
+        while len(calls) < count_max and (not calls or size + len(self._unsent[0]) <= RUN_SIZE_MAX):
             calls.append(self._unsent.popleft())
             size += len(calls[-1])
         first = self._runs[-1].last + 1 if self._runs else self._answered - self._offset + 1
-        return Run(first, len(calls), join_array(calls), size)
+        return Run(first, len(calls), join_array(calls))
 
-    def _commands(self, run: Run, stamp: int) -> Commands:
-        session = self.session
-        invariant(session is not None, "commands travel in a session")
+    def _commands(self, session: int, run: Run, stamp: int) -> Commands:
         return Commands(
-            session=session or 0,
+            session=session,
             number=run.first,
             count=run.count,
             acknowledged=self._answered - self._offset,

@@ -8,9 +8,11 @@ import msgspec
 
 from actors._protocol.codec import OneOf
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.portions import COUNT_MAX
 from broadcast._protocol.position import Natural
+from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Report
-from membership._protocol.view import Limits, Name
+from membership._protocol.view import ClusterId, Limits, Name
 
 
 class Enter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="enter"):
@@ -48,31 +50,34 @@ class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="welcome"):
-    """The replica is there; these are the group's limits, and its members' addresses by name, as far as it knows."""
+    """The replica takes the client in. Said once its group has formed; nothing but `StatusAsked` may be said before.
 
+    cluster: which group this is; sessions of another cluster mean nothing in it. limits: of this group.
+    members: their addresses by name, as far as the replica knows.
+    """
+
+    cluster: ClusterId
     limits: Limits
     members: dict[str, str]
 
 
 class Leading(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="leading"):
-    """Who leads from now on, and its address, as far as the replica knows."""
+    """Who leads from now on, and its address, as far as the replica knows. `leader` is None while it knows nobody."""
 
-    leader: Name
+    leader: Name | None
     address: str | None
 
 
 class Offer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="offer"):
     """Entries that the client's session wants in the log."""
 
-    entries: Annotated[tuple[Submittable, ...], msgspec.Meta(max_length=2_000)]
+    entries: Annotated[tuple[Submittable, ...], msgspec.Meta(max_length=COUNT_MAX)]
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="read"):
-    """A query, to be answered by `ReadAnswer` with this number. `local`: from the state as it is."""
+    """Queries, to be answered by `ReadAnswers`. One that is under way already is not begun again."""
 
-    number: Natural
-    call: bytes
-    local: bool
+    queries: Annotated[tuple[Query, ...], msgspec.Meta(max_length=COUNT_MAX)]
 
 
 class GiveUp(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="give up"):
@@ -87,15 +92,21 @@ class Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     report: Report
 
 
-class ReadAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="answer"):
+class ReadAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The encoded outcome of the query of this number."""
 
     number: Natural
     outcome: bytes
 
 
+class ReadAnswers(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="answers"):
+    """What came of queries."""
+
+    answers: tuple[ReadAnswer, ...]
+
+
 FromClient: TypeAlias = Enter | StatusAsked | Offer | Read | GiveUp
-ToClient: TypeAlias = Welcome | Leading | Status | Told | ReadAnswer
+ToClient: TypeAlias = Welcome | Leading | Status | Told | ReadAnswers
 
 FROM_CLIENT = OneOf[FromClient](Enter, StatusAsked, Offer, Read, GiveUp)
-TO_CLIENT = OneOf[ToClient](Welcome, Leading, Status, Told, ReadAnswer)
+TO_CLIENT = OneOf[ToClient](Welcome, Leading, Status, Told, ReadAnswers)

@@ -15,8 +15,9 @@ from actors._interface import Interface
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import OneOf, encode_struct
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.patience import FAR
 from broadcast._protocol.reports import Report
-from broadcast._protocol.submitter import FAR, Answered, Submitter
+from broadcast._protocol.submitter import Answered, Submitter
 from broadcast._simulation.diary import Diary
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
@@ -26,6 +27,7 @@ from broadcast._simulation.world import World
 TAGS = ("note",) * 60 + ("refuse", "refuse", "crash", "unheard-of")
 OFFERED_AT_ONCE = (1, 1, 1, 2, 5, 12)
 OUTSTANDING_MAX = 40
+WINDOW = 25  # answers that the group lets a session leave open
 OFFERS = 0.7  # chance that it offers commands when it does something
 ENDS = 0.01  # chance that it ends its session, if nothing is open
 READS = 0.6  # chance that it reads
@@ -77,6 +79,7 @@ class Link:
     """A connection to one life of one replica. Keeps its order and loses nothing, as long as it stands."""
 
     def __init__(self, world: World, client: Client, node: Node) -> None:
+        self.name = client.name
         self.stands = node.connect(self)
         self._world = world
         self._client = client
@@ -152,8 +155,13 @@ class Client:
         world.schedule.after(PATIENCE, self._doubt)
 
     def _open(self) -> Submitter:
-        nonce = self._world.chance.randbytes(16)
-        return Submitter(owner=self.name, nonce=nonce, term=self._session_term, now=self._world.now)
+        submitter = Submitter(owner=self.name, nonce=self._world.chance.randbytes(16))
+        self._enter(submitter)
+        return submitter
+
+    def _enter(self, submitter: Submitter) -> None:
+        """There is a way, or a new one; to the same group always."""
+        submitter.enter(b"c" * 16, term=self._session_term, window=WINDOW, now=self._world.now)
 
     @property
     def done(self) -> bool:
@@ -261,7 +269,7 @@ class Client:
         self._world.note(self.name, "goes to", node.name)
         self._link = link
         self._heard_at = self._world.now
-        self._submitter.lost()
+        self._enter(self._submitter)
         for token in self._reads:
             self._ask(token)
 
@@ -304,8 +312,9 @@ class Client:
     def _collect(self) -> None:
         for result in self._submitter.take_results():
             if isinstance(result, Answered):
-                self._world.marks["answers"] += 1
-                self._calls.answered(self.name, self._before + result.ticket, result.outcome)
+                self._world.marks["answers"] += len(result.outcomes)
+                for ticket, outcome in enumerate(result.outcomes, result.first):
+                    self._calls.answered(self.name, self._before + ticket, outcome)
             else:
                 self._world.marks["unknown outcomes"] += 1
                 self._calls.unknown(self.name, self._before + result.first, self._before + result.last)

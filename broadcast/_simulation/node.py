@@ -53,6 +53,8 @@ APPLY_DELAY = 2 * MILLISECOND  # at most, from delivery to application
 class Asker(Protocol):
     """The near end of a client's link."""
 
+    @property
+    def name(self) -> str: ...
     def report(self, report: Report) -> None: ...
     def told(self, token: int, outcome: bytes) -> None: ...
     def broken(self) -> None: ...
@@ -278,7 +280,7 @@ class Node:
                 self._world.marks["expired sessions"] += isinstance(report, Expired)
                 self._world.marks["reports of gaps"] += isinstance(report, Missing)
             if living.desk is not None:
-                living.desk.route(reports)
+                living.desk.route(reports, batch.last)
         if living.applying:
             self._apply_later()
         self._step(Applied(machine.applied))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from broadcast._protocol.desk import Desk
+import pytest
+
+from actors._protocol.errors import RemoteProtocolError
+from broadcast._protocol.desk import FORGOTTEN_MAX, Desk
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept, Submittable
-from broadcast._protocol.reports import Answers, Kept, Missing, Opened, Report, Resend
+from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report, Resend
 from broadcast._protocol.sessions import Sessions
 
 
 class Hearer:
-    def __init__(self) -> None:
+    def __init__(self, name: str = "owner") -> None:
+        self.name = name
         self.heard: list[Report] = []
 
     def report(self, report: Report) -> None:
@@ -21,14 +25,17 @@ def run(number: int, count: int = 1, session: int = 3) -> Commands:
 
 
 def desk_with(*answers: bytes) -> tuple[Desk, Sessions]:
-    """With session 3 open, and these answers in it."""
+    """With the sessions 3 and 4 open, these answers in the former, and all up to 10 applied."""
     sessions = Sessions(term=100, sessions_max=10)
-    sessions.open(3, "owner", 0)
+    for number in (3, 4):
+        sessions.open(number, "owner", 0)
     session = sessions.get(3)
     assert session is not None
     for answer in answers:
         session.answered(answer)
-    return Desk(sessions), sessions
+    desk = Desk(sessions)
+    desk.route([], 10)
+    return desk, sessions
 
 
 def test_what_is_applied_already_is_answered_from_the_table() -> None:
@@ -41,8 +48,54 @@ def test_what_is_applied_already_is_answered_from_the_table() -> None:
 
 def test_what_is_unknown_here_goes_into_the_log() -> None:
     desk, _ = desk_with()
-    entries = (SessionAsked(b"n" * 16, "owner"), SessionKept(3), run(1, session=9), SessionEnded(3))
+    entries = (SessionAsked(b"n" * 16, "owner"), SessionKept(3), run(1, session=4), SessionEnded(3))
     assert desk.submit(Hearer(), entries) == entries
+
+
+def test_a_session_that_is_not_there_any_more_is_told_without_a_new_entry() -> None:
+    desk, _ = desk_with()
+    owner = Hearer()
+    assert desk.submit(owner, (run(1, session=9), SessionKept(10), SessionEnded(8))) == ()
+    assert owner.heard == [Expired(9), Expired(10)]
+
+
+def test_what_is_said_for_a_session_too_early_is_to_be_said_again() -> None:
+    """Its opening is not applied here yet, so nobody knows whose it is."""
+    desk, sessions = desk_with()
+    owner, gone = Hearer(), Hearer()
+    assert desk.submit(owner, (run(1, session=12),)) == ()
+    assert desk.submit(owner, (run(2, session=12),)) == ()
+    assert desk.submit(gone, (run(1, session=12),)) == ()
+    desk.leave(gone)
+    desk.route([], 11)
+    assert owner.heard == []
+    sessions.open(12, "owner", 0)
+    desk.route([], 12)
+    desk.route([], 13)
+    assert (owner.heard, gone.heard) == ([Resend()], [])
+    assert desk.submit(owner, (run(1, session=12),)) == (run(1, session=12),)
+
+
+def test_nobody_speaks_for_another_s_session() -> None:
+    desk, _ = desk_with()
+    thief = Hearer("thief")
+    for entry in (run(1), SessionKept(3), SessionEnded(3), SessionAsked(b"n" * 16, "owner")):
+        with pytest.raises(RemoteProtocolError, match="thief speaks for a session of owner"):
+            desk.submit(thief, (SessionAsked(b"m" * 16, "thief"), entry))
+    desk.route([Kept(3), Opened(b"n" * 16, 11), Opened(b"m" * 16, 12)], 12)
+    assert thief.heard == []
+
+
+def test_what_is_kept_of_owners_is_bounded() -> None:
+    """An owner asks for one session at a time, and those that have expired are forgotten."""
+    desk, _ = desk_with()
+    owner = Hearer()
+    for number in range(20, 20 + 3 * FORGOTTEN_MAX):
+        desk.submit(owner, (SessionAsked(number.to_bytes(16), "owner"),))
+        desk.submit(owner, (SessionAsked((number + 1).to_bytes(16), "owner"),))
+        desk.route([Opened(number.to_bytes(16), number), Opened((number + 1).to_bytes(16), number)], number)
+    assert len(owner.heard) == 3 * FORGOTTEN_MAX
+    assert len(desk._owners) <= FORGOTTEN_MAX + 2  # pyright: ignore[reportPrivateUsage]
 
 
 def test_reports_go_to_whoever_spoke_for_the_session_last() -> None:
@@ -50,16 +103,16 @@ def test_reports_go_to_whoever_spoke_for_the_session_last() -> None:
     first, second = Hearer(), Hearer()
     desk.submit(first, (run(1),))
     desk.submit(second, (run(1),))
-    desk.route([Answers(3, 1, [b"A"]), Missing(4, 1, 0), Kept(5)])
+    desk.route([Answers(3, 1, [b"A"]), Missing(4, 1, 0), Kept(5)], 10)
     assert (first.heard, second.heard) == ([], [Answers(3, 1, [b"A"])])
 
 
 def test_a_new_session_belongs_to_who_asked_for_it() -> None:
     desk, _ = desk_with()
-    owner, other = Hearer(), Hearer()
+    owner, other = Hearer(), Hearer("other")
     desk.submit(owner, (SessionAsked(b"n" * 16, "owner"),))
     desk.submit(other, (SessionAsked(b"m" * 16, "other"),))
-    desk.route([Opened(b"n" * 16, 7), Opened(b"x" * 16, 8), Kept(7)])
+    desk.route([Opened(b"n" * 16, 7), Opened(b"x" * 16, 8), Kept(7)], 10)
     assert (owner.heard, other.heard) == ([Opened(b"n" * 16, 7), Kept(7)], [])
 
 
@@ -74,9 +127,9 @@ def test_all_are_told_once_when_the_leader_may_have_lost_something() -> None:
 def test_who_has_left_or_ended_hears_nothing_more() -> None:
     desk, _ = desk_with()
     gone, done = Hearer(), Hearer()
-    desk.submit(gone, (run(1), SessionAsked(b"n" * 16, "gone")))
+    desk.submit(gone, (run(1), SessionAsked(b"n" * 16, "owner")))
     desk.submit(done, (run(1, session=4), SessionEnded(4)))
     desk.leave(gone)
-    desk.route([Kept(3), Opened(b"n" * 16, 5), Kept(4)])
+    desk.route([Kept(3), Opened(b"n" * 16, 5), Kept(4)], 10)
     desk.lost()
     assert (gone.heard, done.heard) == ([], [])

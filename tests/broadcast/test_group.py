@@ -11,10 +11,21 @@ import outcome
 import pytest
 import structlog
 import trio
-from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, query
-from broadcast import Consistency, Delivery, Group, GroupClosed, GroupRef, LocalGroup, connect, local_group
+from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, open_node, query
+from broadcast import (
+    Consistency,
+    Delivery,
+    Group,
+    GroupClosed,
+    GroupRef,
+    LocalGroup,
+    connect,
+    join,
+    local_group,
+    open_group,
+)
+from membership import Limits
 
 SECONDS_MAX = 20  # of a test: on real time, since loopback is real
 A = TypeVar("A", bound=Actor)
@@ -423,21 +434,103 @@ async def test_after_closing_a_handle_takes_nothing(way: str) -> None:
         await handle.ask(Count.value)
 
 
-async def test_who_waits_while_a_handle_closes_is_told_that_the_outcome_is_unknown() -> None:
+@pytest.mark.parametrize("under_way", [True, False])
+async def test_who_waits_while_a_handle_closes_is_told(count: LocalGroup[Count], under_way: bool) -> None:
+    """Whether its command was on its way, or there never was a way."""
+    members = members_of(count) if under_way else {"a": "127.0.0.1:1"}
     told: list[str] = []
 
     async def ask(handle: GroupRef[Count]) -> None:
-        with pytest.raises(GroupClosed, match="closed while an answer was awaited"):
+        with pytest.raises(GroupClosed) as closed:
             await handle.ask(Count.add, 1)
-        told.append("unknown")
+        told.append(str(closed.value))
 
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as leaving:
-            async with connect("local", Count, members={"a": "127.0.0.1:1"}) as handle:
+            async with connect("local", Count, members=members) as handle:
+                if under_way:
+                    await handle.ask(Count.value)
                 nursery.start_soon(ask, handle)
-                await wait_all_tasks_blocked()
+                while nursery.child_tasks and not _sleeps(nursery):
+                    await trio.lowlevel.checkpoint()
                 leaving.cancel()
-    assert told == ["unknown"]
+    text = "was closed while an answer was awaited" if under_way else "is closed"
+    assert told == [f"this handle of the group {text}"]
+
+
+def _sleeps(nursery: trio.Nursery) -> bool:
+    """Has its one task come to where it waits?"""
+    (task,) = nursery.child_tasks
+    return task.coro.cr_await is not None
+
+
+@every_way
+async def test_what_is_asked_or_told_in_a_cancelled_scope_is_not_sent(count: LocalGroup[Count], way: str) -> None:
+    async with held(count, way) as handle:
+        assert await handle.ask(Count.add, 1) == 1
+        for send in (handle.ask, handle.tell):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await send(Count.add, 10)
+            assert scope.cancelled_caught
+        async with handle.pipeline() as pipe:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await pipe.send(Count.add, 10)
+        assert await handle.ask(Count.add, 1) == 2
+
+
+async def test_a_group_that_lets_little_be_left_open_serves_many_askers() -> None:
+    answers: list[int] = []
+
+    async def add(handle: GroupRef[Count]) -> None:
+        answers.append(await handle.ask(Count.add, 1))
+
+    with trio.fail_after(SECONDS_MAX):
+        async with (
+            local_group(Count, limits=Limits(answers_max=10)) as group,
+            connect("local", Count, members=members_of(group)) as client,
+            trio.open_nursery() as nursery,
+        ):
+            for _ in range(50):
+                nursery.start_soon(add, group)
+                nursery.start_soon(add, client)
+    assert sorted(answers) == list(range(1, 101))
+
+
+async def test_views_end_with_the_group() -> None:
+    async with opened(Count, replicas=1) as group:
+        await group.ask(Count.add, 1)
+        views = group.replicas[0].membership.views()
+        assert (await anext(views)).number == 1
+    with pytest.raises(GroupClosed, match="the group local is closed"):
+        await anext(views)
+    with pytest.raises(GroupClosed, match="the group local is closed"):
+        await group.replicas[0].membership.wait_view(after=1)
+
+
+async def test_a_node_takes_part_in_a_group_once(count: LocalGroup[Count]) -> None:
+    async with open_node("a", listen="127.0.0.1:0") as node, join(node, "one", Count) as group:
+        assert await group.ask(Count.add, 1) == 1
+        with pytest.raises(ValueError, match="'one' is taken on node a"):
+            async with join(node, "one", Count):
+                pass
+        assert await group.ask(Count.add, 1) == 2
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..\n", "x" * 129])
+async def test_a_name_that_is_none_is_told_at_once(count: LocalGroup[Count], name: str) -> None:
+    members = members_of(count)
+    for opening in (
+        connect(name, Count, members=members),
+        connect("local", Count, members=members, name=name),
+        connect("local", Count, members={name: members["a"]}),
+        open_group(name, Count, node="a", members=members, data=None),
+        local_group(Count, name=name),
+    ):
+        with pytest.raises(ValueError, match="cannot be a name"):
+            async with opening:
+                pass
 
 
 async def test_a_client_that_leaves_waits_for_what_it_told(count: LocalGroup[Count]) -> None:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import pytest
+
 from actors._protocol.codec import decode, encode
+from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept
+from broadcast._protocol.patience import FAR, SILENCE_MIN
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Resend
-from broadcast._protocol.submitter import FAR, RUN_COUNT_MAX, SILENCE_MIN, Answered, Submitter, Unknown
+from broadcast._protocol.submitter import RUN_COUNT_MAX, Answered, Submitter, Unknown
 
 TERM = 600_000_000
 NONCE = b"n" * 16
 
 
-def submitter() -> Submitter:
-    return Submitter(owner="me", nonce=NONCE, term=TERM, now=0)
+CLUSTER = b"c" * 16
+WINDOW = 10_000
 
 
-def opened(*calls: str, session: int = 5) -> Submitter:
+def submitter(*, term: int = TERM, window: int = WINDOW) -> Submitter:
+    """One that has a way to its group."""
+    one = Submitter(owner="me", nonce=NONCE)
+    one.enter(CLUSTER, term=term, window=window, now=0)
+    return one
+
+
+def opened(*calls: str, session: int = 5, window: int = WINDOW) -> Submitter:
     """One whose session is open, with these calls offered."""
-    one = submitter()
+    one = submitter(window=window)
     for call in calls or ("first",):
         one.offer(encode([call]))
     assert one.take(0, 0) == [SessionAsked(NONCE, "me")]
@@ -74,7 +85,7 @@ def test_answers_come_in_order_once_and_are_acknowledged() -> None:
     one.receive(Answers(5, 1, [b"A", b"B"]), 0)
     one.receive(Answers(5, 1, [b"A", b"B", b"C"]), 0)
     one.receive(Answers(5, 2, [b"B"]), 0)
-    assert one.take_results() == [Answered(1, b"A"), Answered(2, b"B"), Answered(3, b"C")]
+    assert one.take_results() == [Answered(1, [b"A", b"B"]), Answered(3, [b"C"])]
     assert one.outstanding == 0
     one.offer(encode(["d"]))
     (run,) = one.take(0, 0)
@@ -146,7 +157,7 @@ def test_an_expired_session_leaves_open_what_was_sent_and_nothing_else() -> None
     one.receive(Answers(5, 1, [b"A"]), 0)
     one.offer(encode(["c"]))
     one.receive(Expired(5), 0)
-    assert one.take_results() == [Answered(1, b"A"), Unknown(2, 2)]
+    assert one.take_results() == [Answered(1, [b"A"]), Unknown(2, 2)]
     (asked,) = one.take(0, 0)
     assert isinstance(asked, SessionAsked)
     assert asked.nonce != NONCE  # the old one's late answer must not be taken for it
@@ -156,7 +167,7 @@ def test_an_expired_session_leaves_open_what_was_sent_and_nothing_else() -> None
     assert sent(one) == [(1, 1, 0)]
     one.receive(Answers(5, 1, [b"old"]), 0)
     one.receive(Answers(9, 1, [b"C"]), 0)
-    assert one.take_results() == [Answered(3, b"C")]
+    assert one.take_results() == [Answered(3, [b"C"])]
 
 
 def test_an_idle_session_is_kept_alive() -> None:
@@ -178,7 +189,7 @@ def test_after_a_long_sleep_it_asks_first_so_that_nothing_is_put_in_doubt() -> N
     assert one.take(0, late) == [SessionKept(5)]
     assert one.take(0, late) == []
     one.receive(Expired(5), late)
-    assert one.take_results() == [Answered(1, b"A")]  # nothing unknown
+    assert one.take_results() == [Answered(1, [b"A"])]  # nothing unknown
     one = opened("a")
     sent(one)
     one.receive(Answers(5, 1, [b"A"]), 0)
@@ -206,3 +217,69 @@ def test_who_is_done_says_so() -> None:
     one.receive(Answers(5, 1, [b"A"]), 0)
     one.end()
     assert one.take(0, 0) == [SessionEnded(5)]
+
+
+def test_no_more_is_sent_than_the_group_lets_it_leave_open() -> None:
+    one = opened(*"abcde", window=2)
+    assert sent(one) == [(1, 2, 0)]
+    assert sent(one) == []
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    assert sent(one) == [(3, 1, 0)]
+    one.receive(Answers(5, 2, [b"B", b"C"]), 0)
+    assert sent(one) == [(4, 2, 0)]
+
+
+def test_the_session_of_another_cluster_is_none_in_this_one() -> None:
+    """The group was wiped and formed anew at the same addresses: numbers of the old one mean others' sessions now."""
+    one = opened("a", "b")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    one.enter(CLUSTER, term=TERM, window=WINDOW, now=0)  # the same group by another way
+    assert (one.session, sent(one)) == (5, [(1, 2, 1)])
+    one.offer(encode(["c"]))
+    one.enter(b"d" * 16, term=TERM, window=WINDOW, now=0)
+    assert one.take_results() == [Answered(1, [b"A"]), Unknown(2, 2)]
+    (asked,) = one.take(0, 0)
+    assert isinstance(asked, SessionAsked)
+    assert asked.nonce != NONCE
+    one.receive(Answers(5, 2, [b"of another"]), 0)
+    assert one.take_results() == []
+
+
+def test_how_long_a_session_lasts_is_the_group_s_to_say() -> None:
+    one = submitter(term=2_000)
+    one.offer(encode(["a"]))
+    one.take(0, 0)
+    one.receive(Opened(NONCE, 5), 0)
+    sent(one)
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    one.offer(encode(["b"]))
+    assert one.take(0, 1_001) == [SessionKept(5)]  # half the term has passed: is it still there?
+
+
+def test_silence_is_counted_until_something_is_heard_or_there_is_another_way() -> None:
+    one = opened("a")
+    for now in (0, SILENCE_MIN, 3 * SILENCE_MIN):
+        one.tick(now)
+        sent(one, now)
+    assert one.silences == 2
+    one.enter(CLUSTER, term=TERM, window=WINDOW, now=3 * SILENCE_MIN)
+    assert one.silences == 0
+    assert sent(one, 3 * SILENCE_MIN) == [(1, 1, 3)]
+    assert one.deadline == 4 * SILENCE_MIN
+
+
+def test_new_calls_do_not_put_off_the_end_of_patience() -> None:
+    one = opened("a")
+    sent(one)
+    one.offer(encode(["b"]))
+    sent(one, SILENCE_MIN // 2)
+    assert one.deadline == SILENCE_MIN
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7])
+def test_an_answer_to_what_was_not_sent_is_a_fault_of_the_other_side(number: int) -> None:
+    one = opened("a")
+    with pytest.raises(RemoteProtocolError, match="which was not sent"):
+        one.receive(Answers(5, number, [b"A"]), 0)
+    assert one.take_results() == []

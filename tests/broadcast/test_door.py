@@ -1,0 +1,240 @@
+"""What a client may say, and what comes of saying something else: the link ends, and nothing more happens.
+
+The clients here are bare links that say what they like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from actors import Actor, LinkBroken, command, query
+from actors._client_link import ClientLink, open_client_link
+from actors._protocol.codec import encode, encode_struct, join_array
+from broadcast import LocalGroup, connect, local_group
+from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept, Submittable
+from broadcast._protocol.portions import SIZE_MAX, portions
+from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
+from broadcast._protocol.reports import Answers, Opened
+from broadcast._protocol.visits import (
+    TO_CLIENT,
+    Enter,
+    FromClient,
+    GiveUp,
+    Leading,
+    Offer,
+    Read,
+    ReadAnswers,
+    Status,
+    StatusAsked,
+    ToClient,
+    Told,
+    Welcome,
+)
+from membership import Limits
+
+LIMITS = Limits(answers_max=20, command_size_max=4_096)
+
+
+class Bag(Actor):
+    def __init__(self) -> None:
+        self.items: list[int] = []
+
+    @command
+    def put(self, items: list[int]) -> int:
+        self.items += items
+        return len(self.items)
+
+    @query
+    def count(self) -> int:
+        return len(self.items)
+
+
+@pytest.fixture
+async def bag() -> AsyncGenerator[LocalGroup[Bag]]:
+    with trio.fail_after(20):
+        async with local_group(Bag, replicas=1, limits=LIMITS) as group:
+            await group.ask(Bag.put, [1])
+            yield group
+
+
+class Bare:
+    """A client that says what it likes."""
+
+    def __init__(self, link: ClientLink) -> None:
+        self.link = link
+
+    def say(self, *messages: FromClient) -> None:
+        for message in messages:
+            self.link.send("local", "group", encode_struct(message))
+
+    async def hear(self) -> ToClient:
+        return TO_CLIENT.decode((await anext(self.link)).body)
+
+    async def session(self) -> int:
+        """One of its own."""
+        self.say(Offer((SessionAsked(b"n" * 16, self.link.name),)))
+        while True:
+            match await self.hear():
+                case Told(report=Opened(session=int() as session)):
+                    return session
+                case _:
+                    pass
+
+    async def is_turned_away(self) -> bool:
+        """Does the other side end the link?"""
+        try:
+            while True:
+                await self.hear()
+        except LinkBroken:
+            return True
+
+
+@asynccontextmanager
+async def bare(group: LocalGroup[Bag], *, enters: bool = True) -> AsyncGenerator[Bare]:
+    async with open_client_link(group.replicas[0].status().members["a"], "bare") as link:
+        one = Bare(link)
+        if enters:
+            one.say(Enter())
+            assert isinstance(await one.hear(), Welcome)
+            assert isinstance(await one.hear(), Leading)
+        yield one
+
+
+def run(session: int, calls: Sequence[bytes], *, number: int = 1) -> Commands:
+    return Commands(session, number, len(calls), 0, 0, 0, join_array(calls))
+
+
+def put(*items: int) -> bytes:
+    return encode(["put", list(items)])
+
+
+async def test_who_enters_learns_which_group_this_is(bag: LocalGroup[Bag]) -> None:
+    async with bare(bag, enters=False) as one:
+        one.say(Enter())
+        welcome = await one.hear()
+        assert isinstance(welcome, Welcome)
+        assert welcome.limits == LIMITS
+        assert len(welcome.cluster) == 16
+        assert welcome.members == bag.replicas[0].status().members
+        assert await one.hear() == Leading("a", welcome.members["a"])
+
+
+@pytest.mark.parametrize("message", [Offer(()), Read(()), GiveUp(1)])
+async def test_nothing_is_taken_before_the_welcome(bag: LocalGroup[Bag], message: FromClient) -> None:
+    async with bare(bag, enters=False) as one:
+        one.say(message)
+        assert await one.is_turned_away()
+
+
+async def test_nobody_speaks_for_another_client_s_session(bag: LocalGroup[Bag]) -> None:
+    async with connect("local", Bag, members=bag.replicas[0].status().members, name="owner") as owner:
+        assert await owner.ask(Bag.put, [2]) == 2
+        session = max(number for number in range(100) if _open(bag, number))
+        claims: list[Submittable] = [
+            SessionEnded(session),
+            SessionKept(session),
+            run(session, [put(7)], number=2),
+            SessionAsked(b"n" * 16, "owner"),
+        ]
+        for claim in claims:
+            async with bare(bag) as thief:
+                thief.say(Offer((claim,)))
+                assert await thief.is_turned_away()
+        assert await owner.ask(Bag.put, [3]) == 3
+
+
+def _open(bag: LocalGroup[Bag], session: int) -> bool:
+    machine = bag.replicas[0]._host.machine  # pyright: ignore[reportPrivateUsage]
+    return machine is not None and machine.sessions.get(session) is not None
+
+
+async def test_more_than_the_group_allows_ends_the_link(bag: LocalGroup[Bag]) -> None:
+    half = bytes(SIZE_MAX // 2)
+    for offer in (
+        [run(1, [put()] * 21)],  # more than answers_max
+        [Commands(1, 1, 1, 0, 0, 0, bytes(SIZE_MAX))],  # a larger run than the limits give
+        [Commands(1, 1, 1, 0, 0, 0, half)] * 2,  # more than one message should hold
+        [Commands(1, 1, 1, 0, 0, 2**40, join_array([put()]))],  # a stamp beyond its message's
+    ):
+        async with bare(bag) as one:
+            one.say(Offer(tuple(offer)))
+            assert await one.is_turned_away()
+    async with bare(bag) as one:
+        one.say(Read((Query(1, bytes(LIMITS.command_size_max + 1), False),)))
+        assert await one.is_turned_away()
+    assert await bag.ask(Bag.count) == 1
+
+
+LARGE = LIMITS.command_size_max
+
+
+@pytest.mark.parametrize(("size", "count_max"), [(0, UNDER_WAY_MAX), (LARGE, UNDER_WAY_SIZE_MAX // (LARGE + 16))])
+async def test_no_more_queries_are_under_way_than_may_be(
+    bag: LocalGroup[Bag], size: int, count_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = bag.replicas[0]._host  # pyright: ignore[reportPrivateUsage]
+
+    def never(owner: object, fresh: Callable[[], None]) -> None: ...
+
+    monkeypatch.setattr(host, "freshen", never)
+    queries = [Query(number, bytes(size), False) for number in range(count_max)]
+    async with bare(bag) as one:
+        one.say(*map(Read, portions(queries, lambda query: query.size)))
+        one.say(StatusAsked())
+        assert isinstance(await one.hear(), Status)
+        one.say(Read((Query(count_max, bytes(size), False),)))
+        assert await one.is_turned_away()
+
+
+async def test_a_call_that_does_not_fit_keeps_its_number_and_harms_nobody(bag: LocalGroup[Bag]) -> None:
+    nonsense = [encode(["nope"]), encode(["put", "text"]), b"\x01", encode(["put", [1], 2])]
+    async with bare(bag) as one:
+        session = await one.session()
+        one.say(Offer((run(session, [put(1), *nonsense, put(2)]),)))
+        told = await one.hear()
+        assert isinstance(told, Told)
+        assert isinstance(told.report, Answers)
+        assert [outcome[1] for outcome in told.report.outcomes] == [0, 3, 3, 3, 3, 0]
+    assert await bag.ask(Bag.count) == 3
+
+
+async def test_a_call_of_more_values_than_any_asker_sends_harms_nobody() -> None:
+    """It is opened at the door as part of a run with one that does not fit, and written anew."""
+    limits = Limits(command_size_max=2**20)
+    large = b"\x82\x63put\x99\xff\xff" + b"\x01" * 0xFFFF
+    async with local_group(Bag, replicas=1, limits=limits) as group:
+        await group.ask(Bag.put, [1])
+        async with bare(group) as one:
+            session = await one.session()
+            one.say(Offer((run(session, [large, encode(["nope"]), put(7)]),)))
+            told = await one.hear()
+            assert isinstance(told, Told)
+            assert isinstance(told.report, Answers)
+            assert [outcome[1] for outcome in told.report.outcomes] == [3, 3, 0]
+        assert await group.ask(Bag.count) == 2
+
+
+async def test_what_is_no_run_at_all_is_answered_for_each_of_its_numbers(bag: LocalGroup[Bag]) -> None:
+    async with bare(bag) as one:
+        session = await one.session()
+        one.say(Offer((Commands(session, 1, 3, 0, 0, 0, b"\xff\xff"),)))
+        told = await one.hear()
+        assert isinstance(told, Told)
+        assert isinstance(told.report, Answers)
+        assert [outcome[1] for outcome in told.report.outcomes] == [3, 3, 3]
+
+
+async def test_a_query_that_is_asked_again_is_run_once(bag: LocalGroup[Bag]) -> None:
+    async with bare(bag) as one:
+        query = Query(1, encode(["count"]), False)
+        one.say(Read((query, query)), Read((Query(2, encode(["count"]), False),)))
+        numbers: list[int] = []
+        while 2 not in numbers:
+            told = await one.hear()
+            assert isinstance(told, ReadAnswers)
+            numbers += [answer.number for answer in told.answers]
+        assert numbers == [1, 2]
