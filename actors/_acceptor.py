@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
 from actors._exchange import Exchange, Origin, log
 from actors._protocol.clock import COUNTER_JUMP_CLIENT_MAX, COUNTER_JUMP_MAX
-from actors._protocol.envelope import Envelope, Hello
+from actors._protocol.envelope import Hello
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Asked, Link
 from actors._tcp import QuickStream
@@ -82,7 +83,7 @@ class Acceptor:
             return None
         jump_max = COUNTER_JUMP_CLIENT_MAX if hello.role == "client" else COUNTER_JUMP_MAX
         exchange.clock.witness(hello.counter, jump_max)
-        connection = Connection(stream, link, ANSWERS_SIZE_MAX)
+        connection = Connection(stream, link, ANSWERS_SIZE_MAX, exchange.gate)
         consent = link.accept(exchange.name, exchange.identity.incarnation, exchange.safe_counter())
         connection.outbox.put(consent, control=True)
         return connection, Origin(hello, connection, exchange)
@@ -97,13 +98,10 @@ class Acceptor:
 
     async def _live(self, connection: Connection, origin: Origin) -> None:
         exchange = self._exchange
-
-        def receive(envelope: Envelope) -> None:
-            exchange.deliver(origin, envelope)
-
+        deliver = exchange.deliver_from_client if origin.is_client else exchange.deliver
         self._enter(connection, origin)
         try:
-            await connection.run(receive, exchange.make_durable)
+            await connection.run(partial(deliver, origin))
         finally:
             self._leave(connection, origin)
         exchange.closed(connection, origin.name, dialed=False)

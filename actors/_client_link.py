@@ -12,7 +12,7 @@ from actors._connection import RECEIVE_SIZE, Outbox, next_event
 from actors._nursery import open_background
 from actors._protocol.address import Address, parse_address
 from actors._protocol.clock import LamportClock
-from actors._protocol.envelope import Envelope, Hello, Ping, Ready, pack, pack_envelope
+from actors._protocol.envelope import CLIENT_BODY_SIZE_MAX, Envelope, Hello, Ping, Ready, pack, pack_envelope
 from actors._protocol.errors import LinkBroken, RemoteProtocolError
 from actors._protocol.link import VERSION_MAX, VERSION_MIN, Link, LinkClosed, PeerReady, Refused
 from actors._tcp import dial
@@ -39,7 +39,7 @@ class ClientLink:
         self.clock = LamportClock(name, ready.counter)
         self._stream = stream
         self._link = link
-        self._outbox = Outbox(BULK_SIZE_MAX)
+        self._outbox = Outbox(BULK_SIZE_MAX, None)
         self._broken: str | None = None
         self._pings = 0
 
@@ -54,11 +54,12 @@ class ClientLink:
     def send(self, to: str, tag: str, body: bytes, *, sender: str = "", correlation: int = 0) -> bool:
         """Stamp an envelope and queue it, without waiting; False, and it is dropped, if too much waits already.
 
-        Raises LinkBroken once the link is lost, TooLarge if no frame can hold the body.
+        Raises LinkBroken once the link is lost, TooLarge if no frame of a client's can hold the body.
         """
         if self._broken is not None:
             raise LinkBroken(self._broken)
-        return self._outbox.put(pack_envelope(to, sender, self.clock.tick(), correlation, tag, body))
+        counter = self.clock.tick()
+        return self._outbox.put(pack_envelope(to, sender, counter, correlation, tag, body, CLIENT_BODY_SIZE_MAX))
 
     def __aiter__(self) -> ClientLink:
         return self
@@ -94,7 +95,7 @@ class ClientLink:
     async def write(self) -> None:
         """Send what waits; by the link's own task."""
         try:
-            await self._outbox.write_to(self._stream, None)
+            await self._outbox.write_to(self._stream)
         except trio.BrokenResourceError as error:
             self._break(f"the connection broke: {error.__cause__ or error}")
 

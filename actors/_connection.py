@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NoReturn
 
 import trio
 
+from actors._gate import Gate
 from actors._protocol.envelope import Envelope
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Answer, Event, Link, LinkClosed
+from actors._tcp import QuickStream
 
 WRITE_SIZE = 2**18
 """Bytes that are joined into one write, about."""
+DIRECT_SIZE_MAX = 2**15
+"""Bytes that are written at once by whoever sends them; more are left to the writer, where the time is in the bytes."""
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
 CONTROL_COUNT_MAX = 10_000
@@ -27,20 +31,39 @@ PING_SECONDS = 1.0
 class Outbox:
     """What waits to be sent on one connection: bounded, the control lane always first, emptied by one writer.
 
-    bulk_size_max: bytes in the bulk lane.
+    What is alone does not wait for the writer's turn, but is written by whoever sends it. The writer gets a turn all
+    the same, and only then may the next one go that way: a burst is joined, as it is where all of it waits.
+
+    bulk_size_max: bytes in the bulk lane. gate: stamps wait there; None if they need not.
     """
 
-    __slots__ = ("_bulk", "_bulk_size", "_control", "_idle", "bulk_size_max")
+    __slots__ = ("_bulk", "_bulk_size", "_control", "_direct", "_gate", "_writer", "bulk_size_max")
 
-    def __init__(self, bulk_size_max: int) -> None:
+    def __init__(self, bulk_size_max: int, gate: Gate | None) -> None:
         self.bulk_size_max = bulk_size_max
+        self._gate = gate
         self._control: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
         self._bulk_size = 0
-        self._idle = trio.lowlevel.ParkingLot()
+        # While the writer waits, with nothing before it and no write begun: its task, and where to write past it.
+        self._writer: trio.lowlevel.Task | None = None
+        self._direct: QuickStream | None = None
 
     def put(self, data: bytes, *, control: bool = False) -> bool:
         """Take `data` to send it; False, and nothing is taken, if its lane is full."""
+        direct, self._direct = self._direct, None
+        if direct is not None and len(data) <= DIRECT_SIZE_MAX and (self._gate is None or self._gate.is_open):
+            rest = data[direct.send_nowait(data) :]
+            if rest:
+                self._control.append(rest)  # whichever lane it came by: nothing may get between its parts
+        elif not self._queue(data, control):
+            return False
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            trio.lowlevel.reschedule(writer)
+        return True
+
+    def _queue(self, data: bytes, control: bool) -> bool:
         if control:
             if len(self._control) >= CONTROL_COUNT_MAX:
                 return False
@@ -50,21 +73,29 @@ class Outbox:
                 return False
             self._bulk.append(data)
             self._bulk_size += len(data)
-        if self._idle:
-            self._idle.unpark()
         return True
 
-    async def write_to(self, stream: trio.abc.SendStream, before: Callable[[], Awaitable[None]] | None) -> NoReturn:
-        """Send for ever, awaiting `before` each time. Raises what the stream raises once the connection is lost."""
+    async def write_to(self, stream: trio.abc.SendStream) -> NoReturn:
+        """Send for ever. Raises what the stream raises once the connection is lost."""
         while True:
             while not self._control and not self._bulk:
-                await self._idle.park()
+                await self._wait(stream)
             data = self._take()
-            if before is not None:
-                await before()
+            if self._gate is not None and not self._gate.is_open:
+                await self._gate.open()
             await stream.send_all(data)
             if self._control or self._bulk:
                 await trio.lowlevel.checkpoint()
+
+    async def _wait(self, stream: trio.abc.SendStream) -> None:
+        self._direct = stream if isinstance(stream, QuickStream) else None
+        self._writer = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._give_up_waiting)
+
+    def _give_up_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        """Cancelled: the stream is closed soon, and what was its number may then be another file's."""
+        self._direct = self._writer = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _take(self) -> bytes:
         taken: list[bytes] = []
@@ -88,8 +119,8 @@ class Connection:
 
     __slots__ = ("_link", "_scope", "_stream", "ended", "fault", "heard", "outbox")
 
-    def __init__(self, stream: trio.abc.Stream, link: Link, bulk_size_max: int) -> None:
-        self.outbox = Outbox(bulk_size_max)
+    def __init__(self, stream: trio.abc.Stream, link: Link, bulk_size_max: int, gate: Gate) -> None:
+        self.outbox = Outbox(bulk_size_max, gate)
         self.heard = trio.current_time()
         self.ended: str | None = None
         self.fault = False
@@ -104,26 +135,23 @@ class Connection:
             self.fault = fault
             self._scope.cancel()
 
-    async def run(
-        self, receive: Callable[[Envelope], None] | None, before_send: Callable[[], Awaitable[None]] | None
-    ) -> None:
+    async def run(self, receive: Callable[[Envelope], None] | None) -> None:
         """Read and write until it is over; `ended` says why then. The stream is left to whom it belongs to.
 
         receive: called for each envelope, in order; None where none may come. A RemoteProtocolError that it raises ends
             the connection; whatever else it raises is raised.
-        before_send: awaited before each write.
         """
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, before_send)
+                    nursery.start_soon(self._write)
                     await self._read(receive)
         finally:
             self.ended = self.ended or "this node is stopping"
 
-    async def _write(self, before_send: Callable[[], Awaitable[None]] | None) -> None:
+    async def _write(self) -> None:
         try:
-            await self.outbox.write_to(self._stream, before_send)
+            await self.outbox.write_to(self._stream)
         except trio.BrokenResourceError as error:
             self.close(f"the connection broke: {error.__cause__ or error}")
 

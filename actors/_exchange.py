@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import trio
-
 from actors._connection import Connection
+from actors._gate import Gate
 from actors._identity import Identity
 from actors._log import Log
-from actors._protocol.clock import COUNTER_BLOCK, COUNTER_JUMP_CLIENT_MAX, COUNTER_JUMP_MAX, LamportClock
+from actors._protocol.clock import COUNTER_JUMP_CLIENT_MAX, COUNTER_JUMP_MAX, LamportClock
 from actors._protocol.codec import encode
 from actors._protocol.envelope import Envelope, Hello, pack_envelope
+from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import VERSION_MAX, VERSION_MIN
 
 log = Log("troupe.actors")
@@ -25,7 +25,8 @@ class Receiver(Protocol):
     """Who takes the envelopes for one or more names at a node. Called in the node's Trio thread; none may block."""
 
     def received(self, origin: Origin, envelope: Envelope) -> None:
-        """An envelope has come. Raise RemoteProtocolError to have the link it came by closed."""
+        """An envelope has come. Raise RemoteProtocolError to have the link it came by closed. Anything else is a bug:
+        it stops the node if a peer's envelope met it, and closes the link of a client."""
         ...
 
     def connected(self, peer: str) -> None:
@@ -98,6 +99,7 @@ class NodeStatistics:
 class Exchange:
     """What the links of a node share.
 
+    gate: what every link sends leaves through it.
     dialed: the ready link to each peer, which is where envelopes for it are sent.
     receivers: by the name that envelopes are for.
     """
@@ -106,11 +108,11 @@ class Exchange:
         self.name = name
         self.identity = identity
         self.clock = LamportClock(name, identity.counter, identity.reserved)
+        self.gate = Gate(self.clock, identity)
         self.statistics = NodeStatistics()
         self.dialed: dict[str, Connection] = {}
         self.receivers: dict[str, Receiver] = {}
         self._newest: dict[str, int] = {}
-        self._reserving = trio.Lock()
 
     # -- sending ----------------------------------------------------------------------------------------------------
 
@@ -144,18 +146,6 @@ class Exchange:
         self.statistics.sent += 1
         return True
 
-    async def make_durable(self) -> None:
-        """Awaited before anything leaves: every stamp in it is at or below a mark on disk. Rarely waits.
-
-        Raises OSError if the mark cannot be written, which stops the node: it may not say what it could forget.
-        """
-        if self.clock.counter > self.clock.reserved:
-            async with self._reserving:
-                if self.clock.counter > self.clock.reserved:
-                    mark = self.clock.counter + COUNTER_BLOCK
-                    await trio.to_thread.run_sync(self.identity.reserve, mark)
-                    self.clock.reserve(mark)
-
     # -- receiving --------------------------------------------------------------------------------------------------
 
     def deliver(self, origin: Origin, envelope: Envelope) -> None:
@@ -170,6 +160,18 @@ class Exchange:
         log.debug("envelope for nobody", node=self.name, origin=origin.name, to=envelope.to, tag=envelope.tag)
         if origin.is_client:
             origin.send(envelope.sender, NO_SUCH, encode(envelope.to), correlation=envelope.correlation)
+
+    def deliver_from_client(self, origin: Origin, envelope: Envelope) -> None:
+        """As `deliver`, but what else a receiver raises costs the client its link, and not this node its life: anybody
+        can be a client. A broken invariant, which is no `Exception`, stops the node all the same."""
+        try:
+            self.deliver(origin, envelope)
+        except RemoteProtocolError:
+            raise
+        except Exception as error:
+            what = "a client's envelope made its receiver crash: please report this"
+            log.error(what, node=self.name, client=origin.name, to=envelope.to, tag=envelope.tag, exc_info=error)
+            raise RemoteProtocolError(f"{envelope.tag!r} to {envelope.to!r} made its receiver crash") from error
 
     def tell_connected(self, peer: str) -> None:
         for receiver in self._each_receiver():

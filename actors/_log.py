@@ -1,66 +1,68 @@
 """Where the library's log lines go. It never configures logging for its user.
 
 A program that has configured structlog gets every line through that. Otherwise warnings and worse go to standard error,
-a line each, and nothing else is said.
+a line each, and nothing else is said. structlog is left to who uses it: to import it, and what it finds to make lines
+pretty, can take longer than all else of a start.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-from typing import cast
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import structlog
-from structlog.typing import FilteringBoundLogger
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
-
-class _StandardError:
-    """Writes to what `sys.stderr` is at that moment, so that it may be replaced."""
-
-    def msg(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)  # noqa: T201 - this is where lines go by default
-
-    debug = info = warning = error = msg
-
-
-_default = cast(
-    FilteringBoundLogger,
-    structlog.wrap_logger(
-        _StandardError(),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-    ),
-)
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+_SHOWN: tuple[Level, ...] = ("warning", "error")  # unless structlog says what is
 
 
 class Log:
-    """The log of one part of the library. `facts` are what the line is about, by name."""
+    """The log of one part of the library. `facts` are what the line is about, by name; `exc_info` is an exception, to
+    be shown with its traceback."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def debug(self, event: str, **facts: object) -> None:
         """Of use to whoever looks into the library."""
-        self._logger().debug(event, **facts)
+        self._say("debug", event, facts)
 
     def info(self, event: str, **facts: object) -> None:
         """Something changed, as it should."""
-        self._logger().info(event, **facts)
+        self._say("info", event, facts)
 
     def warning(self, event: str, **facts: object) -> None:
         """An operator should look at this."""
-        self._logger().warning(event, **facts)
+        self._say("warning", event, facts)
 
     def error(self, event: str, **facts: object) -> None:
         """Something stops."""
-        self._logger().error(event, **facts)
+        self._say("error", event, facts)
 
-    def _logger(self) -> FilteringBoundLogger:
+    def _say(self, level: Level, event: str, facts: Mapping[str, object]) -> None:
         """As the program has configured logging by now."""
-        if structlog.is_configured():
-            return cast(FilteringBoundLogger, structlog.get_logger().bind(logger=self._name))
-        return _default
+        structlog = sys.modules.get("structlog")
+        if structlog is not None and structlog.is_configured():
+            logger: FilteringBoundLogger = structlog.get_logger().bind(logger=self._name)
+            getattr(logger, level)(event, **facts)
+        elif level in _SHOWN:
+            print(_rendered(level, event, facts), file=sys.stderr, flush=True)  # noqa: T201 - where lines go by default
+
+
+def _rendered(level: Level, event: str, facts: Mapping[str, object]) -> str:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    error = facts.get("exc_info")
+    line = " ".join(
+        [f"{now} [{level:<8}] {event}", *(f"{name}={_shown(facts[name])}" for name in facts if name != "exc_info")]
+    )
+    told = traceback.format_exception(error) if isinstance(error, BaseException) else []
+    return "\n".join([line, *"".join(told).splitlines()])
+
+
+def _shown(value: object) -> str:
+    """What others sent may be in it: still one line, and one value."""
+    return value if isinstance(value, str) and value.isprintable() and " " not in value else repr(value)

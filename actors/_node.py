@@ -49,6 +49,7 @@ class Node:
         self._nursery = nursery
         self._random = random
         self._peers: dict[str, Peer] = {}
+        self._advertised: Address | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.name} at {self.address}>"
@@ -96,7 +97,7 @@ class Node:
     # -- peers ------------------------------------------------------------------------------------------------------
 
     def add_peer(self, name: str, address: str) -> None:
-        """Keep a link to node `name` at `address`, `host:port`, from now on. This node itself is passed over.
+        """Keep a link to node `name` at `address`, `host:port`, from now on. This node's own is where others find it.
 
         Raises ValueError for what is no name or no address.
         """
@@ -105,6 +106,7 @@ class Node:
     def set_peers(self, peers: Mapping[str, str]) -> None:
         """Keep links to these, and to no others. Raises ValueError, and changes nothing, as `add_peer` does."""
         parsed = {check_name(name): parse_address(address) for name, address in peers.items()}
+        self._advertised = None
         for name in [name for name in self._peers if name not in parsed]:
             self._peers.pop(name).stop()
             self._exchange.forget(name)
@@ -117,9 +119,10 @@ class Node:
         return tuple(self._peers)
 
     def address_of(self, name: str) -> str | None:
-        """Where a node can be reached, this one included; None if that is not known here."""
+        """Where a node can be reached; None if that is not known here. This one: where its peers are said to find it,
+        or else where it listens."""
         if name == self.name:
-            return str(self.address)
+            return str(self._advertised or self.address)
         peer = self._peers.get(name)
         return None if peer is None else str(peer.address)
 
@@ -132,8 +135,11 @@ class Node:
         return name in self._peers
 
     def _keep(self, name: str, address: Address) -> None:
+        if name == self.name:
+            self._advertised = address if address.port else None  # port 0 was the system's to choose
+            return
         known = self._peers.get(name)
-        if name == self.name or (known is not None and known.address == address):
+        if known is not None and known.address == address:
             return
         if known is not None:
             known.stop()
@@ -159,7 +165,7 @@ async def open_node(
     """Open node `name`: listen, and keep a link to every peer for as long as the context lasts.
 
     listen: `host:port`; left out, the node's own entry in `peers`, or else a free port of 127.0.0.1.
-    peers: addresses by name; the node itself may be among them.
+    peers: addresses by name; the node itself may be among them, with the address that others are to use.
     data: the directory that keeps its identity over restarts. None: nothing is kept, and a restart is another disk.
     insecure: allow listening beyond loopback, where anybody in reach could act as a peer.
     random: for the pauses between tries.

@@ -144,13 +144,14 @@ class Peer:
     async def _live(self, stream: trio.abc.Stream, link: Link) -> None:
         """The link is ready: what is sent to the peer goes here, until it is lost."""
         exchange = self._exchange
-        connection = self._connection = exchange.dialed[self.name] = Connection(stream, link, self._bulk_size_max)
+        connection = Connection(stream, link, self._bulk_size_max, exchange.gate)
+        self._connection = exchange.dialed[self.name] = connection
         exchange.statistics.peers_dialed += 1
         self._trouble = None
         log.info("link up", node=exchange.name, peer=self.name, address=str(self.address))
         try:
             exchange.tell_connected(self.name)
-            await connection.run(None, exchange.make_durable)
+            await connection.run(None)
         finally:
             self._connection = None
             if exchange.dialed.get(self.name) is connection:

@@ -69,6 +69,7 @@ class QuickStream(trio.abc.Stream):
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._file = stream.socket.fileno()
+        self._failure: OSError | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has come, at least one byte; b"" at the end. Always a checkpoint."""
@@ -81,8 +82,19 @@ class QuickStream(trio.abc.Stream):
             except OSError as error:
                 raise trio.BrokenResourceError from error
 
+    def send_nowait(self, data: bytes) -> int:
+        """Send as much as there is room for at once, and say how many bytes. None if the connection is lost: that is
+        for the next `send_all` to raise. Not while a `send_all` is under way."""
+        try:
+            return self._write(data)
+        except OSError as error:
+            self._failure = error
+            return 0
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it. No checkpoint if there is room at once."""
+        if self._failure is not None:
+            raise trio.BrokenResourceError from self._failure
         try:
             sent = self._write(data)
             if sent == len(data):
@@ -98,6 +110,7 @@ class QuickStream(trio.abc.Stream):
         await trio.lowlevel.wait_writable(self._file)
 
     async def aclose(self) -> None:
+        self._file = -1  # the number may be another file's from now on
         await self._stream.aclose()
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:

@@ -285,6 +285,5 @@ def _members_of(node: Node, group: str, members: Mapping[str, str] | None) -> tu
             "address in members="
         )
     for name, address in (members or {}).items():
-        if name != node.name:
-            node.add_peer(name, address)
+        node.add_peer(name, address)
     return tuple(names)

@@ -126,7 +126,7 @@ class OneOf(Generic[T]):
 
     def convert(self, plain: object) -> T:
         """The struct that a decoded value is. Raises DecodeError, with the path, where it does not fit exactly."""
-        items = cast(list[object], plain) if type(plain) is list else []
+        items = cast("list[object]", plain) if type(plain) is list else []
         tag = items[0] if items else None
         kind = self._types.get(tag) if type(tag) is str else None
         if kind is None:
@@ -177,18 +177,18 @@ def _check_plain(value: object, depth: int) -> None:
     kind = type(value)
     if kind in _LEAVES:
         return
-    if kind is int:
-        if not INTEGER_MIN <= cast(int, value) <= INTEGER_MAX:
+    if type(value) is int:
+        if not INTEGER_MIN <= value <= INTEGER_MAX:
             raise ValueError(f"{value} is beyond 64 bits")
     elif depth == DEPTH_MAX:
         raise ValueError(f"more than {DEPTH_MAX} containers within containers")
     elif kind is list or kind is tuple:
-        items = cast(Sequence[object], value)
-        if not _LEAVES.issuperset(map(type, items)):
-            for item in items:
+        for item in cast("Sequence[object]", value):
+            # Most are small leaves: a call for each would cost more than all the rest of an encoding.
+            if type(item) not in _LEAVES and (type(item) is not int or not INTEGER_MIN <= item <= INTEGER_MAX):
                 _check_plain(item, depth + 1)
     elif kind is dict:
-        for key, item in cast(dict[object, object], value).items():
+        for key, item in cast("dict[object, object]", value).items():
             if type(key) is not str and type(key) is not bytes:
                 raise TypeError(f"a map's key must be str or bytes, not {type(key).__name__}")
             _check_plain(item, depth + 1)

@@ -17,10 +17,11 @@ from actors._protocol.address import NodeId
 from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.codec import OneOf, encode_struct, parse
 from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant
-from actors._protocol.frames import FRAME_SIZE_MAX, frame
+from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, frame
 
 HEADER_SIZE_MAX = 4096
 BODY_SIZE_MAX = FRAME_SIZE_MAX - HEADER_SIZE_MAX - 2
+CLIENT_BODY_SIZE_MAX = CLIENT_FRAME_SIZE_MAX - HEADER_SIZE_MAX - 2
 REASON_LENGTH_MAX = 500
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=COUNTER_MAX)]
@@ -104,10 +105,12 @@ def pack(message: Hello | Ready | Refusal | Ping | Pong) -> bytes:
     return frame(len(header).to_bytes(2, "big"), header)
 
 
-def pack_envelope(to: str, sender: str, counter: int, correlation: int, tag: str, body: bytes) -> bytes:
+def pack_envelope(
+    to: str, sender: str, counter: int, correlation: int, tag: str, body: bytes, body_size_max: int = BODY_SIZE_MAX
+) -> bytes:
     """The frame of an `Envelope`, its fields checked. Raises TooLarge if the body is."""
-    if len(body) > BODY_SIZE_MAX:
-        raise TooLarge(f"the body of {tag!r} to {to!r}", len(body), BODY_SIZE_MAX)
+    if len(body) > body_size_max:
+        raise TooLarge(f"the body of {tag!r} to {to!r}", len(body), body_size_max)
     invariant(len(to) <= 256 and len(sender) <= 256 and 0 < len(tag) <= 64, "names fit", to=to, tag=tag)
     invariant(0 <= correlation <= COUNTER_MAX, "a correlation is within bounds", correlation=correlation)
     header = cbor2.dumps(("envelope", to, sender, counter, correlation, tag))
@@ -120,7 +123,7 @@ def unpack(payload: bytes) -> LinkMessage:
     if end > HEADER_SIZE_MAX + 2 or end > len(payload):
         raise RemoteProtocolError(f"a header of {end - 2} bytes in a frame of {len(payload)}")
     plain = parse(payload[2:end])
-    items = cast(list[object], plain) if type(plain) is list else []
+    items = cast("list[object]", plain) if type(plain) is list else []
     if items[:1] == ["envelope"]:
         items.append(payload[end:])
     elif len(payload) > end:

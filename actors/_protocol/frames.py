@@ -14,6 +14,9 @@ from actors._protocol.errors import RemoteProtocolError
 
 FRAME_SIZE_MAX = 2**24
 """Bytes of a payload."""
+CLIENT_FRAME_SIZE_MAX = 2**23 + 2**16
+"""The same for what a client sends: the largest command that a group may agree to allow, and room for what is around
+it. Anybody can be a client, and each has a frame under way."""
 HEAD_SIZE = 8
 
 

@@ -34,7 +34,7 @@ from actors._protocol.envelope import (
     unpack,
 )
 from actors._protocol.errors import RemoteProtocolError, invariant, violated
-from actors._protocol.frames import FRAME_SIZE_MAX, FrameReader
+from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, FrameReader
 
 VERSION_MIN, VERSION_MAX = 1, 1
 """Versions of the protocol that this node speaks."""
@@ -117,7 +117,7 @@ class Link:
     def accept(self, node: str, incarnation: int, counter: int) -> bytes:
         """Answers `Asked`: the link is ready. What to send."""
         hello = self._asked()
-        self.become_ready()
+        self.become_ready(CLIENT_FRAME_SIZE_MAX if hello.role == "client" else FRAME_SIZE_MAX)
         return pack(Ready(min(VERSION_MAX, hello.version_max), node, incarnation, counter))
 
     def refuse(self, reason: str) -> bytes:
@@ -158,10 +158,10 @@ class Link:
         invariant(self.state is State.ASKED, "a link is accepted or refused when it was asked for", state=self.state)
         return _known(self.hello)
 
-    def become_ready(self) -> None:
-        """For the rules: strangers have become acquainted."""
+    def become_ready(self, frame_size_max: int) -> None:
+        """For the rules: strangers have become acquainted. frame_size_max: of what the other side sends."""
         self.state = State.READY
-        self._reader.size_max = FRAME_SIZE_MAX
+        self._reader.size_max = frame_size_max
 
 
 # -- the rules ------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def _ready(link: Link, ready: Ready) -> Event | None:
         )
     if link.expected is not None and ready.node != link.expected:
         raise RemoteProtocolError(f"node {ready.node!r} answers at the address of {link.expected!r}")
-    link.become_ready()
+    link.become_ready(FRAME_SIZE_MAX)
     return PeerReady(ready)
 
 

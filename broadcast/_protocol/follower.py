@@ -1,12 +1,98 @@
-"""What a follower checks before it takes a leader's batches, and where it asks the leader to go on (rule 8; 5.3)."""
+"""What a follower does with a leader's words: check, take, acknowledge (rules 1, 2, 8, 9; Ongaro 2014, 5.3)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from actors._protocol.errors import RemoteProtocolError
-from broadcast._protocol.entries import Commands
 from broadcast._protocol.log import Log
-from broadcast._protocol.messages import Append, Submit
+from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply
+from broadcast._protocol.outbox import Outbox
+from broadcast._protocol.output import Received
+from broadcast._protocol.own import OwnLog
 from broadcast._protocol.position import Batch, Position
+from broadcast._protocol.reads import Reads
+from membership._protocol.election import Election
+
+
+class Following:
+    """A replica's part as follower, whoever leads. It has a leader in some epochs, and in others none."""
+
+    def __init__(self, own: OwnLog, election: Election, outbox: Outbox, reads: Reads) -> None:
+        self._own = own
+        self._election = election
+        self._outbox = outbox
+        self._reads = reads
+        self._acknowledges = False  # something new to tell the leader
+
+    def on_append(self, received: Received, message: Append, now: int) -> None:
+        own = self._own
+        check(message, received.stamp)
+        if not self._follow(received.sender, message.epoch, now):
+            return
+        previous = message.previous
+        if previous.index > own.commit and not own.log.holds(previous):
+            hint = conflict(own.log, previous, own.commit)
+            self._answer(received.sender, AppendReply(message.epoch, 0, previous.index, hint))
+            return
+        own.place(missing(own.log, message, own.commit), now)
+        own.verify(message.batches[-1].last if message.batches else previous.index)
+        self._learn_commit(message.commit)
+        self._acknowledges = self._acknowledges or not own.writes.unsynced_size
+
+    def on_heartbeat(self, received: Received, message: Heartbeat, now: int) -> None:
+        if self._follow(received.sender, message.epoch, now):
+            self._learn_commit(message.commit)
+            self._answer(received.sender, HeartbeatReply(message.epoch, message.round))
+            # Told of entries that were not shown to us: either they are on their way, or the leader takes them for
+            # shown because an earlier life of ours acknowledged them.
+            self._acknowledges = self._acknowledges or message.commit > self._own.verified
+
+    def on_committed(self, received: Received, message: Committed, now: int) -> None:
+        if self._follow(received.sender, message.epoch, now):
+            self._learn_commit(message.commit)
+
+    def wrote(self) -> None:
+        """More is on disk."""
+        self._acknowledges = True
+
+    def acknowledge(self) -> None:
+        """Tell the leader what it may count on: shown by it, and durable here (rule 9)."""
+        leader, own = self._election.leader, self._own
+        if self._acknowledges and leader not in (None, self._election.name):
+            self._answer(str(leader), AppendReply(self._election.epoch, min(own.verified, own.writes.durable)))
+        self._acknowledges = False
+
+    def _follow(self, sender: str, epoch: int, now: int) -> bool:
+        """A leader speaks. False if its epoch is over: it is told the newer one (rule 2)."""
+        election = self._election
+        if epoch < election.epoch:
+            self._answer(sender, HeartbeatReply(election.epoch, 0))
+            return False
+        if election.leader != sender:
+            self._reads.lose()
+        election.follow(sender, epoch, now)
+        self._own.follow(epoch)
+        return True
+
+    def _learn_commit(self, commit: int) -> None:
+        """A follower's commit: the leader's, as far as this epoch's leader has shown its log to be ours (rule 9)."""
+        index = min(commit, self._own.verified)
+        if not self._own.log.ends_at(index):
+            raise RemoteProtocolError(f"index {index} is committed, and no batch ends there")
+        self._own.commit_up_to(index)
+
+    def _answer(self, to: str, message: AppendReply | HeartbeatReply) -> None:
+        self._outbox.bind(to, message, self._election.promise)
+
+
+WORDS: dict[type, Callable[[Following, Received, Any, int], None]] = {
+    Append: Following.on_append,
+    Heartbeat: Following.on_heartbeat,
+    Committed: Following.on_committed,
+}
+"""What only a leader says. A table has no way to say that each takes exactly the type of its key, hence Any."""
 
 
 def check(append: Append, said: int) -> None:
@@ -25,22 +111,44 @@ def check(append: Append, said: int) -> None:
         raise RemoteProtocolError(f"the stamp {stamp} of a batch is beyond that of its message, {said}")
 
 
-def check_submitted(submit: Submit, said: int) -> None:
-    """Raise `RemoteProtocolError` for commands stamped later than the message that brings them (`said`)."""
-    for entry in submit.entries:
-        if isinstance(entry, Commands) and entry.stamp > said:
-            raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {said}")
+def missing(log: Log, append: Append, commit: int) -> tuple[Batch, ...]:
+    """The batches that are not here yet. An old or repeated message has none, and so removes nothing.
 
-
-def check_fits(log: Log, batch: Batch) -> None:
-    """Raise `RemoteProtocolError` unless this batch may stand at the end of our log."""
-    if batch.previous != log.last or batch.time < log.last_time or batch.stamp <= log.last_stamp:
-        raise RemoteProtocolError(f"the batch at {batch.first} does not fit the log that ends at {log.last}")
+    Our log holds `append.previous`, or has it below its commit. Raises `RemoteProtocolError`, before anything of the
+    message is taken, for a log that cannot be this leader's: it would change what is committed, or cut a batch in two.
+    """
+    _check_shared(log, append.previous, commit)
+    for at, batch in enumerate(append.batches):
+        if is_new(log, batch, commit):
+            _check_fits(log, batch, commit)
+            return append.batches[at:]
+        _check_shared(log, batch.end, commit)
+    return ()
 
 
 def is_new(log: Log, batch: Batch, commit: int) -> bool:
     """Is this batch missing here? What is committed is the leader's anyway."""
     return batch.last > commit and log.epoch_at(batch.last) != batch.epoch
+
+
+def _check_shared(log: Log, end: Position, commit: int) -> None:
+    """A batch of the leader's ends at `end`. Where our log holds that entry, it holds that batch (log matching).
+
+    What is committed it does hold: every later leader has it (leader completeness; 3.6.3).
+    """
+    if log.start.index <= end.index <= commit and not log.holds(end):
+        raise RemoteProtocolError(f"another epoch than {end.epoch} is committed at {end.index}")
+    if log.holds(end) and not log.ends_at(end.index):
+        raise RemoteProtocolError(f"a batch ends at {end}, within one that we hold")
+
+
+def _check_fits(log: Log, batch: Batch, commit: int) -> None:
+    """This batch is new, and what it follows is held here."""
+    if batch.first <= commit:
+        raise RemoteProtocolError(f"the batch from {batch.first} to {batch.last} changes what is committed: {commit}")
+    before = log.batch_at(batch.first - 1)
+    if before is not None and (batch.time < before.time or batch.stamp <= before.last_stamp):
+        raise RemoteProtocolError(f"the time or stamp of the batch at {batch.first} is older than that before it")
 
 
 def conflict(log: Log, previous: Position, commit: int) -> int:

@@ -1,4 +1,4 @@
-"""What only a leader does: sequence, replicate, count, confirm (rules 3, 7, 9, 10, 20).
+"""What only a leader does: sequence, replicate, count, confirm (rules 3, 7, 9, 10, 12, 20).
 
 A `Leadership` lives for one epoch of one replica and is dropped with it, so that nothing of an old epoch can be taken
 for something of a new one.
@@ -6,101 +6,103 @@ for something of a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from actors._protocol.errors import invariant
-from broadcast._protocol.entries import Commands, Entry, Submittable, encode_entries, size, span
+from actors._protocol.errors import RemoteProtocolError, invariant
+from broadcast._protocol.entries import Commands, Entry, EpochStart, encode_entries, span
 from broadcast._protocol.log import Log
-from broadcast._protocol.messages import Append, AppendReply
+from broadcast._protocol.messages import (
+    Append,
+    AppendReply,
+    Committed,
+    Heartbeat,
+    HeartbeatReply,
+    ReadIndex,
+    ReadIndexReply,
+    Submit,
+)
+from broadcast._protocol.outbox import Outbox
+from broadcast._protocol.output import Now, Received
+from broadcast._protocol.own import OwnLog
+from broadcast._protocol.pending import BATCH_SIZE_MAX, Pending
 from broadcast._protocol.position import Batch
 from broadcast._protocol.progress import Flow, Progress
-from broadcast._protocol.reads import ReadRounds
+from broadcast._protocol.reads import ReadRounds, Reads
+from membership._protocol.election import Election
 from membership._protocol.view import Configuration
 
-BATCH_SIZE_MAX = 1024 * 1024  # bytes of entries that one batch holds (a single larger run still gets one)
-BATCH_ENTRIES_MAX = 1_000  # entries that one batch holds, a run counted as one
-PENDING_SIZE_MAX = 64 * 1024 * 1024  # bytes that may wait to be sequenced; beyond it submitters must send again
+HEARTBEATS_PER_TIMEOUT = 5
+SEALED_AT_ONCE_MAX = 8 * 1024 * 1024  # bytes sealed before our disk has them
 UNCOMMITTED_SIZE_MAX = 64 * 1024 * 1024  # bytes sequenced and not yet committed
 
 
 class Leadership:
-    """One epoch of leading."""
+    """One epoch of leading. It begins with the epoch-start entry, and heartbeats to all."""
 
-    def __init__(self, name: str, epoch: int, configuration: Configuration, log: Log, now: int) -> None:
-        self.name = name
-        self.epoch = epoch
-        self.start = log.last.index + 1
+    def __init__(self, own: OwnLog, election: Election, outbox: Outbox, now: Now) -> None:
+        self.name = election.name
+        self.epoch = election.epoch
+        self.start = own.log.last.index + 1
         """Index of the epoch-start entry: before it is committed, nothing is known to be (rule 7)."""
-        self.heartbeat_at = now
-        self.rounds = ReadRounds(name)
-        self.followers = {
-            member.name: Progress(self.start)
-            for member in configuration.voters + configuration.observers
-            if member.name != name
-        }
-        self._pending: list[Submittable] = []
-        self._pending_size = 0
+        self.heartbeat_at = now.monotonic
+        self.pending = Pending()
+        self.rounds = ReadRounds(self.name)
+        members = election.configuration.voters + election.configuration.observers
+        self.followers = {member.name: Progress(self.start) for member in members if member.name != self.name}
+        self._own = own
+        self._election = election
+        self._outbox = outbox
         self._uncommitted_size = 0
+        self._seal([EpochStart(self.name)], now)
+        self.beat(now.monotonic)
 
     # -- sequencing ------------------------------------------------------------------------------------------------
 
-    def submit(self, entries: Sequence[Submittable]) -> None:
-        """Take entries into the next batch. What is beyond the bound is dropped, and sent again by its session."""
-        for entry in entries:
-            if self._pending_size + size(entry) <= PENDING_SIZE_MAX:
-                self._pending.append(entry)
-                self._pending_size += size(entry)
+    def sequence(self, now: Now) -> None:
+        """Seal what waits, unless a disk write is under way: then it joins the next batch."""
+        writes = self._own.writes
+        while not writes.busy and self.pending and self._uncommitted_size < UNCOMMITTED_SIZE_MAX:
+            self._seal(self.pending.take(), now)
+            if writes.unsynced_size >= SEALED_AT_ONCE_MAX:
+                return
 
-    @property
-    def has_pending(self) -> bool:
-        return bool(self._pending) and self._uncommitted_size < UNCOMMITTED_SIZE_MAX
-
-    def take_pending(self) -> list[Submittable]:
-        """As many of the waiting entries as one batch holds."""
-        taken, end, end_max = 0, 0, min(len(self._pending), BATCH_ENTRIES_MAX)
-        while end < end_max and (end == 0 or taken + size(self._pending[end]) <= BATCH_SIZE_MAX):
-            taken += size(self._pending[end])
-            end += 1
-        entries, self._pending = self._pending[:end], self._pending[end:]
-        self._pending_size -= taken
-        return entries
-
-    def seal(self, entries: Sequence[Entry], log: Log, *, time: int, stamp_after: int) -> Batch:
-        """Give these entries their places. `stamp_after`: a Lamport counter that all of theirs must exceed."""
+    def _seal(self, entries: Sequence[Entry], now: Now) -> None:
+        """Give these entries their places. Their stamps exceed all of the log, of this node and of their askers."""
+        own = self._own
         asked = max((entry.stamp for entry in entries if isinstance(entry, Commands)), default=0)
-        last = log.last
+        last = own.log.last
         batch = Batch(
             epoch=self.epoch,
             previous_epoch=last.epoch,
             first=last.index + 1,
             count=sum(span(entry) for entry in entries),
-            time=max(time, log.last_time),
-            stamp=max(stamp_after, asked, log.last_stamp) + 1,
+            time=own.time(now),
+            stamp=max(own.clock.counter, asked, own.log.last_stamp) + 1,
             entries=encode_entries(entries),
         )
         self._uncommitted_size += batch.size
-        return batch
-
-    def committed(self, batches: Iterable[Batch]) -> None:
-        """These were committed: room for more."""
-        freed = sum(batch.size for batch in batches)
-        self._uncommitted_size = max(0, self._uncommitted_size - freed)
-
-    def probe_silent(self, now: int, patience: int) -> None:
-        """Followers that left what was sent unanswered for `patience`: it may be lost."""
-        for progress in self.followers.values():
-            if progress.overdue(now, patience):
-                progress.probe()
+        own.append(batch)
+        own.verify(batch.last)
 
     # -- replicating -----------------------------------------------------------------------------------------------
 
-    def appends(self, name: str, log: Log, commit: int, now: int, *, listening: bool) -> list[Append]:
-        """What to send to this follower now. One that is not `listening` gets probes without content.
+    def replicate(self, now: int) -> None:
+        """Send to each follower what it may be sent, and how far is committed."""
+        election, commit = self._election, self._own.commit
+        for name, progress in self.followers.items():
+            if progress.may_send():
+                self._append_to(name, progress, now, listening=election.heard_within(name, now, election.floor))
+            if progress.commit < commit:  # told at once: askers may wait at any replica
+                progress.commit = commit
+                self._outbox.send(name, Committed(self.epoch, commit))
+
+    def _append_to(self, name: str, progress: Progress, now: int, *, listening: bool) -> None:
+        """One that is not `listening` gets probes without content.
 
         A stream goes on (it is bounded by what is in flight) until its silence turns it into a probe.
         """
-        progress = self.followers[name]
-        messages: list[Append] = []
+        log, commit = self._own.log, self._own.commit
         while progress.may_send() and (progress.next <= log.last.index or progress.flow is Flow.PROBE):
             has_content = listening or progress.flow is Flow.STREAM
             batches = log.read(progress.next, BATCH_SIZE_MAX) if has_content else ()
@@ -109,23 +111,33 @@ class Leadership:
                 held = log.batch_at(progress.next)
                 invariant(held is not None, "a probe names a place in the log", next=progress.next)
                 previous = held.previous if held else previous
-            messages.append(Append(self.epoch, previous, batches, commit))
+            self._outbox.send(name, Append(self.epoch, previous, batches, commit))
             progress.sent(previous.index, batches, now)
             progress.commit = commit
-        return messages
 
-    def replied(self, name: str, reply: AppendReply, stamp: int, log: Log, now: int) -> None:
+    def on_append_reply(self, received: Received, message: AppendReply, now: int) -> None:
         """A follower tells what it holds."""
-        progress = self.followers[name]
-        if progress.lost:
+        check(message, self._own.log)
+        progress = self.followers.get(received.sender)
+        if progress is None or progress.lost:
             return
-        if reply.conflict is None or reply.rejected is None:
-            if reply.match <= log.last.index:
-                progress.acknowledged(reply.match, stamp, now)
-        elif reply.rejected <= log.last.index:
-            progress.rejected(reply.rejected, reply.conflict, stamp)
+        if message.conflict is None or message.rejected is None:
+            progress.acknowledged(message.match, received.stamp, now)
+        else:
+            progress.rejected(message.rejected, message.conflict, received.stamp)
+        if progress.lost:
+            self._outbox.notice(
+                f"{received.sender} has lost entries that it had acknowledged: it is not counted any more; stop it, "
+                "remove it, and add it again with an empty data directory"
+            )
 
     # -- counting --------------------------------------------------------------------------------------------------
+
+    def count(self) -> None:
+        """Commit what a commit quorum holds (rule 9)."""
+        index = self.committable(self._election.configuration, self._own.writes.durable)
+        freed = sum(batch.size for batch in self._own.commit_up_to(index))
+        self._uncommitted_size = max(0, self._uncommitted_size - freed)
 
     def committable(self, configuration: Configuration, durable: int) -> int:
         """The highest index that is durable on a commit quorum, our own disk counted like any other (rule 9).
@@ -140,3 +152,97 @@ class Leadership:
             if configuration.commits(frozenset(name for name, match in held.items() if match >= index)):
                 return index
         return 0
+
+    # -- heartbeats ------------------------------------------------------------------------------------------------
+
+    def tick(self, now: int) -> None:
+        """Time has passed."""
+        for progress in self.followers.values():
+            if progress.overdue(now, self._election.floor // 2):
+                progress.probe()  # what was sent may be lost
+        if now >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
+            self.beat(now)
+
+    def beat(self, now: int) -> None:
+        """Heartbeats to all; the reads that wait join this round (rule 20)."""
+        number = self.rounds.begin(self._own.commit if self._knows_commit else None)
+        for name in self.followers:
+            self._beat_to(name, number)
+        self.heartbeat_at = now + self._election.floor // HEARTBEATS_PER_TIMEOUT
+
+    def connected(self, name: str) -> None:
+        """A new link: what was under way on the old one may be lost."""
+        if name in self.followers:
+            self.followers[name].probe()
+            self._beat_to(name, self.rounds.number)
+
+    def on_heartbeat_reply(self, received: Received, message: HeartbeatReply, now: int) -> None:
+        self.rounds.confirm(received.sender, message.round)
+
+    def _beat_to(self, name: str, number: int) -> None:
+        self.followers[name].commit = self._own.commit
+        self._outbox.send(name, Heartbeat(self.epoch, self._own.commit, number))
+
+    @property
+    def _knows_commit(self) -> bool:
+        """Is the epoch-start entry committed, and with it all that any earlier leader had committed (rule 7)?"""
+        return self._own.commit >= self.start
+
+    # -- what members ask for --------------------------------------------------------------------------------------
+
+    def on_submit(self, received: Received, message: Submit) -> None:
+        check_submitted(message, received.stamp)
+        self.pending.add(message.entries)
+
+    def on_read_index(self, received: Received, message: ReadIndex) -> None:
+        if message.epoch == self.epoch:
+            self.rounds.ask(received.sender, message.number)
+
+    def confirm_reads(self, reads: Reads, now: int) -> None:
+        """Answer the reads that a round has vouched for, and begin one for others (rule 20). `reads`: our own."""
+        self._answer_reads(reads)
+        if self.rounds.wants_round and self._knows_commit:
+            self.beat(now)
+            self._answer_reads(reads)
+
+    def _answer_reads(self, reads: Reads) -> None:
+        for asker, number, index in self.rounds.take_confirmed(self._election.configuration):
+            if asker == self.name:
+                reads.answered(number, index)
+            else:
+                self._outbox.send(asker, ReadIndexReply(self.epoch, number, index))
+
+
+ANSWERS: dict[type, Callable[[Leadership, Received, Any, int], None]] = {
+    AppendReply: Leadership.on_append_reply,
+    HeartbeatReply: Leadership.on_heartbeat_reply,
+}
+"""What followers answer: counted only in this epoch, and from the disk that the group knows."""
+
+REQUESTS: dict[type, Callable[[Leadership, Received, Any], None]] = {
+    Submit: Leadership.on_submit,
+    ReadIndex: Leadership.on_read_index,
+}
+"""What any member may ask of a leader."""
+
+
+def check(reply: AppendReply, log: Log) -> None:
+    """Raise `RemoteProtocolError` unless it speaks of places where a batch of our log ends: others were never shown.
+
+    A batch counts whole or not at all, so an acknowledgement within one would commit a part of it.
+    """
+    if not log.ends_at(reply.match):
+        raise RemoteProtocolError(f"index {reply.match} is acknowledged, and no batch ends there")
+    if reply.rejected is None and reply.conflict is None:
+        return
+    if reply.rejected is None or reply.conflict is None:
+        raise RemoteProtocolError(f"a rejection names two places, not {reply.rejected} and {reply.conflict}")
+    if not log.ends_at(reply.rejected) or reply.conflict > reply.rejected:
+        raise RemoteProtocolError(f"index {reply.rejected} is rejected, with the hint to go on at {reply.conflict}")
+
+
+def check_submitted(submit: Submit, said: int) -> None:
+    """Raise `RemoteProtocolError` for commands stamped later than the message that brings them (`said`)."""
+    for entry in submit.entries:
+        if isinstance(entry, Commands) and entry.stamp > said:
+            raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {said}")

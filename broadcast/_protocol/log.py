@@ -73,6 +73,11 @@ class Log:
         batch = self.batch_at(index)
         return None if batch is None else batch.epoch
 
+    def ends_at(self, index: int) -> bool:
+        """Does a batch end here? What lies before `start` is taken to: nothing is known of it any more."""
+        batch = self.batch_at(index)
+        return index <= self.start.index if batch is None else batch.last == index
+
     def holds(self, position: Position) -> bool:
         """Does this very entry stand here?"""
         return self.epoch_at(position.index) == position.epoch

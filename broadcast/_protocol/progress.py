@@ -86,7 +86,7 @@ class Progress:
         if rejected <= self.match:
             self.lost = True
         elif self.flow is Flow.STREAM or rejected == self._probed:  # else it answers an earlier probe
-            self.probe(min(conflict, rejected))
+            self.probe(conflict)
 
     def probe(self, next_index: int | None = None) -> None:
         """Find out anew where the logs part: from `next_index`, or right after what is known to match."""

@@ -36,6 +36,8 @@ class Writes:
         """Entries of our log up to here are on this disk."""
         self.promise = promise
         """The promise on this disk."""
+        self.unsynced_size = 0
+        """Bytes of batches that are not on disk yet. A running sum: it is asked for at each batch."""
         self._asked: deque[Writing] = deque()
         self._asked_promise = promise
         self._number = 0
@@ -49,11 +51,6 @@ class Writes:
         """Is a write under way?"""
         return bool(self._asked)
 
-    @property
-    def unsynced_size(self) -> int:
-        """Bytes of batches that are not on disk yet."""
-        return sum(writing.size for writing in self._asked) + sum(batch.size for batch in self._batches)
-
     def answers(self, now: int, patience: int) -> bool:
         """Does the disk answer? A write outstanding for `patience` says no (rule 25)."""
         return not self._asked or now - self._asked[0].asked_at < patience
@@ -65,6 +62,7 @@ class Writes:
     def append(self, batch: Batch) -> None:
         """Write this batch, which was appended to the log."""
         self._batches.append(batch)
+        self.unsynced_size += batch.size
 
     def truncate(self, first: int) -> None:
         """Remove the batches from index `first` on, which were removed from the log."""
@@ -72,7 +70,8 @@ class Writes:
         for writing in self._asked:
             if writing.end.index >= first:
                 writing.end = START
-        self._batches = [batch for batch in self._batches if batch.first < first]
+        while self._batches and self._batches[-1].first >= first:
+            self.unsynced_size -= self._batches.pop().size
         self._truncate = first if self._truncate is None else min(self._truncate, first)
 
     def flush(self, promise: Promise, commit: int, now: int) -> Persist | None:
@@ -97,6 +96,7 @@ class Writes:
         while self._asked and self._asked[0].number <= number:
             done = self._asked.popleft()
             self.promise = done.promise
+            self.unsynced_size -= done.size
             if done.end != START and log.holds(done.end):
                 self.durable = max(self.durable, done.end.index)
 

@@ -1,5 +1,7 @@
 """A disk: what was asked of it becomes durable after a while, in order; a crash takes what was not done.
 
+It may be wiped, and the old data brought back.
+
 The rules of a write are those of the real storage, which keeps what is durable here too.
 """
 
@@ -29,8 +31,11 @@ class Disk:
         """The promise that is durable."""
         self.held: dict[int, Batch] = {}
         """The batches that are durable, by first index."""
+        self.formed = False
+        """Is the record that the group begins with durable?"""
         self._world = world
         self._memory = MemoryDisk(world.chance.randbytes)
+        self._old: MemoryDisk | None = None  # while another takes its place
         self._asked: list[tuple[Persist, Done]] = []
         self._writing: list[tuple[Persist, Done]] = []
         self._life = 0
@@ -56,6 +61,23 @@ class Disk:
             self._world.marks["crashes that dropped unsynced data"] += 1
             self._world.note(self.name, "dropped", dropped)
 
+    @property
+    def wiped(self) -> bool:
+        """Is this another disk than the group knows? What is durable, for the group, is what the old one holds."""
+        return self._old is not None
+
+    def wipe(self) -> None:
+        """While its process is down, an empty disk takes this one's place."""
+        self._old, self._memory = self._memory, MemoryDisk(self._world.chance.randbytes)
+        self._world.marks["disks wiped"] += 1
+        self._world.note(self.name, "wiped")
+
+    def bring_back(self) -> None:
+        """While its process is down, the old disk comes back, as it was."""
+        if self._old is not None:
+            self._memory, self._old = self._old, None
+            self._world.note(self.name, "restored")
+
     def _begin(self) -> None:
         world, options = self._world, self._world.options
         self._writing, self._asked = self._asked, []
@@ -78,6 +100,7 @@ class Disk:
     def _write(self, written: list[tuple[Persist, Done]]) -> None:
         for persist, _ in written:
             self._memory.write([(GROUP, persist)])
+            self.formed = self.formed or persist.formation is not None
             if persist.promise is not None:
                 self.promise = persist.promise
             if persist.truncate is not None:

@@ -1,4 +1,4 @@
-"""What strikes: crashes, power cuts, pauses, links cut in every pattern. Each ends after a while, by chance.
+"""What strikes: crashes, power cuts, pauses, wiped disks, links cut in every pattern. Each ends after a while.
 
 The leader is struck more often than it deserves: that is where the rules are tried.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from broadcast._simulation.disk import Disk
 from broadcast._simulation.network import Network
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
@@ -18,14 +19,16 @@ Links = list[tuple[str, str]]
 LEADER_STRUCK = 0.5  # chance that a fault chooses the leader
 DOWN = 800 * MILLISECOND  # a process stays down for at most this
 CUT = 1500 * MILLISECOND  # and links stay cut
+WIPED = 2500 * MILLISECOND  # and a wiped disk is in use
 
 
 class Faults:
     """Strikes until `end` is called, which repairs everything."""
 
-    def __init__(self, world: World, nodes: Mapping[str, Node], network: Network) -> None:
+    def __init__(self, world: World, nodes: Mapping[str, Node], disks: Mapping[str, Disk], network: Network) -> None:
         self._world = world
         self._nodes = nodes
+        self._disks = disks
         self._names = list(nodes)
         self._network = network
         self._cuts: list[Links] = []
@@ -35,6 +38,7 @@ class Faults:
             self._cut_power: options.power_cuts,
             self._pause: options.pauses,
             self._cut: options.cuts if len(nodes) > 1 else 0,
+            self._wipe: options.wipes if len(nodes) > 2 else 0,
         }
         self._choices = [fault for fault, weight in weights.items() for _ in range(weight)]
         if options.strike_interval and self._choices:
@@ -45,7 +49,9 @@ class Faults:
         self._world.calm = True
         for links in self._cuts:
             self._network.heal(links)
-        for node in self._nodes.values():
+        for name, node in self._nodes.items():
+            if self._disks[name].wiped:
+                self._bring_back(name)
             if node.paused:
                 node.resume()
             if not node.alive:
@@ -95,6 +101,20 @@ class Faults:
     def _resume(self, node: Node, life: int) -> None:
         if node.paused and node.life == life:
             node.resume()
+
+    def _wipe(self) -> None:
+        """One disk at a time; and all have the record, or it would be right that the group forms anew without it."""
+        node, disks = self._victim(), list(self._disks.values())
+        if node.alive and all(disk.formed and not disk.wiped for disk in disks):
+            self._crash_one(node)
+            self._disks[node.name].wipe()
+            self._later(WIPED, partial(self._bring_back, node.name))
+
+    def _bring_back(self, name: str) -> None:
+        """An operator finds the old disk."""
+        if self._disks[name].wiped:
+            self._crash_one(self._nodes[name])
+            self._disks[name].bring_back()
 
     # -- links -----------------------------------------------------------------------------------------------------
 

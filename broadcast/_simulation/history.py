@@ -76,7 +76,7 @@ class Stage:
             Client(f"client-{number}", world, everyone, self.watch.calls, limits.session_term)
             for number in range(world.options.clients)
         ]
-        self.faults = Faults(world, self.nodes, self.network)
+        self.faults = Faults(world, self.nodes, disks, self.network)
 
     def play(self) -> None:
         """Raises `Violation`, or what a core raises."""

@@ -17,7 +17,7 @@ from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.replica import Replica
 from broadcast._simulation.diary import Diary
 from broadcast._simulation.disk import Disk
-from membership._protocol.messages import VoteReply, VoteRequest
+from membership._protocol.messages import Forming, VoteReply, VoteRequest
 from membership._protocol.view import Promise, View
 
 
@@ -79,6 +79,8 @@ class Promises:
         self._vouched: dict[str, int] = {}
 
     def started(self, process: Process) -> None:
+        if self._disks[process.name].wiped:
+            return  # it remembers nothing, and vouches for nothing
         vouched = self._vouched.get(process.name, 0)
         own = process.replica.epoch
         check(own >= vouched, "an epoch is remembered over restarts", name=process.name, epoch=own, vouched=vouched)
@@ -159,6 +161,25 @@ class Acknowledgements:
                 truncate=persist.truncate,
                 match=match,
             )
+
+
+class WipedDisks:
+    """Who comes back with another disk has no part in the group: it says hello, tells why, and waits (rule 16)."""
+
+    def __init__(self, disks: Mapping[str, Disk]) -> None:
+        self._disks = disks
+
+    def sending(self, process: Process, message: Message) -> None:
+        says = not self._disks[process.name].wiped or isinstance(message, Forming)
+        check(says, "a wiped disk has no voice", name=process.name, message=message)
+
+    def persisting(self, process: Process, persist: Persist) -> None:
+        wiped = self._disks[process.name].wiped
+        check(not wiped, "a wiped disk gets nothing of the group", name=process.name, persist=persist)
+
+    def noticed(self, process: Process, text: str) -> None:
+        wiped = self._disks[process.name].wiped
+        check(wiped and "by another disk" in text, "an operator has nothing to see to here", text=text)
 
 
 class LogMatching:

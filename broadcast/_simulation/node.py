@@ -38,7 +38,6 @@ from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Expired, Missing, Report
 from broadcast._simulation.diary import Diary
 from broadcast._simulation.disk import Disk
-from broadcast._simulation.invariants import check
 from broadcast._simulation.network import Network
 from broadcast._simulation.options import MILLISECOND, SECOND
 from broadcast._simulation.watch import Watch
@@ -298,7 +297,7 @@ class Node:
                 asker, token, call = living.reads.pop(number)
                 asker.told(token, self.machine.query(call, "reader"))
             case Noticed(text):
-                check(False, "an operator has nothing to see to here", text=text)
+                self._watch.noticed(self, text)
 
     # -- clients ---------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from broadcast._simulation.invariants import (
     Stamps,
     Standings,
     Views,
+    WipedDisks,
 )
 from broadcast._simulation.outcomes import Calls
 
@@ -35,6 +36,7 @@ class Watch:
         self._promises = Promises(disks)
         self._standings = Standings()
         self._acknowledgements = Acknowledgements(disks)
+        self._wiped = WipedDisks(disks)
         self._matching = LogMatching(self._leaders)
         self._order = Order(disks)
         self._pointers = Pointers()
@@ -56,6 +58,7 @@ class Watch:
     def persisting(self, process: Process, persist: Persist) -> None:
         if persist.truncate is not None:
             self._marks["truncations"] += 1
+        self._wiped.persisting(process, persist)
         self._standings.persisting(process, persist)
         self._acknowledgements.persisting(process, persist)
         self._order.persisting(process, persist)
@@ -63,6 +66,7 @@ class Watch:
 
     def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
         self._stamps.sending(process, stamp)
+        self._wiped.sending(process, message)
         self._promises.sending(process, to, message)
         self._acknowledgements.sending(process, message)
 
@@ -74,6 +78,9 @@ class Watch:
     def applied(self, process: Process, batch: Batch) -> None:
         self._views.applied(process)
         self.calls.applied(process, batch)
+
+    def noticed(self, process: Process, text: str) -> None:
+        self._wiped.noticed(process, text)
 
     def ended(self, processes: Mapping[str, Process]) -> None:
         self.calls.ended(processes)

@@ -1,12 +1,13 @@
 """Forming a group, once (rule 13).
 
-Every member whose disk is empty says so to all others, with the list it was started with, again and again. The member
+Every member whose disk is empty says so to all others, with what it was started with, again and again. The member
 with the smallest name waits until all have said the same; then it makes the record and writes it. Whoever has a record
 answers a hello with it. So no message needs to arrive, and a crash at any point is made good by the next hello.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from membership._protocol.messages import Forming
@@ -14,6 +15,7 @@ from membership._protocol.quorum import QuorumSystem
 from membership._protocol.view import Configuration, Formation, Limits, Member
 
 HELLO_INTERVAL = 100_000  # microseconds between two hellos
+SHOWN_MAX = 20  # names in a complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class Plan:
     members: tuple[str, ...]
     quorum: QuorumSystem
     limits: Limits
+
+    @property
+    def hello(self) -> Forming:
+        """How a member whose disk is empty introduces itself."""
+        return Forming(self.members, self.quorum, self.limits)
 
 
 class Founding:
@@ -43,15 +50,16 @@ class Founding:
     def hello(self, now: int) -> Forming:
         """What to tell every other member now, and again at `deadline`."""
         self.deadline = now + HELLO_INTERVAL
-        return Forming(self.plan.members)
+        return self.plan.hello
 
     def heard(self, sender: str, storage: bytes, hello: Forming) -> None:
         """Another member's disk is empty too."""
-        if hello.members != self.plan.members:
+        differences = "; ".join(_differences(hello, self.plan.hello))
+        if differences:
             self._answered.pop(sender, None)
             self.complaint = (
-                f"{sender} was started with the members {', '.join(hello.members)}, this node with "
-                f"{', '.join(self.plan.members)}: start all members with the same list"
+                f"the group {self.plan.group!r} cannot form: {sender} was not started with the same as this node "
+                f"({differences}); start all members with the same"
             )
         elif sender in self.plan.members:
             self._answered[sender] = storage
@@ -65,16 +73,36 @@ class Founding:
         configuration = Configuration(voters, quorum=self.plan.quorum, limits=self.plan.limits)
         return Formation(self.plan.group, self._cluster, configuration)
 
-    def misfit(self, formation: Formation) -> str | None:
+    def misfit(self, sender: str, formation: Formation) -> str | None:
         """Why a record that a peer sent is not one this disk can belong to; None if it is."""
+        voters = formation.configuration.voter_names
+        if sender not in voters or len(set(voters)) < len(voters):
+            return f"{sender} offers a record of the group {self.plan.group!r} that cannot be: {_shown(voters)}"
         if formation.group != self.plan.group:
             return f"a peer offers the record of the group {formation.group!r} to the group {self.plan.group!r}"
-        if self.name not in formation.configuration.voter_names:
-            members = ", ".join(formation.configuration.voter_names)
-            return f"the group {self.plan.group!r} was formed with {members}, without {self.name!r}: add it first"
+        if self.name not in voters:
+            return (
+                f"the group {formation.group!r} was formed with {_shown(voters)}, without {self.name!r}: add it first"
+            )
         if formation.configuration.storage_of(self.name) != self.storage:
             return (
                 f"the group {self.plan.group!r} knows {self.name!r} by another disk than this one (it was wiped, or "
                 "replaced, or lives in memory and was restarted): bring the old data back, or remove and add the member"
             )
         return None
+
+
+def _differences(theirs: Forming, ours: Forming) -> Iterator[str]:
+    """Which settings are not the same, with both values."""
+    if theirs.members != ours.members:
+        yield f"members: {_shown(theirs.members)} there, {_shown(ours.members)} here"
+    if theirs.quorum != ours.quorum:
+        yield f"quorum: {theirs.quorum} there, {ours.quorum} here"
+    for limit in Limits.__struct_fields__:
+        there, here = getattr(theirs.limits, limit), getattr(ours.limits, limit)
+        if there != here:
+            yield f"{limit}: {there} there, {here} here"
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:SHOWN_MAX]) + (", ..." if len(names) > SHOWN_MAX else "")

@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from membership._protocol.view import Epoch, Formation, Name
+from membership._protocol.quorum import QuorumSystem
+from membership._protocol.view import Epoch, Formation, Limits, Name
 
 Standing: TypeAlias = tuple[Epoch, Epoch]
 """What an election compares. The upper layer says what it means (its last position); here it is only ordered."""
@@ -30,9 +31,11 @@ class VoteReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class Forming(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="forming"):
-    """An empty disk says hello: the list of members it was started with (rule 13). Its storage id comes with it."""
+    """An empty disk says hello: what it was started with (rule 13). Its storage id comes with it."""
 
     members: tuple[Name, ...]
+    quorum: QuorumSystem
+    limits: Limits
 
 
 class FormedNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="formed"):

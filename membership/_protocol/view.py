@@ -53,6 +53,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     def voter_names(self) -> tuple[str, ...]:
         return tuple(member.name for member in self.voters)
 
+    def includes(self, name: str) -> bool:
+        """Is this a member, voter or observer?"""
+        return any(member.name == name for member in self.voters + self.observers)
+
     def storage_of(self, name: str) -> bytes | None:
         """The disk that this voter's word is kept on; None for whom is no voter."""
         for member in self.voters:

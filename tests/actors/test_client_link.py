@@ -162,6 +162,16 @@ async def test_what_waits_to_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch)
             client.send("x", "t", bytes(2**24))
 
 
+async def test_the_largest_body_of_a_client_arrives_and_a_larger_one_is_the_senders_error() -> None:
+    async with open_node("a") as a, open_client_link(str(a.address)) as client:
+        echoing(a)
+        with pytest.raises(TooLarge):
+            client.send("echo", "ask", bytes(e.CLIENT_BODY_SIZE_MAX + 1), sender="me")
+        client.send("echo", "ask", bytes(e.CLIENT_BODY_SIZE_MAX), sender="me")
+        with trio.fail_after(20):
+            assert len((await anext(client)).body) == e.CLIENT_BODY_SIZE_MAX
+
+
 # -- no link --------------------------------------------------------------------------------------------------------
 
 

@@ -108,6 +108,9 @@ def test_every_long_simple_value_is_refused() -> None:
         (b"\xa1\x80\x02", "key"),
         (b"\x1b" + b"\x80" + b"\x00" * 7, "64 bits"),
         (b"\x3b" + b"\x80" + b"\x00" * 7, "64 bits"),
+        (b"\x81\x1b" + b"\x80" + b"\x00" * 7, "64 bits"),
+        (b"\x82\x00\x3b" + b"\x80" + b"\x00" * 7, "64 bits"),
+        (b"\xa1\x61k\x1b" + b"\x80" + b"\x00" * 7, "64 bits"),
         (b"\x62\xc3\x28", "text"),
         (b"\x63\xed\xa0\x80", "text"),
         (b"\xff", "break"),
@@ -234,7 +237,16 @@ def test_beyond_the_limits_is_a_value_error() -> None:
     deep: object = 0
     for _ in range(codec.DEPTH_MAX + 1):
         deep = [deep]
-    for value in (2**63, [-(2**63) - 1], deep, "\ud800", [None] * codec.COUNT_MAX):
+    for value in (
+        2**63,
+        [-(2**63) - 1],
+        [0, "x", 2**63],
+        ([2**63],),
+        {"k": 2**63},
+        deep,
+        "\ud800",
+        [None] * codec.COUNT_MAX,
+    ):
         with pytest.raises(ValueError, match=r"64 bits|containers|surrogates|more than"):
             encode(value)
 

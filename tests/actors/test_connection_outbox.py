@@ -1,6 +1,12 @@
-"""What waits to be sent is bounded, joined, and lets the control lane go first."""
+"""What waits to be sent is bounded, joined, and lets the control lane go first; what need not wait does not."""
 
 from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -8,6 +14,10 @@ import trio.testing
 
 from actors import _connection
 from actors._connection import Outbox
+from actors._gate import Gate
+from actors._identity import MemoryIdentity
+from actors._protocol.clock import LamportClock
+from actors._tcp import QuickStream
 
 
 class Recording(trio.abc.SendStream):
@@ -28,9 +38,72 @@ class Recording(trio.abc.SendStream):
         raise NotImplementedError
 
 
+class SlowDisk(MemoryIdentity):
+    """An identity that takes as long as a test wants to keep a mark."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.marks: list[int] = []
+        self._asked = trio.Event()
+        self._written = trio.Event()
+        self._may = threading.Event()
+
+    def reserve(self, mark: int) -> None:
+        trio.from_thread.run_sync(self._asked.set)
+        assert self._may.wait(20)
+        self.marks.append(mark)
+        trio.from_thread.run_sync(self._written.set)
+
+    async def write(self) -> None:
+        """Write the mark that is asked for."""
+        with trio.fail_after(10):
+            await self._asked.wait()
+            self._may.set()
+            await self._written.wait()
+            while trio.to_thread.current_default_thread_limiter().borrowed_tokens:  # until the thread has ended
+                await trio.lowlevel.checkpoint()
+
+
+class Wire:
+    """Both ends of a connection: an outbox at one, and at the other what came through."""
+
+    def __init__(self, gate: Gate | None = None, send_buffer: int | None = None) -> None:
+        ours, self._theirs = socket.socketpair()
+        if send_buffer is not None:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        self._theirs.setblocking(False)
+        self.stream = QuickStream(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+        self.outbox = Outbox(2**20, gate)
+
+    def came(self) -> bytes:
+        """What has come since this was asked last."""
+        try:
+            return self._theirs.recv(2**20)
+        except BlockingIOError:
+            return b""
+
+    async def close(self) -> None:
+        await self.stream.aclose()
+        self._theirs.close()
+
+
+@asynccontextmanager
+async def wired(gate: Gate | None = None, send_buffer: int | None = None) -> AsyncGenerator[Wire, None]:
+    """A connection whose writer waits."""
+    wire = Wire(gate, send_buffer)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.outbox.write_to, wire.stream)
+            await trio.testing.wait_all_tasks_blocked()
+            yield wire
+            nursery.cancel_scope.cancel()
+    finally:
+        await wire.close()
+
+
 async def test_what_waits_is_joined_into_one_write_with_control_first(nursery: trio.Nursery) -> None:
-    stream, outbox = Recording(), Outbox(1_000)
-    nursery.start_soon(outbox.write_to, stream, None)
+    stream, outbox = Recording(), Outbox(1_000, None)
+    nursery.start_soon(outbox.write_to, stream)
     assert outbox.put(b"first")
     await trio.testing.wait_all_tasks_blocked()
     for data in (b"bulk1 ", b"bulk2 "):
@@ -46,10 +119,10 @@ async def test_a_write_is_bounded_and_control_overtakes_between_writes(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_connection, "WRITE_SIZE", 10)
-    stream, outbox = Recording(), Outbox(1_000)
+    stream, outbox = Recording(), Outbox(1_000, None)
     for number in range(4):
         outbox.put(b"bulk%d." % number)
-    nursery.start_soon(outbox.write_to, stream, None)
+    nursery.start_soon(outbox.write_to, stream)
     await trio.testing.wait_all_tasks_blocked()
     outbox.put(b"urgent", control=True)
     for _ in range(3):
@@ -59,33 +132,49 @@ async def test_a_write_is_bounded_and_control_overtakes_between_writes(
 
 
 async def test_the_bulk_lane_is_bounded_by_bytes_and_takes_again_when_it_is_emptied(nursery: trio.Nursery) -> None:
-    stream, outbox = Recording(), Outbox(10)
+    stream, outbox = Recording(), Outbox(10, None)
     assert outbox.put(b"x" * 6)
     assert not outbox.put(b"x" * 5)
     assert outbox.put(b"x" * 4)
     assert not outbox.put(b"x")
     assert outbox.put(b"urgent", control=True)
-    nursery.start_soon(outbox.write_to, stream, None)
+    nursery.start_soon(outbox.write_to, stream)
     await trio.testing.wait_all_tasks_blocked()
     assert outbox.put(b"x" * 10)
 
 
 async def test_the_control_lane_is_bounded_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_connection, "CONTROL_COUNT_MAX", 3)
-    outbox = Outbox(10)
+    outbox = Outbox(10, None)
     assert [outbox.put(b"x" * 100, control=True) for _ in range(4)] == [True, True, True, False]
     assert outbox.put(b"x")
 
 
-async def test_nothing_leaves_before_what_it_must_wait_for(nursery: trio.Nursery) -> None:
-    stream, outbox, durable = Recording(), Outbox(100), trio.Event()
-    nursery.start_soon(outbox.write_to, stream, durable.wait)
+async def test_nothing_leaves_before_its_mark_is_on_disk(nursery: trio.Nursery) -> None:
+    stream, disk = Recording(), SlowDisk()
+    clock = LamportClock("a", 5, 5)
+    outbox = Outbox(100, Gate(clock, disk))
+    nursery.start_soon(outbox.write_to, stream)
+    clock.tick()
     outbox.put(b"x")
     await trio.testing.wait_all_tasks_blocked()
     assert stream.writes == []
-    durable.set()
+    await disk.write()
     await trio.testing.wait_all_tasks_blocked()
     assert stream.writes == [b"x"]
+    assert clock.reserved >= 6
+
+
+async def test_one_mark_is_written_for_all_that_wait_for_it(nursery: trio.Nursery) -> None:
+    clock, disk = LamportClock("a", 5, 5), SlowDisk()
+    gate = Gate(clock, disk)
+    clock.tick()
+    for _ in range(3):
+        nursery.start_soon(gate.open)
+    await disk.write()
+    await trio.testing.wait_all_tasks_blocked()
+    assert gate.is_open
+    assert len(disk.marks) == 1
 
 
 async def test_a_writer_that_never_has_to_wait_lets_others_run() -> None:
@@ -93,9 +182,125 @@ async def test_a_writer_that_never_has_to_wait_lets_others_run() -> None:
         async def send_all(self, data: bytes | bytearray | memoryview) -> None:
             outbox.put(b"more")
 
-    outbox = Outbox(100)
+    outbox = Outbox(100, None)
     outbox.put(b"x")
     outbox.put(b"y")
     with trio.move_on_after(0.01) as scope:
-        await outbox.write_to(Endless(), None)
+        await outbox.write_to(Endless())
     assert scope.cancelled_caught
+
+
+# -- past the writer ------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_alone_leaves_at_once_and_a_burst_is_joined() -> None:
+    async with wired() as wire:
+        for round_ in (b"1", b"2"):
+            wire.outbox.put(b"first" + round_)
+            assert wire.came() == b"first" + round_
+            wire.outbox.put(b"bulk")
+            wire.outbox.put(b"urgent", control=True)
+            assert wire.came() == b""
+            await trio.testing.wait_all_tasks_blocked()
+            assert wire.came() == b"urgentbulk"
+
+
+async def test_one_after_another_each_leaves_at_once() -> None:
+    async with wired() as wire:
+        for _ in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+            wire.outbox.put(b"x")
+            assert wire.came() == b"x"
+
+
+async def test_the_rest_of_what_left_in_part_goes_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "DIRECT_SIZE_MAX", 2**20)
+    big = bytes(range(256)) * 2_000
+    async with wired(send_buffer=4_096) as wire:
+        assert wire.outbox.put(big)
+        assert wire.outbox.put(b"urgent", control=True)
+        assert wire.outbox.put(b"bulk")
+        came = wire.came()
+        assert 0 < len(came) < len(big)
+        for _ in range(1_000):
+            await trio.testing.wait_all_tasks_blocked()
+            came += wire.came()
+        assert came == big + b"urgentbulk"
+
+
+async def test_what_is_large_is_left_to_the_writer() -> None:
+    async with wired() as wire:
+        wire.outbox.put(bytes(_connection.DIRECT_SIZE_MAX + 1))
+        assert wire.came() == b""
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(wire.came()) == _connection.DIRECT_SIZE_MAX + 1
+
+
+async def test_no_stamp_leaves_at_once_before_its_mark_is_on_disk() -> None:
+    clock, disk = LamportClock("a", 5, 5), SlowDisk()
+    async with wired(Gate(clock, disk)) as wire:
+        wire.outbox.put(b"marked")
+        assert wire.came() == b"marked"
+        await trio.testing.wait_all_tasks_blocked()
+        clock.tick()
+        wire.outbox.put(b"not yet")
+        await trio.testing.wait_all_tasks_blocked()
+        assert wire.came() == b""
+        await disk.write()
+        await trio.testing.wait_all_tasks_blocked()
+        assert wire.came() == b"not yet"
+        clock.tick()
+        wire.outbox.put(b"marked ahead")
+        assert wire.came() == b"marked ahead"
+        assert len(disk.marks) == 1
+
+
+async def test_nothing_is_written_past_a_writer_that_has_ended() -> None:
+    wire = Wire()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.outbox.write_to, wire.stream)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert wire.outbox.put(b"to whom?")
+    assert wire.came() == b""
+    await wire.close()
+
+
+async def test_a_closed_stream_writes_to_no_other_file() -> None:
+    wire = Wire()
+    number = wire.stream._file
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    await wire.stream.aclose()
+    os.dup2(writing, number)
+    try:
+        assert wire.stream.send_nowait(b"x") == 0
+        with pytest.raises(trio.BrokenResourceError):
+            await wire.stream.send_all(b"x")
+        with pytest.raises(BlockingIOError):
+            os.read(reading, 1)
+    finally:
+        for file in (reading, writing, number):
+            os.close(file)
+        await wire.close()
+
+
+async def test_a_lost_connection_is_for_the_writer_to_find_with_the_first_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(data: bytes) -> int:
+        raise ConnectionResetError
+
+    async def lose() -> None:
+        async with wired() as wire:
+            monkeypatch.setattr(wire.stream, "_write", fail)
+            assert wire.outbox.put(b"x")
+            monkeypatch.undo()
+            with trio.fail_after(10):
+                await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await lose()
+    [error] = caught.value.exceptions
+    assert isinstance(error, trio.BrokenResourceError)
+    assert isinstance(error.__cause__, ConnectionResetError)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors._protocol import envelope as e
 from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError, TooLarge
-from actors._protocol.frames import frame
+from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, frame
 from actors._protocol.link import Answer, Asked, Event, Link, LinkClosed, PeerReady, Refused, State
 
 HELLO = e.Hello(1, 1, "a", 7, "peer", 100)
@@ -180,6 +180,28 @@ def test_a_stranger_gets_room_for_a_hello_only() -> None:
     link = acceptor("hello")
     big = e.Envelope("x", "", 1, 0, "t", bytes(2**20))
     assert events(link, envelope_frame(big)) == [big]
+
+
+@pytest.mark.parametrize(("hello", "size_max"), [(HELLO, FRAME_SIZE_MAX), (CLIENT_HELLO, CLIENT_FRAME_SIZE_MAX)])
+def test_a_client_gets_room_for_a_command_only_and_a_peer_for_more(hello: e.Hello, size_max: int) -> None:
+    for length, allowed in ((size_max, True), (size_max + 1, False)):
+        link = Link.answer()
+        events(link, e.pack(hello))
+        link.accept("b", 8, 200)
+        head = struct.pack(">II", length, 0)
+        if allowed:
+            assert events(link, head) == []
+        else:
+            with pytest.raises(RemoteProtocolError, match=f"1 to {size_max} are allowed"):
+                events(link, head)
+
+
+def test_what_answers_a_client_is_a_nodes_and_may_be_as_large_as_a_peers() -> None:
+    assert events(dialer(CLIENT_HELLO, "ready"), struct.pack(">II", FRAME_SIZE_MAX, 0)) == []
+
+
+def test_the_largest_command_that_may_be_agreed_fits_in_a_clients_frame() -> None:
+    assert e.CLIENT_BODY_SIZE_MAX >= 2**23 + 4_096
 
 
 def test_answering_what_was_not_asked_is_our_own_fault() -> None:

@@ -18,7 +18,7 @@ from actors._identity import DataDirectory, DataDirectoryInUse
 from actors._node import Node, Origin, open_node
 from actors._protocol import envelope as e
 from actors._protocol.clock import COUNTER_MAX
-from actors._protocol.errors import RemoteProtocolError, TooLarge
+from actors._protocol.errors import InvariantViolation, LinkBroken, RemoteProtocolError, TooLarge, invariant
 from actors._protocol.frames import FrameReader
 from actors._protocol.link import Asked, Event, Link, PeerReady, Refused
 from actors._tcp import CannotListen, QuickStream, dial
@@ -197,10 +197,15 @@ async def test_a_full_lane_drops_and_counts_and_the_other_lane_still_takes() -> 
         assert at_b.told.index(("received", "urgent")) < len(at_b.told) - 1
 
 
-async def test_a_body_that_no_frame_holds_is_the_senders_error() -> None:
-    async with pair() as (a, _, _, _):
+async def test_a_body_that_no_frame_holds_is_the_senders_error_and_changes_nothing() -> None:
+    async with pair() as (a, _, _, at_b):
+        before = a.statistics()
         with pytest.raises(TooLarge):
             a.send("b", "box", "t", bytes(2**24))
+        assert a.statistics() == before
+        a.send("b", "box", "after", b"")
+        await at_b.wait("received", "after")
+        assert at_b.told == [("connected", "a"), ("received", "after")]
 
 
 async def test_an_envelope_for_nobody_is_counted_and_the_link_lives() -> None:
@@ -256,11 +261,77 @@ async def test_what_else_a_receiver_raises_stops_the_node() -> None:
         async with pair() as (a, _, _, at_b):
             at_b.answer = crash
             a.send("b", "box", "t", b"")
-            await trio.sleep_forever()
+            with trio.fail_after(20):
+                await trio.sleep_forever()
 
     with pytest.raises(BaseExceptionGroup) as caught:
         await live()
     assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_a_receiver_that_a_client_crashes_costs_the_client_its_link_and_nobody_else_anything() -> None:
+    def crash(origin: Origin, envelope: e.Envelope) -> None:
+        raise ZeroDivisionError("what no client may bring about")
+
+    async with recorded("a") as (a, at_a), open_client_link(str(a.address)) as other:
+        with structlog.testing.capture_logs() as lines:
+            async with open_client_link(str(a.address), "c") as client:
+                at_a.answer = crash
+                client.send("box", "bad", b"")
+                client.send("box", "not looked at", b"")
+                with trio.fail_after(20), pytest.raises(LinkBroken):
+                    await anext(client)
+        await at_a.wait("disconnected", "c")
+        at_a.answer = None
+        other.send("box", "after", b"")
+        await at_a.wait("received", "after")
+        assert [envelope.tag for envelope in at_a.envelopes] == ["bad", "after"]
+        assert a.statistics().faults == 1
+        crashed, closed = [line for line in lines if line["log_level"] in ("warning", "error")]
+        assert (crashed["log_level"], crashed["client"], crashed["tag"]) == ("error", "c", "bad")
+        assert isinstance(crashed["exc_info"], ZeroDivisionError)
+        assert crashed["exc_info"].__traceback__ is not None
+        assert closed["reason"] == "'bad' to 'box' made its receiver crash"
+
+
+async def test_a_broken_invariant_stops_the_node_also_where_a_client_met_it() -> None:
+    def contradict(origin: Origin, envelope: e.Envelope) -> None:
+        invariant(False, "one is two")
+
+    async def live() -> None:
+        async with recorded("a") as (a, at_a), open_client_link(str(a.address)) as client:
+            at_a.answer = contradict
+            client.send("box", "t", b"")
+            with trio.fail_after(20):
+                await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await live()
+    assert caught.group_contains(InvariantViolation)
+
+
+async def test_one_who_pours_does_not_keep_the_others_waiting() -> None:
+    drop = e.pack_envelope("box", "", 1, 0, "drop", b"")
+    chunk = _connection.RECEIVE_SIZE // len(drop)
+    async with recorded("a") as (a, at_a):
+        pouring, polite = [await Stranger.meet(a, peer_hello(name)) for name in ("pouring", "polite")]
+
+        async def pour() -> None:
+            while True:
+                await pouring.stream.send_all(drop * 16 * chunk)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pour)
+            await at_a.wait("received", "drop", 16 * chunk)
+            for number in range(5):
+                before = a.statistics().received
+                await polite.stream.send_all(e.pack_envelope("box", "", 1, 0, f"{number}", b""))
+                await at_a.wait("received", f"{number}")
+                # A chunk in the round in which it was sent, in that in which it came, and in that in which we see it.
+                assert a.statistics().received - before <= 3 * (chunk + 1) + 1
+            nursery.cancel_scope.cancel()
+        await pouring.stream.aclose()
+        await polite.stream.aclose()
 
 
 # -- stamps and lives -----------------------------------------------------------------------------------------------
@@ -665,5 +736,21 @@ async def test_a_node_listens_where_its_peers_expect_it() -> None:
     listener, address = await free_listener()
     await listener.aclose()
     async with open_node("a", peers={"a": address}) as a:
-        assert str(a.address) == address
+        assert str(a.address) == a.address_of("a") == address
         assert not a.has_peer("a")
+
+
+async def test_a_node_tells_the_address_that_others_are_to_use() -> None:
+    async with open_node("a", listen="0.0.0.0:0", peers={"a": "host-a:7101", "b": "host-b:7101"}, insecure=True) as a:
+        assert a.address.host == "0.0.0.0"
+        assert [a.address_of(name) for name in "abc"] == ["host-a:7101", "host-b:7101", None]
+        a.add_peer("a", "gate:7102")
+        assert a.address_of("a") == "gate:7102"
+        assert a.peers == ("b",)
+        a.set_peers({"a": "other:7103"})
+        assert a.address_of("a") == "other:7103"
+        a.set_peers({})
+        assert a.address_of("a") == str(a.address)
+    async with open_node("a", peers={"a": "127.0.0.1:0"}) as a:
+        assert a.address_of("a") == str(a.address)
+        assert a.address.port > 0

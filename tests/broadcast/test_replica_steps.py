@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -180,7 +181,7 @@ def test_who_is_alone_forms_elects_itself_and_commits() -> None:
 
 def test_the_record_is_durable_before_it_is_told() -> None:
     one = One(formed=False)
-    hello = Forming(tuple("abc"))
+    hello = plan("abc").hello
     assert sent(one.step(Tick()), Forming) == [("b", hello), ("c", hello)]
     one.hear("b", hello)
     output = one.hear("c", hello)
@@ -206,6 +207,36 @@ def test_another_cluster_s_messages_are_told_of_once_and_ignored() -> None:
     assert "another cluster" in noticed.text
     assert one.replica.epoch == 0
     assert not [each for each in one.step(stranger).settle if isinstance(each, Noticed)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Heartbeat(9, 0, 1),
+        Append(9, START, (batch(9, 1),), 0),
+        Committed(9, 1),
+        VoteRequest(9, (9, 9), pre=False),
+        VoteReply(9, 1, pre=False, granted=True),
+        HeartbeatReply(9, 1),
+        AppendReply(9, 1),
+        Submit((ASKED,)),
+        ReadIndex(1, 7),
+    ],
+)
+@pytest.mark.parametrize("make", [lambda: One(), lambda: leading()])
+def test_a_stranger_s_messages_are_told_of_once_and_ignored(make: Callable[[], One], message: Message) -> None:
+    one = make()
+    epoch, leader = one.replica.epoch, one.replica.leader
+    output = one.hear("stranger", message)
+    (noticed,) = [each for each in output.settle if isinstance(each, Noticed)]
+    assert "stranger is no member of the group 'bank'" in noticed.text
+    assert (output.send, output.persist, output.deliver) == ([], [], [])
+    assert (one.replica.epoch, one.replica.leader) == (epoch, leader)
+    assert one.hear("stranger", message).settle == []
+
+
+def test_a_stranger_may_ask_how_the_group_began() -> None:
+    assert One().hear("stranger", plan("abc").hello).send == [Send("stranger", FormedNotice(formation("abc")))]
 
 
 # -- promises (rules 1, 2) -----------------------------------------------------------------------------------------
@@ -311,9 +342,7 @@ def test_nothing_committed_is_ever_removed() -> None:
     one = One()
     one.hear("b", Append(1, START, (batch(1, 1), batch(1, 2)), 2))
     with pytest.raises(InvariantViolation):
-        one.replica._truncate(2)
-    # A peer cannot get there: what is committed is taken as the leader's.
-    assert one.hear("c", Append(2, Position(1, 1), (batch(2, 2, previous=1),), 2)).persist[0].truncate is None
+        one.replica._own.truncate(2)
 
 
 @pytest.mark.parametrize(
@@ -332,9 +361,44 @@ def test_batches_that_no_leader_sends_are_refused(previous: Position, batches: t
         One().hear("b", Append(4, previous, batches, 0), stamp=4_000)
 
 
+HELD = (batch(1, 1, 3), batch(1, 4, 3), batch(1, 7, 3), batch(1, 10, 3))
+"""What a follower holds below, of which the first two are committed."""
+
+
+@pytest.mark.parametrize(
+    ("previous", "batches"),
+    [
+        (Position(1, 3), (batch(3, 4, 5, previous=1),)),  # from within what is committed to beyond it
+        (Position(1, 3), (batch(1, 4, 5),)),
+        (START, (batch(1, 1, 3), batch(3, 4, 9, previous=1))),
+        (Position(1, 3), (batch(3, 4, 3, previous=1),)),  # something else was committed there
+        (Position(2, 6), (batch(3, 7, previous=2),)),
+        (Position(1, 5), ()),  # a batch of ours, cut in two
+        (Position(1, 8), (batch(3, 9, previous=1),)),
+        (Position(1, 6), (batch(1, 7, 2), batch(3, 9, 9, previous=1))),
+        (Position(1, 6), (Batch(3, 1, 7, 1, 0, 6, b""),)),  # its stamp is not above that of the entry before it
+    ],
+)
+def test_a_log_that_cannot_be_the_leader_s_is_refused_and_nothing_of_it_is_taken(
+    previous: Position, batches: tuple[Batch, ...]
+) -> None:
+    one = One()
+    one.hear("b", Append(1, START, HELD, 6))
+    one.written()
+    one.hear("c", Heartbeat(3, 6, 1))
+    one.written()
+    with pytest.raises(RemoteProtocolError):
+        one.hear("c", Append(3, previous, batches, 6), stamp=10_000)
+    assert one.replica.take_output() == Output()
+    assert one.step(Tick()) == Output()  # it lives, and goes on
+    assert (one.replica.commit, one.replica.durable, one.replica.log.last) == (6, 12, Position(1, 12))
+    (persist,) = one.hear("c", Append(3, Position(1, 6), (batch(3, 7, previous=1),), 6)).persist
+    assert (persist.truncate, persist.batches) == (7, (batch(3, 7, previous=1),))
+
+
 def test_a_commit_within_a_batch_is_refused_and_nothing_is_delivered() -> None:
     one = One("abc", batch(1, 1, 3))
-    with pytest.raises(RemoteProtocolError, match="index 2 is committed, and the batch it is part of ends at 3"):
+    with pytest.raises(RemoteProtocolError, match="index 2 is committed, and no batch ends there"):
         one.hear("b", Append(2, Position(1, 3), (), 2))
     assert one.replica.commit == 0
 
@@ -395,6 +459,39 @@ def test_a_follower_that_lost_what_it_acknowledged_is_not_counted_any_more() -> 
     one.written()
     assert one.hear("b", AppendReply(1, 2)).deliver == []
     assert len(one.hear("c", AppendReply(1, 2)).deliver) == 1
+
+
+WITHIN = Commands(1, 1, 3, 0, 0, stamp=0, calls=b"\x83\xf6\xf6\xf6")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        AppendReply(1, 2),  # within the batch 2..4
+        AppendReply(1, 5),  # beyond all
+        AppendReply(1, 0, rejected=3, conflict=1),
+        AppendReply(1, 0, rejected=9, conflict=1),
+        AppendReply(1, 0, rejected=4, conflict=5),
+        AppendReply(1, 0, rejected=0, conflict=1),
+        AppendReply(1, 0, rejected=4),
+        AppendReply(1, 4, conflict=4),
+    ],
+)
+def test_an_answer_about_places_that_were_never_shown_is_refused(reply: AppendReply) -> None:
+    one = leading()
+    one.step(Submitted((WITHIN,)))
+    one.written()
+    with pytest.raises(RemoteProtocolError):
+        one.hear("b", reply)
+    assert one.replica.take_output() == Output()
+    assert one.step(Tick()).deliver == []
+    assert one.replica.commit == 1
+    assert len(one.hear("b", AppendReply(1, 4)).deliver) == 1
+
+
+def test_who_bears_the_leader_s_own_name_is_no_follower() -> None:
+    one = leading()
+    assert one.hear("a", AppendReply(1, 1)) == Output()
 
 
 def test_what_arrives_during_a_write_joins_the_next_batch() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
+import msgspec
 import pytest
 
 from membership._protocol.formation import HELLO_INTERVAL, Founding, Plan
@@ -13,6 +15,10 @@ from membership._protocol.view import Configuration, Formation, Limits, Member
 
 CLUSTER = b"c" * 16
 PLAN = Plan("bank", ("b", "a", "c"), Majority(), Limits(election_timeout=7_000))
+
+
+def replace_limits(**others: int) -> Limits:
+    return msgspec.structs.replace(PLAN.limits, **others)
 
 
 def disk(name: str) -> bytes:
@@ -32,7 +38,7 @@ RECORD = Formation(
 
 def test_the_smallest_name_makes_the_record_once_all_have_answered() -> None:
     one = founding()
-    hello = Forming(PLAN.members)
+    hello = PLAN.hello
     for name in ("b", "b", "stranger"):
         one.heard(name, disk(name), hello)
         assert one.record() is None
@@ -43,7 +49,7 @@ def test_the_smallest_name_makes_the_record_once_all_have_answered() -> None:
 def test_another_name_never_does() -> None:
     one = founding("b")
     for name in ("a", "c"):
-        one.heard(name, disk(name), Forming(PLAN.members))
+        one.heard(name, disk(name), PLAN.hello)
     assert one.record() is None
 
 
@@ -54,28 +60,71 @@ def test_who_is_alone_forms_at_once() -> None:
     assert record.configuration.voter_names == ("a",)
 
 
-def test_another_list_of_members_is_told_of_and_counts_for_nothing() -> None:
+OTHER_PLANS = [
+    (replace(PLAN, members=("a", "c")), "members: a, c there, b, a, c here"),
+    (replace(PLAN, limits=replace_limits(election_timeout=8_000)), "election_timeout: 8000 there, 7000 here"),
+    (
+        replace(PLAN, members=("c",), limits=replace_limits(sessions_max=5, answers_max=6)),
+        "members: c there, b, a, c here; sessions_max: 5 there, 100000 here; answers_max: 6 there, 65536 here",
+    ),
+]
+
+
+@pytest.mark.parametrize(("other", "told"), OTHER_PLANS)
+def test_who_was_started_with_something_else_is_told_of_and_counts_for_nothing(other: Plan, told: str) -> None:
     one = founding()
-    one.heard("b", disk("b"), Forming(PLAN.members))
-    one.heard("c", disk("c"), Forming(PLAN.members))
-    one.heard("c", disk("c"), Forming(("a", "c")))
+    one.heard("b", disk("b"), PLAN.hello)
+    one.heard("c", disk("c"), PLAN.hello)
+    one.heard("c", disk("c"), other.hello)
     assert one.record() is None
     assert one.complaint is not None
-    assert "c was started with the members a, c" in one.complaint
+    assert f"c was not started with the same as this node ({told})" in one.complaint
+
+
+def test_both_sides_tell_of_it() -> None:
+    other = replace(PLAN, limits=replace_limits(session_term=9_000))
+    here, there = founding("b"), founding("c", other)
+    here.heard("c", disk("c"), other.hello)
+    there.heard("b", disk("b"), PLAN.hello)
+    assert "session_term: 9000 there, 600000000 here" in str(here.complaint)
+    assert "session_term: 600000000 there, 9000 here" in str(there.complaint)
+
+
+def test_a_quorum_system_that_differs_is_told_of() -> None:
+    class Other(msgspec.Struct, frozen=True):
+        """There is one quorum system so far."""
+
+    one = founding()
+    one.heard("b", disk("b"), Forming(PLAN.members, cast(Majority, Other()), PLAN.limits))
+    assert "quorum: " in str(one.complaint)
+
+
+def test_a_complaint_shows_no_list_without_end() -> None:
+    one = founding()
+    one.heard("b", disk("b"), replace(PLAN, members=("x",) * 10_000).hello)
+    assert len(str(one.complaint)) < 1_000
+
+
+def test_once_it_was_started_with_the_same_the_group_forms() -> None:
+    one = founding()
+    one.heard("b", disk("b"), replace(PLAN, limits=Limits()).hello)
+    for name in "bc":
+        one.heard(name, disk(name), PLAN.hello)
+    assert one.record() == RECORD
 
 
 def test_the_disk_that_spoke_last_is_the_one_that_counts() -> None:
     one = founding()
     for storage in (b"x" * 16, disk("b")):
-        one.heard("b", storage, Forming(PLAN.members))
-    one.heard("c", disk("c"), Forming(PLAN.members))
+        one.heard("b", storage, PLAN.hello)
+    one.heard("c", disk("c"), PLAN.hello)
     assert one.record() == RECORD
 
 
 def test_it_says_hello_again_and_again() -> None:
     one = founding()
     assert one.deadline == 0
-    assert one.hello(5) == Forming(PLAN.members)
+    assert one.hello(5) == PLAN.hello
     assert one.deadline == 5 + HELLO_INTERVAL
 
 
@@ -89,5 +138,15 @@ def test_it_says_hello_again_and_again() -> None:
     ],
 )
 def test_a_record_that_is_another_disk_s_is_refused_with_the_reason(record: Formation, why: str | None) -> None:
-    misfit = founding().misfit(record)
+    misfit = founding().misfit(record.configuration.voter_names[0], record)
     assert misfit is None if why is None else misfit is not None and why in misfit
+
+
+def test_a_record_that_no_founder_makes_is_refused() -> None:
+    """Sent by nobody whom it names, or naming somebody twice."""
+    voters = RECORD.configuration.voters
+    twice = Formation("bank", CLUSTER, Configuration((*voters, voters[0])))
+    for sender, record in (("stranger", RECORD), ("b", twice)):
+        misfit = founding().misfit(sender, record)
+        assert misfit is not None
+        assert "a record of the group 'bank' that cannot be: a, b, c" in misfit

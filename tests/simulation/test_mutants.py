@@ -11,13 +11,14 @@ import pytest
 from broadcast._machine import Machine
 from broadcast._protocol import follower
 from broadcast._protocol.entries import Commands
+from broadcast._protocol.follower import Following
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import AppendReply
 from broadcast._protocol.output import Send
+from broadcast._protocol.own import OwnLog
 from broadcast._protocol.position import Batch
 from broadcast._protocol.reads import ReadRounds
-from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Answers
 from broadcast._protocol.writes import Writes
 from broadcast._simulation.disk import Disk
@@ -86,20 +87,19 @@ class Mutant:
 
 def acknowledge_before_durable(patch: pytest.MonkeyPatch) -> None:
     def acknowledge(self: Any) -> None:
-        if self._acknowledges and self.leader not in (None, self.name):
-            self._bind(self.leader, AppendReply(self.epoch, self.verified))
+        election = self._election
+        if self._acknowledges and election.leader not in (None, election.name):
+            self._answer(election.leader, AppendReply(election.epoch, self._own.verified))
         self._acknowledges = False
 
-    patch.setattr(Replica, "_acknowledge", acknowledge)
+    patch.setattr(Following, "acknowledge", acknowledge)
 
 
 def leader_counts_itself_early(patch: pytest.MonkeyPatch) -> None:
     def count(self: Any) -> None:
-        if self.leadership is not None:
-            configuration = self._elected.configuration
-            self._commit_up_to(self.leadership.committable(configuration, self.log.last.index))
+        self._own.commit_up_to(self.committable(self._election.configuration, self._own.log.last.index))
 
-    patch.setattr(Replica, "_count", count)
+    patch.setattr(Leadership, "count", count)
 
 
 def vote_not_durable(patch: pytest.MonkeyPatch) -> None:
@@ -161,11 +161,11 @@ def commit_by_count_of_old_epochs(patch: pytest.MonkeyPatch) -> None:
 
 
 def standing_by_index_only(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Replica, "_standing", property(lambda self: (0, self.log.last.index)))
+    patch.setattr(OwnLog, "standing", property(lambda self: (0, self.log.last.index)))
 
 
 def standing_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Replica, "_standing", property(lambda self: (0, 0)))
+    patch.setattr(OwnLog, "standing", property(lambda self: (0, 0)))
 
 
 def read_without_round(patch: pytest.MonkeyPatch) -> None:
@@ -177,19 +177,7 @@ def read_without_round(patch: pytest.MonkeyPatch) -> None:
 
 
 def read_before_epoch_start_commits(patch: pytest.MonkeyPatch) -> None:
-    begin = ReadRounds.begin
-    commits: list[int] = [0]
-
-    def beat(self: Any) -> None:
-        commits[0] = self.commit
-        original_beat(self)
-
-    def begin_always(self: ReadRounds, commit: int | None) -> int:
-        return begin(self, commits[0])
-
-    original_beat: Callable[[Any], None] = Replica._beat
-    patch.setattr(Replica, "_beat", beat)
-    patch.setattr(ReadRounds, "begin", begin_always)
+    patch.setattr(Leadership, "_knows_commit", True)
 
 
 def repeats_applied(patch: pytest.MonkeyPatch) -> None:
@@ -231,30 +219,22 @@ def promise_dropped_at_restart(patch: pytest.MonkeyPatch) -> None:
 
 def commit_beyond_verified(patch: pytest.MonkeyPatch) -> None:
     def learn(self: Any, commit: int) -> None:
-        self._commit_up_to(min(commit, self.log.last.index))
+        self._own.commit_up_to(min(commit, self._own.log.last.index))
 
-    patch.setattr(Replica, "_learn_commit", learn)
+    patch.setattr(Following, "_learn_commit", learn)
 
 
 def verified_kept_over_epochs(patch: pytest.MonkeyPatch) -> None:
-    follow: Callable[[Any, str, int], bool] = Replica._follow
-
-    def trusting(self: Any, sender: str, epoch: int) -> bool:
-        verified = self.verified
-        followed = follow(self, sender, epoch)
-        self.verified = max(self.verified, min(verified, self.log.last.index))
-        return followed
-
-    patch.setattr(Replica, "_follow", trusting)
+    patch.setattr(OwnLog, "follow", lambda self, epoch: None)
 
 
 def old_epoch_followed(patch: pytest.MonkeyPatch) -> None:
-    follow: Callable[[Any, str, int], bool] = Replica._follow
+    follow: Callable[[Any, str, int, int], bool] = Following._follow
 
-    def any_epoch(self: Any, sender: str, epoch: int) -> bool:
-        return follow(self, sender, max(epoch, self.epoch))
+    def any_epoch(self: Any, sender: str, epoch: int, now: int) -> bool:
+        return follow(self, sender, max(epoch, self._election.epoch), now)
 
-    patch.setattr(Replica, "_follow", any_epoch)
+    patch.setattr(Following, "_follow", any_epoch)
 
 
 MUTANTS: Sequence[Mutant] = (

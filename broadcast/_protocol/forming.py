@@ -1,0 +1,82 @@
+"""From an empty disk to a group that has formed: hellos until there is a record, and the record on disk (rule 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from actors._protocol.errors import invariant
+from broadcast._protocol.outbox import Outbox
+from broadcast._protocol.output import Connected, Input, Now, Persisted, Received
+from broadcast._protocol.own import OwnLog
+from membership._protocol.formation import HELLO_INTERVAL, Founding
+from membership._protocol.messages import FormedNotice, Forming
+from membership._protocol.view import Formation
+
+
+class Beginning:
+    """What a replica does before it takes part. It writes nothing but the record."""
+
+    def __init__(self, founding: Founding, own: OwnLog, outbox: Outbox) -> None:
+        self.formed: Formation | None = None
+        """The record, once it is durable."""
+        self._founding = founding
+        self._own = own
+        self._outbox = outbox
+        self._record: Formation | None = None  # on its way to disk
+
+    def deadline(self, now: int) -> int:
+        """When a `Tick` is due."""
+        return self._founding.deadline if self._record is None else now + HELLO_INTERVAL
+
+    def step(self, given: Input, now: Now) -> None:
+        """Other inputs than those that lead to a record change nothing yet."""
+        handle = _ON_INPUT.get(type(given))
+        if handle is not None:
+            handle(self, given)
+        if self._record is None:
+            self._go_on(now.monotonic)
+        writes = self._own.writes
+        self._outbox.persist(writes.flush(writes.promise, 0, now.monotonic))
+
+    def _go_on(self, now: int) -> None:
+        founding = self._founding
+        if now >= founding.deadline:
+            others = [name for name in founding.plan.members if name != founding.name]
+            self._outbox.broadcast(founding.hello(now), others)
+        if founding.complaint is not None:
+            self._outbox.notice(founding.complaint)
+        record = founding.record()
+        if record is not None:
+            self._write(record)
+
+    def _write(self, record: Formation) -> None:
+        self._record = record
+        self._own.writes.form(record)
+
+    def _on_connected(self, given: Connected) -> None:
+        self._outbox.send(given.name, self._founding.plan.hello)
+
+    def _on_received(self, given: Received) -> None:
+        """Without a record, a member neither votes nor accepts batches."""
+        message = given.message
+        if isinstance(message, Forming):
+            self._founding.heard(given.sender, given.storage, message)
+        elif isinstance(message, FormedNotice) and self._record is None:
+            misfit = self._founding.misfit(given.sender, message.formation)
+            if misfit is None:
+                self._write(message.formation)
+            else:
+                self._outbox.notice(misfit)
+
+    def _on_persisted(self, given: Persisted) -> None:
+        invariant(self._record is not None, "an unformed replica writes nothing but its record")
+        self._own.persisted(given.number)
+        self.formed = self._record
+
+
+_ON_INPUT: dict[type, Callable[[Beginning, Any], None]] = {
+    Connected: Beginning._on_connected,  # pyright: ignore[reportPrivateUsage]  # the class's own table
+    Received: Beginning._on_received,  # pyright: ignore[reportPrivateUsage]
+    Persisted: Beginning._on_persisted,  # pyright: ignore[reportPrivateUsage]
+}

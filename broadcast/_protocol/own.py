@@ -1,0 +1,114 @@
+"""This replica's log, and how far it may be relied on (rules 1, 8, 9, 12).
+
+The pointers, on every replica: applied <= commit <= verified or durable <= last. `commit` is learnt anew in each life
+(rule 1): a restarted replica delivers only what it again knows to be committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors._protocol.clock import LamportClock
+from actors._protocol.errors import invariant
+from broadcast._protocol.log import Log
+from broadcast._protocol.outbox import Outbox
+from broadcast._protocol.output import Now
+from broadcast._protocol.position import Batch
+from broadcast._protocol.writes import Writes
+
+UNSYNCED_SIZE_MAX = 64 * 1024 * 1024  # bytes a follower takes in before its disk has them
+CLOCK_BOUND = 1_000_000  # microseconds by which a new leader's clock may run ahead of the last stamp (rule 12)
+
+
+class OwnLog:
+    """The log with its pointers. What is appended is also written; what is committed is also delivered."""
+
+    def __init__(self, log: Log, writes: Writes, outbox: Outbox, clock: LamportClock) -> None:
+        self.log = log
+        self.writes = writes
+        self.clock = clock
+        self.commit = 0
+        self.applied = 0
+        self.verified = 0
+        """Entries up to here are those of this epoch's leader, as far as it has shown them."""
+        self._verified_in = 0  # the epoch that `verified` speaks of
+        self._outbox = outbox
+        self._anchor: tuple[int, int] | None = None  # (log time, monotonic time we received it at)
+        clock.advance(log.last_stamp)
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """What elections compare: the last position of the log (rule 4)."""
+        last = self.log.last
+        return last.epoch, last.index
+
+    def check(self, epoch: int) -> None:
+        """`epoch`: that of the promise as it stands."""
+        last = self.log.last
+        invariant(self.applied <= self.commit <= last.index, "applied <= commit <= last")
+        invariant(self.writes.durable <= last.index and self.verified <= last.index, "durable, verified <= last")
+        invariant(self.writes.promise.epoch <= epoch, "the epoch never goes down")
+        invariant(last.epoch <= epoch, "no entry is of a later epoch than ours")
+
+    # -- growing ---------------------------------------------------------------------------------------------------
+
+    def append(self, batch: Batch) -> None:
+        self.log.append(batch)
+        self.writes.append(batch)
+        self.clock.advance(batch.last_stamp)
+
+    def place(self, missing: Sequence[Batch], now: int) -> None:
+        """Take in what is new; cut from the first batch that differs, never at or below commit (rule 8)."""
+        if missing and missing[0].first <= self.log.last.index:
+            self.truncate(missing[0].first)
+        for batch in missing:
+            if self.writes.unsynced_size > UNSYNCED_SIZE_MAX:
+                return  # the disk is behind; the leader will send this again
+            self.append(batch)
+            self._anchor = (batch.time, now)
+
+    def truncate(self, first: int) -> None:
+        invariant(first > self.commit, "nothing committed is ever removed", first=first, commit=self.commit)
+        self.log.truncate(first)
+        self.writes.truncate(first)
+        self.verified = min(self.verified, first - 1)
+
+    def persisted(self, number: int) -> None:
+        """Everything that was asked of the disk up to `number` is there."""
+        self.writes.persisted(number, self.log)
+
+    # -- being relied on -------------------------------------------------------------------------------------------
+
+    def follow(self, epoch: int) -> None:
+        """The leader of this epoch speaks; what that of another epoch has shown says nothing about its log."""
+        if self._verified_in != epoch:
+            # What is committed is in the log of every later leader (leader completeness; 3.6.3): so far it is verified.
+            self._verified_in = epoch
+            self.verified = self.commit
+
+    def verify(self, index: int) -> None:
+        """This epoch's leader has shown that up to here its log is ours, as far as ours goes."""
+        self.verified = max(self.verified, min(index, self.log.last.index))
+
+    def commit_up_to(self, index: int) -> Sequence[Batch]:
+        """Deliver what is newly committed, in index order, once (rule 9); returns it."""
+        if index <= self.commit:
+            return ()
+        batches = list(self.log.between(self.commit, index))
+        self._outbox.deliver(batches)
+        self.commit = index
+        return batches
+
+    def apply_up_to(self, index: int) -> None:
+        """The actor has been given everything up to here."""
+        invariant(self.applied <= index <= self.commit, "only what was delivered is applied", index=index)
+        self.applied = index
+
+    # -- log time --------------------------------------------------------------------------------------------------
+
+    def time(self, now: Now) -> int:
+        """Our clock, but ahead of the last stamp we received by no more than the time since, and a bound (rule 12)."""
+        if self._anchor is None:
+            self._anchor = (max(now.wall, self.log.last_time), now.monotonic)
+        time, received_at = self._anchor
+        return max(self.log.last_time, min(now.wall, time + now.monotonic - received_at + CLOCK_BOUND))

@@ -1,0 +1,272 @@
+"""A replica that takes part in its group: every input, and what follows from it (rules 0-10, 16, 20, 25).
+
+An election's promise and the fence against an old leader are taken in the same step, so nothing can slip between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from broadcast._protocol import follower, leader
+from broadcast._protocol.entries import in_messages
+from broadcast._protocol.follower import Following
+from broadcast._protocol.leader import Leadership
+from broadcast._protocol.messages import ReadIndex, ReadIndexReply, Submit
+from broadcast._protocol.outbox import Outbox
+from broadcast._protocol.output import (
+    Applied,
+    Connected,
+    Input,
+    LeaderKnown,
+    Now,
+    Persisted,
+    ReadReady,
+    Received,
+    Submitted,
+    Suspected,
+    Tick,
+)
+from broadcast._protocol.own import OwnLog
+from broadcast._protocol.reads import Reads
+from membership._protocol.election import Election
+from membership._protocol.messages import FormedNotice, Forming, VoteReply, VoteRequest
+from membership._protocol.view import Formation
+
+
+class Participant:
+    """Follower, candidate or leader, as the election has it."""
+
+    def __init__(
+        self, formation: Formation, own: OwnLog, election: Election, outbox: Outbox, reads: Reads, now: Now
+    ) -> None:
+        self.formation = formation
+        self.election = election
+        self.leadership: Leadership | None = None
+        self._own = own
+        self._outbox = outbox
+        self._reads = reads
+        self._following = Following(own, election, outbox, reads)
+        self._told: LeaderKnown | None = None
+        self._now = now
+
+    @property
+    def deadline(self) -> int:
+        """When a `Tick` is due."""
+        due = self.election.deadline
+        if self.leadership is not None:
+            due = min(due, self.leadership.heartbeat_at)
+        lost_at = self._reads.overdue_at(self.election.floor)
+        return due if lost_at is None else min(due, lost_at)
+
+    def reachable(self, now: int) -> list[str] | None:
+        """As leader: the members heard within the shortest election timeout, itself included. None for others."""
+        if self.leadership is None:
+            return None
+        election = self.election
+        heard = [name for name in self.leadership.followers if election.heard_within(name, now, election.floor)]
+        return sorted([election.name, *heard])
+
+    # -- the step --------------------------------------------------------------------------------------------------
+
+    def begin(self, now: Now) -> None:
+        """The record was made in this life: tell it to all. Nobody can have led yet."""
+        election = self.election
+        election.hurry(now.monotonic)
+        others = [name for name in election.configuration.voter_names if name != election.name]
+        self._outbox.broadcast(FormedNotice(self.formation), others)
+        self._advance(now)
+
+    def step(self, given: Input, now: Now) -> None:
+        """Raises `RemoteProtocolError` for a message that no correct peer sends."""
+        self._now = now
+        handle = _ON_INPUT.get(type(given))
+        if handle is not None:
+            handle(self, given)
+        if isinstance(given, Applied):  # only reads wait for that
+            self._read(now.monotonic)
+        else:
+            self._advance(now)
+
+    def _advance(self, now: Now) -> None:
+        """What follows from the new state, whatever changed it."""
+        self._change_office(now)
+        leadership = self.leadership
+        if leadership is not None:
+            leadership.count()
+            leadership.sequence(now)
+        self._write(now.monotonic)
+        self._vote()
+        if leadership is not None:
+            leadership.replicate(now.monotonic)
+        self._following.acknowledge()
+        self._read(now.monotonic)
+        self._tell_leader()
+        self._own.check(self.election.epoch)
+
+    def _change_office(self, now: Now) -> None:
+        election = self.election
+        if self.leadership is not None and (not election.leads or self.leadership.epoch != election.epoch):
+            self.leadership = None
+            self._reads.lose()
+        if self.leadership is None and election.leads:
+            self.leadership = Leadership(self._own, election, self._outbox, now)
+
+    def _write(self, now: int) -> None:
+        promise, commit = self.election.promise, self._own.commit
+        self._outbox.persist(self._own.writes.flush(promise, commit, now))
+
+    def _vote(self) -> None:
+        for ballot in self.election.sends:
+            if ballot.binding:
+                self._outbox.bind(ballot.to, ballot.message, self.election.promise)
+            else:
+                self._outbox.send(ballot.to, ballot.message)
+        self.election.sends.clear()
+
+    def _read(self, now: int) -> None:
+        """Linearizable reads: ask the leader, or as leader prove that we still are (rule 20)."""
+        reads, election, leadership = self._reads, self.election, self.leadership
+        if reads.wants_request and election.leader is not None:
+            number = self._own.clock.tick()
+            reads.request(number, now)
+            if leadership is not None:
+                leadership.rounds.ask(election.name, number)
+            else:
+                self._outbox.send(election.leader, ReadIndex(election.epoch, number))
+        if leadership is not None:
+            leadership.confirm_reads(reads, now)
+        for token in reads.take_ready(self._own.applied):
+            self._outbox.settle(ReadReady(token))
+
+    def _tell_leader(self) -> None:
+        known = LeaderKnown(self.election.epoch, self.election.leader)
+        if known != self._told:
+            self._told = known
+            self._outbox.settle(known)
+
+    # -- inputs ----------------------------------------------------------------------------------------------------
+
+    def _on_tick(self, given: Tick) -> None:
+        election, reads, now = self.election, self._reads, self._now.monotonic
+        election.tick(now, self._own.standing, able=self._own.writes.answers(now, election.floor))
+        lost_at = reads.overdue_at(election.floor)
+        if lost_at is not None and now >= lost_at:
+            reads.lose()
+        if self.leadership is not None and election.leads:
+            self.leadership.tick(now)
+
+    def _on_submitted(self, given: Submitted) -> None:
+        """Sequence it, or pass it on. Without a leader it is dropped: submitters send again when one is known."""
+        if self.leadership is not None:
+            self.leadership.pending.add(given.entries)
+        elif self.election.leader is not None:
+            for part in in_messages(given.entries):
+                self._outbox.send(self.election.leader, Submit(part))
+
+    def _on_persisted(self, given: Persisted) -> None:
+        self._own.persisted(given.number)
+        self.election.promised(self._own.writes.promise, self._now.monotonic)
+        self._outbox.release(self.election.epoch)
+        self._following.wrote()
+
+    def _on_applied(self, given: Applied) -> None:
+        self._own.apply_up_to(given.index)
+
+    def _on_connected(self, given: Connected) -> None:
+        """A new link: what was under way on the old one may be lost."""
+        if self.leadership is not None:
+            self.leadership.connected(given.name)
+        elif given.name == self.election.leader:
+            self._reads.lose()
+            self._told = None  # so that submitters send again
+
+    def _on_suspected(self, given: Suspected) -> None:
+        self.election.suspect(given.name, self._now.monotonic)
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def _on_received(self, given: Received) -> None:
+        if isinstance(given.message, Forming | FormedNotice) or self._is_of_a_member(given):
+            _ON_MESSAGE[type(given.message)](self, given, given.message)
+
+    def _is_of_a_member(self, given: Received) -> bool:
+        """Anyone may ask how the group began; all else is for its members (rule 16)."""
+        group, cluster = self.formation.group, self.formation.cluster
+        if given.cluster == cluster:
+            if self.election.configuration.includes(given.sender):
+                return True
+            self._outbox.notice(
+                f"{given.sender} is no member of the group {group!r}: its messages are ignored; stop it, or "
+                "have it added"
+            )
+        elif given.cluster:
+            self._outbox.notice(
+                f"{given.sender} takes part in another cluster's group {group!r} (cluster {given.cluster.hex()[:8]}, "
+                f"ours is {cluster.hex()[:8]}): its messages are ignored; check the addresses of the members, and "
+                "whose data directory it was started with"
+            )
+        return False
+
+    def _on_forming(self, received: Received, message: Forming) -> None:
+        self._outbox.send(received.sender, FormedNotice(self.formation))
+
+    def _on_formed(self, received: Received, message: FormedNotice) -> None:
+        """We know."""
+
+    def _on_ballot(self, received: Received, message: VoteRequest | VoteReply) -> None:
+        now = self._now.monotonic
+        self.election.receive(received.sender, received.storage, message, self._own.standing, now)
+
+    def _on_word(self, received: Received, message: Any) -> None:
+        """A leader speaks."""
+        follower.WORDS[type(message)](self._following, received, message, self._now.monotonic)
+
+    def _on_answer(self, received: Received, message: Any) -> None:
+        """A follower answers. It counts only in this epoch, and from the disk that the group knows (rule 16)."""
+        election, now = self.election, self._now.monotonic
+        if message.epoch > election.epoch:
+            election.adopt(message.epoch, now)
+        if self.leadership is None or not election.leads or message.epoch != election.epoch:
+            return
+        if election.configuration.storage_of(received.sender) != received.storage:
+            self._outbox.notice(
+                f"{received.sender} answers from another disk than the group knows: it is not counted; bring its old "
+                "data back, or remove and add the member"
+            )
+            return
+        election.heard(received.sender, now)
+        leader.ANSWERS[type(message)](self.leadership, received, message, now)
+
+    def _on_request(self, received: Received, message: Any) -> None:
+        """A member wants something of the leader; if that is not us, it will ask again."""
+        if self.leadership is not None:
+            leader.REQUESTS[type(message)](self.leadership, received, message)
+
+    def _on_read_index_reply(self, received: Received, message: ReadIndexReply) -> None:
+        if message.epoch == self.election.epoch and received.sender == self.election.leader:
+            self._reads.answered(message.number, message.index)
+
+
+# The tables that dispatch. Their values are methods of the class above; a table has no way to say that each takes
+# exactly the type of its key, hence Any. An input without a row has nothing to change but what `_advance` looks at.
+_ON_INPUT: dict[type, Callable[[Participant, Any], None]] = {
+    Tick: Participant._on_tick,  # pyright: ignore[reportPrivateUsage]
+    Received: Participant._on_received,  # pyright: ignore[reportPrivateUsage]
+    Submitted: Participant._on_submitted,  # pyright: ignore[reportPrivateUsage]
+    Persisted: Participant._on_persisted,  # pyright: ignore[reportPrivateUsage]
+    Applied: Participant._on_applied,  # pyright: ignore[reportPrivateUsage]
+    Connected: Participant._on_connected,  # pyright: ignore[reportPrivateUsage]
+    Suspected: Participant._on_suspected,  # pyright: ignore[reportPrivateUsage]
+}
+
+_ON_MESSAGE: dict[type, Callable[[Participant, Received, Any], None]] = {
+    Forming: Participant._on_forming,  # pyright: ignore[reportPrivateUsage]
+    FormedNotice: Participant._on_formed,  # pyright: ignore[reportPrivateUsage]
+    VoteRequest: Participant._on_ballot,  # pyright: ignore[reportPrivateUsage]
+    VoteReply: Participant._on_ballot,  # pyright: ignore[reportPrivateUsage]
+    ReadIndexReply: Participant._on_read_index_reply,  # pyright: ignore[reportPrivateUsage]
+    **dict.fromkeys(follower.WORDS, Participant._on_word),  # pyright: ignore[reportPrivateUsage]
+    **dict.fromkeys(leader.ANSWERS, Participant._on_answer),  # pyright: ignore[reportPrivateUsage]
+    **dict.fromkeys(leader.REQUESTS, Participant._on_request),  # pyright: ignore[reportPrivateUsage]
+}
