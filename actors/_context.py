@@ -28,23 +28,31 @@ class Context:
     would cost more than many commands do. `time` and `random` are made when they are asked for.
 
     sender: name of whoever sent the message.
-    timestamp: Lamport time of the message.
-    position: (epoch, index) in the total order; None where the actor is not replicated.
     version: version of the actor's class in force.
     """
 
-    __slots__ = ("_active", "_random", "_random_ready", "_time", "position", "sender", "timestamp", "version")
+    __slots__ = ("_active", "_position", "_random", "_random_ready", "_time", "_timestamp", "sender", "version")
 
     sender: str
-    timestamp: Timestamp
-    position: Place | None
     version: int
+    _timestamp: Timestamp
+    _position: Place | None
     _random_ready: bool
     _time: int
 
     def __init__(self) -> None:
         self._active = False
         self._random: random.Random | None = None
+
+    @property
+    def timestamp(self) -> Timestamp:
+        """Lamport time of the message."""
+        return self._timestamp
+
+    @property
+    def position(self) -> Place | None:
+        """(epoch, index) in the total order; None where the actor is not replicated."""
+        return self._position
 
     @property
     def time(self) -> datetime:
@@ -57,7 +65,8 @@ class Context:
         if self._random is None:
             self._random = random.Random()  # noqa: S311 - has to be reproducible
         if not self._random_ready:
-            self._random.seed(None if self.position is None else f"{self.position.epoch}/{self.position.index}")
+            position = self.position
+            self._random.seed(None if position is None else f"{position.epoch}/{position.index}")
             self._random_ready = True
         return self._random
 
@@ -71,8 +80,8 @@ class Context:
     def begin(self, sender: str, timestamp: Timestamp, position: Place | None, version: int, time: int) -> None:
         """Move on to the next message. `time`: in microseconds since 1970; log time where there is a log."""
         self.sender = sender
-        self.timestamp = timestamp
-        self.position = position
+        self._timestamp = timestamp
+        self._position = position
         self.version = version
         self._time = time
         self._random_ready = False

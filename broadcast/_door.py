@@ -17,7 +17,8 @@ from actors import Envelope, Origin
 from actors._node import NO_SUCH
 from actors._protocol.codec import encode, encode_struct, join_array
 from actors._protocol.errors import RemoteProtocolError
-from broadcast._machine import Machine, open_calls
+from broadcast._calls import open_calls
+from broadcast._machine import Machine
 from broadcast._protocol.entries import Commands, Submittable, size
 from broadcast._protocol.portions import is_portion, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query

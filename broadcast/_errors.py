@@ -19,3 +19,22 @@ class Compacted(Exception):
     def __init__(self, first_index: int) -> None:
         super().__init__(f"the order is held from index {first_index} on; start there, or from a snapshot")
         self.first_index = first_index
+
+
+class CannotApply(Exception):
+    """This replica came to a committed command to which it can give no outcome that all replicas share: it has stopped.
+
+    Nothing of the command counts here, so that it is tried again at the next start. The replicas that could apply it go
+    on; where none could, all come to it again until something is changed, the same on all.
+
+    group, index, command: which one.
+    """
+
+    def __init__(self, group: str, index: int, command: str, why: str) -> None:
+        super().__init__(
+            f"group {group}: the replica has stopped before index {index}, the command {command}: {why}. It goes on "
+            "there when it is started again"
+        )
+        self.group = group
+        self.index = index
+        self.command = command

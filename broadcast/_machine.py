@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, NoReturn, TypeVar, cast
+
+from trio.lowlevel import enable_ki_protection
 
 from actors._actor import Actor, give_context
-from actors._context import Context
-from actors._interface import Interface, Method
+from actors._interface import Interface
 from actors._plain import encode_plain, to_plain
 from actors._protocol.clock import Timestamp
 from actors._protocol.codec import DecodeError, decode
-from actors._protocol.errors import InvalidMessage, Refused, Rejected, TooLarge, invariant
+from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
+from broadcast._base import Base
+from broadcast._calls import open_call, open_calls, runs_of
+from broadcast._errors import CannotApply
+from broadcast._moment import LogContext, Moment
+from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_overload, pack_refusal
 from broadcast._protocol.entries import (
     Commands,
     EpochStart,
@@ -33,16 +39,21 @@ from membership._protocol.view import Configuration, View
 
 A = TypeVar("A", bound=Actor)
 
-CALLS_SIZE_MAX = 2**28  # bytes of one run's calls: bounded where they enter, by the configuration's limits
-CALLS_COUNT_MAX = 2**24  # values in one run's calls
-ANSWER_SIZE_MAX = 8 * 1024 * 1024  # bytes of one answer: agreed, so that every replica draws the line at the same place
-VERSION = 1  # class version in force
-
-_APPLIED = bytes((0x82, Outcome.APPLIED))  # the CBOR array [APPLIED, answer], the answer's bytes to follow
-_VOID = encode_plain([Outcome.VOID.value])
-
 History = Callable[[int, int], Iterable[Batch]]
 """history(after, last): the batches with entries beyond index `after` and up to `last`."""
+
+_APPLIED = Outcome.APPLIED  # to look it up in its class is slow
+_RAN = (_APPLIED, Outcome.REFUSED)
+"""Outcomes of commands whose effects, if any, stayed: what a replay runs again."""
+
+_BY_CHANCE = (
+    "and whether it does may depend on the process: on its memory, and on how deep its stack already is. If more of "
+    "that does not help, start all replicas with a class that does not come to it"
+)
+_NOT_ALONE = (
+    "when it was run again to undo a later command. Something besides messages and state decides what it does; start "
+    "all replicas with a class where it does not"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +76,16 @@ class Machine(Generic[A]):
     """One replica's actor and all that goes with it, at one index of the log."""
 
     def __init__(
-        self, actor: Callable[[], A], interface: Interface, configuration: Configuration, history: History
+        self,
+        actor: Callable[[], A],
+        interface: Interface,
+        configuration: Configuration,
+        history: History,
+        *,
+        group: str = "",
     ) -> None:
+        """`actor` makes an instance as it is before the first command; `group`: the group's name, for people."""
+        self.group = group
         self.interface = interface
         self.configuration = configuration
         self.applied = 0
@@ -79,17 +98,21 @@ class Machine(Generic[A]):
         self.sessions = Sessions(term=limits.session_term, sessions_max=limits.sessions_max)
         self._make = actor
         self._history = history
-        self._context = Context()
+        self._context = LogContext()
+        self._base = Base()
         self._owners: dict[int, str] = {}  # session -> who opened it, kept as long as its entries are
+        self._leaders: dict[int, str] = {}  # epoch -> who leads in it
         self._others: dict[int, Outcome] = {}  # index -> outcome, of commands that were not simply applied
         self.actor = self._begin()
 
     # -- applying --------------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def apply(self, batch: Batch) -> list[Report]:
         """Apply a committed batch; returns what to tell the sessions' owners.
 
-        `MemoryError`, `RecursionError` and what is no `Exception` end the replica: nothing of the batch counts then.
+        What it raises ends the replica: nothing of the batch counts then, and this machine is of no use any more.
+        `CannotApply`: a command has no outcome that is sure to be the same everywhere.
         """
         invariant(batch.first == self.applied + 1, "batches are applied in index order, once", first=batch.first)
         self.time = batch.time
@@ -113,10 +136,10 @@ class Machine(Generic[A]):
             case EpochStart():
                 self._begin_view(entry.leader, batch.epoch, index)
             case SessionAsked():
-                opened = self.sessions.open(index, entry.owner, batch.time)
-                if opened:
-                    self._owners[index] = entry.owner
-                reports.append(Opened(entry.nonce, index if opened else None))
+                session = self.sessions.open(index, entry.nonce, entry.owner, batch.time)
+                if session is not None:
+                    self._owners[session] = entry.owner
+                reports.append(Opened(entry.nonce, session))
             case SessionKept():
                 kept = self.sessions.touch(entry.session, batch.time) is not None
                 reports.append(Kept(entry.session) if kept else Expired(entry.session))
@@ -147,175 +170,174 @@ class Machine(Generic[A]):
 
     def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> None:
         calls = open_calls(entry)
+        self._context.enter(self._moment(session.owner, batch))
         for at in range(skip, entry.count):
-            session.answered(self._apply_call(calls[at], session.owner, batch, index + at))
+            outcome, answer = self._apply_call(calls[at], session, entry, index, index + at)
+            if outcome is not _APPLIED:
+                self._others[index + at] = outcome
+            session.answered(answer)
+        self._context.end()
+        if index + entry.count > self._base.due:
+            self._base.take(self.actor, index + entry.count - 1)
 
-    def _apply_call(self, call: object, sender: str, batch: Batch, index: int) -> bytes:
-        """One command; returns its encoded outcome."""
+    def _apply_call(
+        self, call: object, session: Session, entry: Commands, first: int, index: int
+    ) -> tuple[Outcome, bytes]:
+        """What becomes of a command. `first`: index of the first one in its run."""
         if call is None:
-            self._others[index] = Outcome.VOID
-            return _VOID
+            return Outcome.VOID, VOID
+        if session.is_full:
+            return Outcome.OVERLOADED, pack_overload(session.size)
         try:
-            method, arguments = self._open(call)
-        except InvalidMessage:
-            self._others[index] = Outcome.INVALID
-            return encode_plain([Outcome.INVALID.value])
-        self._enter(sender, batch, index)
-        try:
-            return _answer(method, method.function(self.actor, *arguments))
-        except Refused as refusal:
-            self._others[index] = Outcome.REFUSED
-            return encode_refusal(refusal)
-        except (MemoryError, RecursionError):
-            raise
-        except Exception as error:  # a bug in the user's class: agreed, and undone (rule 24)
-            self._others[index] = Outcome.CRASHED
-            self._undo(batch, index)
-            return encode_plain([Outcome.CRASHED.value, type(error).__qualname__])
-        finally:
-            self._context.end()
+            return self._run(self.actor, call, index)
+        except BaseException as error:
+            return self._crashed(error, call, entry, first, index)
 
-    def _open(self, call: object) -> tuple[Method, tuple[object, ...]]:
-        """The method and the typed arguments of a call."""
-        if not isinstance(call, list) or not call:
-            raise InvalidMessage("a call is a list that begins with a tag")
-        parts = cast(list[object], call)
-        method = self.interface.methods.get(parts[0]) if isinstance(parts[0], str) else None
-        if method is None or method.kind != "command":
-            raise InvalidMessage(f"there is no command with the tag {parts[0]!r}")
-        return method, method.unpack(parts[1:])
+    def _run(self, actor: A, call: object, index: int) -> tuple[Outcome, bytes]:
+        """Run a command; raises what it raises, but for a refusal."""
+        try:
+            method, arguments = open_call(self.interface, call, "command")
+        except InvalidMessage:
+            return Outcome.INVALID, INVALID
+        self._context.at(index)
+        try:
+            return _APPLIED, pack_answer(method, method.function(actor, *arguments))
+        except Refused as refusal:
+            return Outcome.REFUSED, pack_refusal(refusal)
 
     def understands(self, call: object) -> bool:
-        """Would this call be tried, and not be found invalid?"""
+        """Would this call be tried, and not be found invalid? Not what only some replicas could open, either."""
         try:
-            self._open(call)
-        except InvalidMessage:
+            open_call(self.interface, call, "command")
+        except Exception:
             return False
         return True
 
-    def _enter(self, sender: str, batch: Batch, index: int) -> None:
-        timestamp = Timestamp(batch.stamp + index - batch.first, self.views[-1].leader)
-        self._context.begin(sender, timestamp, Position(batch.epoch, index), VERSION, batch.time)
+    def _moment(self, owner: str, batch: Batch) -> Moment:
+        return Moment(owner, self._leaders[batch.epoch], batch.epoch, batch.time, batch.stamp - batch.first)
 
     def _begin_view(self, leader: str, epoch: int, index: int) -> None:
         voters = self.configuration.voter_names
         observers = tuple(member.name for member in self.configuration.observers)
+        self._leaders[epoch] = leader
         self.views.append(View(len(self.views) + 1, epoch, leader, index, voters, observers, voters))
 
-    # -- undoing a crash -------------------------------------------------------------------------------------------
+    # -- a command that raised (rule 24) ---------------------------------------------------------------------------
+
+    def _crashed(
+        self, error: BaseException, call: object, entry: Commands, first: int, index: int
+    ) -> tuple[Outcome, bytes]:
+        """A bug in the user's class: undone, and agreed. Raises what ends this replica instead, if it may not be."""
+        if isinstance(error, InvariantViolation):
+            raise error
+        if isinstance(error, (MemoryError, RecursionError)):
+            self._stop(call, index, f"it raised {_name(error)}, {_BY_CHANCE}", error)
+        self._undo(index)
+        if not isinstance(error, Exception):
+            call = open_calls(entry)[index - first]  # what a command was given, it may have changed
+            if not _comes_again(error, lambda: self._run(self.actor, call, index)):
+                raise error
+            self._undo(index)
+        return Outcome.CRASHED, pack_crash(error)
 
     def _begin(self) -> A:
         actor = self._make()
         give_context(actor, self._context)
         return actor
 
-    def _undo(self, crashed: Batch, index: int) -> None:
-        """Rebuild the actor as it was before the command at `index`: replay what was applied, in a fresh instance."""
+    def _undo(self, index: int) -> None:
+        """Rebuild the actor as it was before the command at `index`: run again what was run since the base."""
+        moment = self._context.moment
         self._context.end()
-        fresh = self._begin()
-        leaders = {view.epoch: view.leader for view in self.views}
-        for batch in self._history(0, index - 1):
-            for entry, at in _commands_of(batch):
-                self._replay(fresh, entry, batch, at, min(at + entry.count, index), leaders[batch.epoch])
-        self.actor = fresh
+        self.actor = self._begin()
+        done = self._base.move_to(self.actor)
+        for batch in self._history(done, index - 1):
+            for entry, first in runs_of(batch):
+                self._replay(entry, batch, first, range(max(first, done + 1), min(first + entry.count, index)))
+        self._base.take(self.actor, index - 1)
+        self._context.enter(moment)
 
-    def _replay(self, actor: A, entry: Commands, batch: Batch, first: int, end: int, leader: str) -> None:
+    def _replay(self, entry: Commands, batch: Batch, first: int, indices: Iterable[int]) -> None:
+        ran = [index for index in indices if self._others.get(index, _APPLIED) in _RAN]
+        if not ran:
+            return
         calls = open_calls(entry)
-        for at in range(first, end):
-            if at not in self._others:
-                method, arguments = self._open(calls[at - first])
-                stamp = Timestamp(batch.stamp + at - batch.first, leader)
-                owner = self._owners[entry.session]
-                self._context.begin(owner, stamp, Position(batch.epoch, at), VERSION, batch.time)
-                method.function(actor, *arguments)
+        self._context.enter(self._moment(self._owners[entry.session], batch))
+        for index in ran:
+            before, call = self._others.get(index, _APPLIED), calls[index - first]
+            try:
+                outcome, _ = self._run(self.actor, call, index)
+            except Exception as error:
+                self._stop(call, index, f"it was {before.name}, and raised {_name(error)} {_NOT_ALONE}", error)
+            if outcome is not before:
+                self._stop(call, index, f"it was {before.name}, and is {outcome.name} {_NOT_ALONE}", None)
         self._context.end()
+
+    def _stop(self, call: object, index: int, why: str, error: BaseException | None) -> NoReturn:
+        method = self.interface.methods[cast("list[str]", call)[0]]
+        raise CannotApply(self.group or self.interface.actor.__name__, index, method.label, why) from error
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def query(self, call: bytes, sender: str) -> bytes:
-        """Run a query on the state as it is; returns its encoded outcome. Changes nothing."""
+        """Run a query on the state as it is; returns its encoded outcome. Changes nothing, and stops nobody."""
         try:
-            parts = cast(list[object], decode(call))
-            method = self.interface.methods[cast(str, parts[0])]
-            arguments = method.unpack(parts[1:])
-        except (InvalidMessage, DecodeError, LookupError, TypeError):
-            return encode_plain([Outcome.INVALID.value])
-        if method.kind != "query":
-            return encode_plain([Outcome.INVALID.value])
-        epoch = self.views[-1].epoch if self.views else 0
-        leader = self.views[-1].leader if self.views else ""
-        self._context.begin(sender, Timestamp(self.stamp, leader), Position(epoch, self.applied), VERSION, self.time)
-        try:
-            return _answer(method, method.function(self.actor, *arguments))
-        except Refused as refusal:
-            return encode_refusal(refusal)
-        except Exception as error:  # the user's bug, told to who asked; nothing of it is agreed, so nothing stops
-            return encode_plain([Outcome.CRASHED.value, type(error).__qualname__])
+            return self._look(call, sender)
+        except InvariantViolation:
+            raise
+        except BaseException as error:  # the user's bug, told to who asked
+            if not isinstance(error, Exception) and not _comes_again(error, lambda: self._look(call, sender)):
+                raise
+            return pack_crash(error)
         finally:
             self._context.end()
+
+    def _look(self, call: bytes, sender: str) -> bytes:
+        try:
+            method, arguments = open_call(self.interface, decode(call), "query")
+        except (InvalidMessage, DecodeError):
+            return INVALID
+        epoch = self.views[-1].epoch if self.views else 0
+        leader = self.views[-1].leader if self.views else ""
+        self._context.enter(Moment(sender, leader, epoch, self.time, self.stamp - self.applied))
+        self._context.at(self.applied)
+        try:
+            return pack_answer(method, method.function(self.actor, *arguments))
+        except Refused as refusal:
+            return pack_refusal(refusal)
 
     def deliveries(self, batch: Batch, from_index: int = 1) -> Iterator[Delivery]:
         """The commands of an applied batch that were applied, from `from_index` on (rule 9)."""
         invariant(batch.last <= self.applied, "only what was applied is delivered", last=batch.last)
-        leader = next(view.leader for view in reversed(self.views) if view.epoch == batch.epoch)
-        for entry, first in _commands_of(batch):
+        for entry, first in runs_of(batch):
             calls: Sequence[object] | None = None
             for index in range(max(first, from_index), first + entry.count):
                 if index in self._others:
                     continue
                 calls = open_calls(entry) if calls is None else calls
-                method, arguments = self._open(calls[index - first])
-                yield Delivery(
-                    Position(batch.epoch, index),
-                    Timestamp(batch.stamp + index - batch.first, leader),
-                    batch.time,
-                    self._owners[entry.session],
-                    method.tag,
-                    arguments,
-                )
+                method, arguments = open_call(self.interface, calls[index - first], "command")
+                moment = self._moment(self._owners[entry.session], batch)
+                position, timestamp = moment.position(index), moment.timestamp(index)
+                yield Delivery(position, timestamp, moment.time, moment.sender, method.tag, arguments)
 
     def state(self) -> bytes:
         """The actor's attributes, encoded: equal bytes on replicas that agree."""
         return encode_plain(to_plain(vars(self.actor), type(self.actor).__name__))
 
 
-def _answer(method: Method, answer: object) -> bytes:
-    """The outcome of a method that went through. Raises `TooLarge` if its answer is: a bug in the class."""
-    packed = method.pack_answer(answer)
-    if len(packed) > ANSWER_SIZE_MAX:
-        raise TooLarge(f"the answer of {method.label}", len(packed), ANSWER_SIZE_MAX)
-    return _APPLIED + packed
+def _name(error: BaseException) -> str:
+    return type(error).__qualname__
 
 
-def open_calls(entry: Commands) -> Sequence[object]:
-    """The calls of a run, opened. What cannot be opened counts as a call that no class understands."""
+def _comes_again(error: BaseException, run: Callable[[], object]) -> bool:
+    """Is it the user's method that raises this, which is no `Exception`?
+
+    A handler of signals may raise such a thing as well: at any moment, but not at the same one twice. (Trio's own, for
+    Ctrl-C, waits until the machine is done.)
+    """
     try:
-        calls = decode(entry.calls, CALLS_SIZE_MAX, CALLS_COUNT_MAX)
-    except DecodeError:
-        calls = None
-    if not isinstance(calls, list) or len(cast(list[object], calls)) != entry.count:
-        return [False] * entry.count
-    return cast(list[object], calls)
-
-
-def encode_refusal(refusal: Refused) -> bytes:
-    """A refusal's class by name, and its arguments: agreed, so nothing that may differ between nodes."""
-    name = type(refusal).__qualname__
-    try:
-        arguments = to_plain(list(refusal.args), name)
-        packed = encode_plain([Outcome.REFUSED.value, name, arguments])
-        if len(packed) > ANSWER_SIZE_MAX:
-            raise TooLarge(f"the arguments of {name}", len(packed), ANSWER_SIZE_MAX)
-        return packed
-    except (Rejected, ValueError):
-        nothing: list[object] = []
-        return encode_plain([Outcome.REFUSED.value, name, nothing])
-
-
-def _commands_of(batch: Batch) -> Iterator[tuple[Commands, int]]:
-    """The runs of a batch, each with its first index."""
-    index = batch.first
-    for entry in decode_entries(batch.entries):
-        if isinstance(entry, Commands):
-            yield entry, index
-        index += span(entry)
+        run()
+    except BaseException as again:
+        return type(again) is type(error)
+    return False

@@ -1,41 +1,91 @@
-"""From an encoded outcome to what the asker gets: a value, or an error that says whose fault it was."""
+"""Outcomes as they are stored and travel: what a command came to, packed where it ran and unpacked for its asker.
+
+Packed is only what is agreed: a class by its name, a refusal's arguments, and no text that may differ between nodes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Final, cast
 
 from actors._interface import Method
+from actors._plain import encode_plain, to_plain
 from actors._protocol.codec import DecodeError, decode
-from actors._protocol.errors import ActorCrashed, InvalidMessage, Refused, Rejected
+from actors._protocol.errors import ActorCrashed, InvalidMessage, Overloaded, Refused, Rejected, TooLarge
 from broadcast._protocol.sessions import Outcome
 
-_APPLIED = bytes((0x82, Outcome.APPLIED))
+ANSWER_SIZE_MAX = 8 * 1024 * 1024  # bytes of one answer: agreed, so that every replica draws the line at the same place
+
+VOID: Final = encode_plain([Outcome.VOID.value])
+INVALID: Final = encode_plain([Outcome.INVALID.value])
+_APPLIED = bytes((0x82, Outcome.APPLIED))  # the CBOR array [APPLIED, answer], the answer's bytes to follow
+
+
+def pack_answer(method: Method, answer: object) -> bytes:
+    """Of a method that went through. Raises `TooLarge` if its answer is, `TypeError` if it is another: its bug."""
+    packed = method.pack_answer(answer)
+    if len(packed) > ANSWER_SIZE_MAX:
+        raise TooLarge(f"the answer of {method.label}", len(packed), ANSWER_SIZE_MAX)
+    return _APPLIED + packed
+
+
+def pack_refusal(refusal: Refused) -> bytes:
+    """With its arguments, if they can travel."""
+    name = type(refusal).__qualname__
+    try:
+        packed = encode_plain([Outcome.REFUSED.value, name, to_plain(list(refusal.args), name)])
+        if len(packed) <= ANSWER_SIZE_MAX:
+            return packed
+    except (Rejected, ValueError):
+        pass
+    nothing: list[object] = []
+    return encode_plain([Outcome.REFUSED.value, name, nothing])
+
+
+def pack_crash(error: BaseException) -> bytes:
+    return encode_plain([Outcome.CRASHED.value, type(error).__qualname__])
+
+
+def pack_overload(size: int) -> bytes:
+    """`size`: bytes of the answers that stand in its way."""
+    return encode_plain([Outcome.OVERLOADED.value, size])
 
 
 def unpack_outcome(method: Method, data: bytes) -> object:
-    """The answer of `method`, or raises what its command came to: `Refused`, `ActorCrashed`, `InvalidMessage`."""
+    """The answer of `method`, or raises what came of it: `Refused`, `ActorCrashed`, `InvalidMessage`, `Overloaded`."""
     if data.startswith(_APPLIED):
         return method.unpack_answer(data[2:])
-    raise _error(method, cast(list[object], decode(data)))
+    raise _error(method, cast("list[object]", decode(data)))
 
 
 def _error(method: Method, parts: list[object]) -> Exception:
     match parts:
         case [Outcome.REFUSED, str(name), arguments]:
-            return _refusal(name, cast(list[object], arguments) if isinstance(arguments, list) else [arguments])
+            return _refusal(name, cast("list[object]", arguments) if isinstance(arguments, list) else [arguments])
         case [Outcome.CRASHED, str(name)]:
-            return ActorCrashed(
-                f"{method.label} raised {name}: a bug in its class; whatever the command had changed was undone"
-            )
+            return _crash(method, name)
         case [Outcome.INVALID]:
             return InvalidMessage(
                 f"{method.label}: the replicas do not accept this message; is their class another version than ours?"
             )
         case [Outcome.VOID]:
             return Rejected(f"{method.label}: given up before it was sent")
+        case [Outcome.OVERLOADED, int(size)]:
+            return Overloaded(
+                f"{method.label} was not applied: the answers of this session that were not acknowledged take "
+                f"{size} bytes; wait for answers before asking for more, or ask for less at a time"
+            )
         case _:
             return DecodeError(f"{method.label}: an outcome of an unknown kind: {parts!r}")
+
+
+def _crash(method: Method, name: str) -> ActorCrashed:
+    text = f"{method.label} raised {name}: a bug in its class"
+    if name == TooLarge.__name__:
+        text += f" (an answer may take {ANSWER_SIZE_MAX} bytes; give a larger one in parts)"
+    if method.kind == "command":
+        text += "; whatever the command had changed was undone"
+    return ActorCrashed(text)
 
 
 def _refusal(name: str, arguments: list[object]) -> Refused:

@@ -165,6 +165,7 @@ class ReplicaHost(Generic[A]):
 
     # -- stepping --------------------------------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     def give(self, given: Input) -> None:
         """Step the core, and perform what it asks for. Raises `RemoteProtocolError` for a peer's nonsense."""
         if self._failure is not None or self.closed or self.replica is None:
@@ -248,7 +249,13 @@ class ReplicaHost(Generic[A]):
         replica = self.replica
         if replica is None:
             return
-        self.machine = Machine(self._actor, self._interface, formed.formation.configuration, replica.log.between)
+        self.machine = Machine(
+            self._actor,
+            self._interface,
+            formed.formation.configuration,
+            replica.log.between,
+            group=self.plan.group,
+        )
         self._desk = Desk(self.machine.sessions)
         log.info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
         for watcher in self.watchers:
@@ -317,6 +324,7 @@ class ReplicaHost(Generic[A]):
         machine = self.machine
         if machine is None:
             violated("nothing is asked before the group has formed", group=self.plan.group)
+        invariant(self._failure is None, "a replica that has stopped answers nobody", group=self.plan.group)
         return machine.query(call, sender)
 
     def leave(self, owner: Owner) -> None:

@@ -24,30 +24,49 @@ class Outcome(enum.IntEnum):
     DUPLICATE = 5
     GAP = 6
     EXPIRED = 7
+    OVERLOADED = 8
+
+
+ANSWERS_SIZE_MAX = 64 * 1024 * 1024
+"""Bytes of answers that a session may leave unacknowledged before further commands of it are not applied. Agreed."""
 
 
 @dataclass(slots=True)
 class Session:
-    """One submitter. `answers` holds those of the numbers `acknowledged + 1 .. last`."""
+    """One submitter. `answers` holds those of the numbers `acknowledged + 1 .. last`, `size` bytes in all."""
 
     owner: str
     touched: int
     """Log time it was last heard of, in microseconds."""
     last: int = 0
-    """The number of the last command that was applied."""
+    """The number of the last command that has an answer."""
     acknowledged: int = 0
     answers: list[bytes] = field(default_factory=list[bytes])
+    nonce: bytes = b""
+    """What it was asked for under."""
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.answers))
+
+    @property
+    def is_full(self) -> bool:
+        """Is there no room for the answer of another command?"""
+        return self.size >= ANSWERS_SIZE_MAX
 
     def acknowledge(self, number: int) -> None:
         """The owner has the answers up to `number`: forget them."""
         if number > self.acknowledged:
             number = min(number, self.last)
-            del self.answers[: number - self.acknowledged]
+            forgotten = number - self.acknowledged
+            self.size -= sum(map(len, self.answers[:forgotten]))
+            del self.answers[:forgotten]
             self.acknowledged = number
 
     def answered(self, answer: bytes) -> None:
-        """The next number was applied."""
+        """The next number has this outcome."""
         self.last += 1
+        self.size += len(answer)
         self.answers.append(answer)
 
     def remembered(self, first: int, last: int) -> tuple[int, list[bytes]]:
@@ -65,6 +84,7 @@ class Sessions:
         self._term = term
         self._max = sessions_max
         self._sessions: dict[int, Session] = {}
+        self._by_nonce: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -75,13 +95,21 @@ class Sessions:
     def get(self, session: int) -> Session | None:
         return self._sessions.get(session)
 
-    def open(self, session: int, owner: str, time: int) -> bool:
-        """A session begins; its id is the index of its entry. False if there is no room: nothing is evicted."""
+    def open(self, session: int, nonce: bytes, owner: str, time: int) -> int | None:
+        """A session begins; its id is the index of its entry. None if there is no room: nothing is evicted.
+
+        Asked for once more under the same nonce, as who has heard nothing does, it is the session that began before.
+        """
         invariant(session not in self._sessions, "an index opens one session", session=session)
+        before = self._by_nonce.get(nonce)
+        if before is not None and self._sessions[before].owner == owner:
+            self.touch(before, time)
+            return before
         if len(self._sessions) >= self._max:
-            return False
-        self._sessions[session] = Session(owner, time)
-        return True
+            return None
+        self._sessions[session] = Session(owner, time, nonce=nonce)
+        self._by_nonce[nonce] = session
+        return session
 
     def touch(self, session: int, time: int) -> Session | None:
         """It was heard of; None if it has expired."""
@@ -92,7 +120,9 @@ class Sessions:
         return found
 
     def end(self, session: int) -> None:
-        self._sessions.pop(session, None)
+        ended = self._sessions.pop(session, None)
+        if ended is not None and self._by_nonce.get(ended.nonce) == session:
+            del self._by_nonce[ended.nonce]
 
     def expire(self, time: int) -> list[int]:
         """Remove those whose term has passed at log time `time`; returns their ids."""
@@ -102,7 +132,7 @@ class Sessions:
                 break
             expired.append(number)
         for number in expired:
-            del self._sessions[number]
+            self.end(number)
         return expired
 
     def renew(self, time: int) -> None:
@@ -113,3 +143,4 @@ class Sessions:
     def restore(self, sessions: Iterable[tuple[int, Session]]) -> None:
         """Replace all, in the order given."""
         self._sessions = dict(sessions)
+        self._by_nonce = {session.nonce: number for number, session in self._sessions.items()}

@@ -28,7 +28,7 @@ def desk_with(*answers: bytes) -> tuple[Desk, Sessions]:
     """With the sessions 3 and 4 open, these answers in the former, and all up to 10 applied."""
     sessions = Sessions(term=100, sessions_max=10)
     for number in (3, 4):
-        sessions.open(number, "owner", 0)
+        sessions.open(number, number.to_bytes(16), "owner", 0)
     session = sessions.get(3)
     assert session is not None
     for answer in answers:
@@ -69,7 +69,7 @@ def test_what_is_said_for_a_session_too_early_is_to_be_said_again() -> None:
     desk.leave(gone)
     desk.route([], 11)
     assert owner.heard == []
-    sessions.open(12, "owner", 0)
+    sessions.open(12, b"x" * 16, "owner", 0)
     desk.route([], 12)
     desk.route([], 13)
     assert (owner.heard, gone.heard) == ([Resend()], [])

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from machine_scene import SECOND, Scene, calls, outcomes
+from machine_scene import begun as scene_of
 
 from actors._actor import Actor, command, query
-from actors._interface import Interface
-from actors._protocol.codec import decode, encode, join_array
+from actors._protocol.codec import decode, encode
 from actors._protocol.errors import InvariantViolation, Refused
-from broadcast._machine import Machine
-from broadcast._protocol.entries import (
-    VOID,
-    Commands,
-    Entry,
-    EpochStart,
-    SessionAsked,
-    SessionEnded,
-    SessionKept,
-    encode_entries,
-    span,
-)
-from broadcast._protocol.log import Log
-from broadcast._protocol.position import Batch
-from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened
+from broadcast._protocol.entries import Commands, EpochStart, SessionEnded, SessionKept
+from broadcast._protocol.reports import Answers, Expired, Kept, Missing
 from broadcast._protocol.sessions import Outcome
-from membership._protocol.view import Configuration, Limits, Member
-
-NONCE = b"n" * 16
-SECOND = 1_000_000
-CONFIGURATION = Configuration((Member("a", b"a" * 16), Member("b", b"b" * 16)), limits=Limits(session_term=10 * SECOND))
 
 
 class Purse(Actor):
@@ -63,44 +46,8 @@ class Purse(Actor):
         return sum(self.coins)
 
 
-class Scene:
-    """A machine, and the log it applies."""
-
-    def __init__(self) -> None:
-        self.log = Log()
-        self.machine = Machine(Purse, Interface.of(Purse), CONFIGURATION, self.log.between)
-
-    def apply(self, *entries: Entry, epoch: int = 1, time: int = 0) -> list[object]:
-        last = self.log.last
-        count = sum(span(entry) for entry in entries)
-        stamp = self.log.last_stamp + 10
-        batch = Batch(epoch, last.epoch, last.index + 1, count, time, stamp, encode_entries(entries))
-        self.log.append(batch)
-        return list(self.machine.apply(batch))
-
-    def delivered(self) -> list[tuple[int, str, tuple[object, ...]]]:
-        batches = self.log.read(1, 10**9)
-        found = [delivery for batch in batches for delivery in self.machine.deliveries(batch)]
-        return [(delivery.position.index, delivery.tag, delivery.arguments) for delivery in found]
-
-
-def calls(number: int, *each: object, session: int = 2, acknowledged: int = 0, attempt: int = 0) -> Commands:
-    encoded = [VOID if call is None else encode(call) for call in each]
-    return Commands(session, number, len(each), acknowledged, attempt, 0, join_array(encoded))
-
-
-def begun() -> Scene:
-    """One where `a` leads, and session 2 is open."""
-    scene = Scene()
-    assert scene.apply(EpochStart("a")) == []
-    assert scene.apply(SessionAsked(NONCE, "owner")) == [Opened(NONCE, 2)]
-    return scene
-
-
-def outcomes(reports: list[object]) -> list[object]:
-    (answers,) = reports
-    assert isinstance(answers, Answers)
-    return [decode(outcome) for outcome in answers.outcomes]
+def begun() -> Scene[Purse]:
+    return scene_of(Purse)
 
 
 def test_commands_are_applied_in_order_and_answered() -> None:

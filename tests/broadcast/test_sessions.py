@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broadcast._protocol import sessions
 from broadcast._protocol.sessions import Session, Sessions
 
 
@@ -25,12 +27,27 @@ def test_answers_are_remembered_until_they_are_acknowledged(steps: list[tuple[st
             assert answers == [str(number).encode() for number in known]
             assert not known or first == known[0]
         assert (session.last, session.acknowledged, len(session.answers)) == (last, acknowledged, last - acknowledged)
+        assert session.size == sum(map(len, session.answers))
+
+
+def nonce(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
+def test_a_session_is_full_once_its_answers_take_what_is_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "ANSWERS_SIZE_MAX", 5)
+    session = Session("owner", 0, 2, 0, [b"two", b"2"])
+    assert not session.is_full
+    session.answered(b"1")
+    assert session.is_full
+    session.acknowledge(1)
+    assert not session.is_full
 
 
 def test_a_session_expires_when_its_term_has_passed_in_log_time() -> None:
     sessions = Sessions(term=100, sessions_max=10)
-    assert sessions.open(1, "one", 0)
-    assert sessions.open(2, "two", 50)
+    assert sessions.open(1, nonce(1), "one", 0)
+    assert sessions.open(2, nonce(2), "two", 50)
     assert sessions.expire(99) == []
     assert sessions.expire(100) == [1]
     assert sessions.touch(1, 100) is None
@@ -42,7 +59,7 @@ def test_a_session_expires_when_its_term_has_passed_in_log_time() -> None:
 def test_who_was_heard_of_later_expires_later_whoever_was_opened_first() -> None:
     sessions = Sessions(term=100, sessions_max=10)
     for number in (1, 2, 3):
-        sessions.open(number, "owner", 0)
+        sessions.open(number, nonce(number), "owner", 0)
     sessions.touch(1, 60)
     assert sessions.expire(120) == [2, 3]
     assert [number for number, _ in sessions] == [1]
@@ -50,17 +67,31 @@ def test_who_was_heard_of_later_expires_later_whoever_was_opened_first() -> None
 
 def test_nothing_is_evicted_for_a_new_one() -> None:
     sessions = Sessions(term=100, sessions_max=2)
-    assert sessions.open(1, "one", 0)
-    assert sessions.open(2, "two", 0)
-    assert not sessions.open(3, "three", 0)
+    assert sessions.open(1, nonce(1), "one", 0)
+    assert sessions.open(2, nonce(2), "two", 0)
+    assert not sessions.open(3, nonce(3), "three", 0)
     sessions.end(1)
-    assert sessions.open(4, "four", 0)
+    assert sessions.open(4, nonce(4), "four", 0)
     assert (len(sessions), sessions.get(3)) == (2, None)
 
 
 def test_a_new_epoch_gives_all_their_full_term_again() -> None:
     sessions = Sessions(term=100, sessions_max=10)
-    sessions.open(1, "one", 0)
+    sessions.open(1, nonce(1), "one", 0)
     sessions.renew(99)
     assert sessions.expire(198) == []
     assert sessions.expire(199) == [1]
+
+
+def test_a_session_asked_for_twice_is_one() -> None:
+    """Its asker had heard nothing, and asked again; both came into the log."""
+    sessions = Sessions(term=100, sessions_max=1)
+    assert sessions.open(1, nonce(7), "one", 0) == 1
+    assert sessions.open(2, nonce(7), "one", 50) == 1
+    assert len(sessions) == 1
+    assert sessions.open(3, nonce(7), "another", 50) is None, "a nonce is its owner's"
+    assert sessions.expire(100) == [], "it was heard of"
+    sessions.end(1)
+    assert sessions.open(4, nonce(7), "one", 200) == 4
+    assert sessions.expire(300) == [4]
+    assert sessions.open(5, nonce(7), "one", 300) == 5

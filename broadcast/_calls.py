@@ -1,0 +1,49 @@
+"""The calls of a run, from the bytes in the log to a method and its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from actors._actor import Kind
+from actors._interface import Interface, Method
+from actors._protocol.codec import DecodeError, decode
+from actors._protocol.errors import InvalidMessage
+from broadcast._protocol.entries import Commands, decode_entries, span
+from broadcast._protocol.position import Batch
+
+# Agreed, so that every replica draws the line at the same place: room for one call of the largest size that a
+# configuration allows, and for the calls of the longest run that a submitter makes, should every byte be a value.
+CALLS_SIZE_MAX = 2**23 + 2**10  # bytes of one run's calls
+CALLS_COUNT_MAX = 2**18 + 1  # values in one run's calls
+
+
+def open_calls(entry: Commands) -> Sequence[object]:
+    """The calls of a run, opened. What cannot be opened counts as a call that no class understands."""
+    try:
+        calls = decode(entry.calls, CALLS_SIZE_MAX, CALLS_COUNT_MAX)
+    except DecodeError:
+        calls = None
+    if not isinstance(calls, list) or len(cast("list[object]", calls)) != entry.count:
+        return [False] * entry.count
+    return cast("list[object]", calls)
+
+
+def open_call(interface: Interface, call: object, kind: Kind) -> tuple[Method, tuple[object, ...]]:
+    """The method and the typed arguments of a call. `InvalidMessage` if the class has none such of this kind."""
+    if not isinstance(call, list) or not call:
+        raise InvalidMessage("a call is a list that begins with a tag")
+    parts = cast("list[object]", call)
+    method = interface.methods.get(parts[0]) if isinstance(parts[0], str) else None
+    if method is None or method.kind != kind:
+        raise InvalidMessage(f"there is no {kind} with the tag {parts[0]!r}")
+    return method, method.unpack(parts[1:])
+
+
+def runs_of(batch: Batch) -> Iterator[tuple[Commands, int]]:
+    """The runs of a batch, each with its first index."""
+    index = batch.first
+    for entry in decode_entries(batch.entries):
+        if isinstance(entry, Commands):
+            yield entry, index
+        index += span(entry)
