@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify lint types contracts examples fix wheel-test bench clean
+.PHONY: help setup demo test verify lint types contracts examples kill-soak stop-trials jepsen fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,21 @@ contracts: setup ## who may import whom
 
 examples: setup ## run each example
 	@$(BIN)/python -m pytest -q tests/examples
+
+# A soak leaves nothing behind of the runs that went well: each takes some tens of megabytes.
+SOAK := $(BIN)/python -m pytest -x -o tmp_path_retention_policy=failed -o console_output_style=count
+
+kill-soak: RUNS ?= 200
+kill-soak: setup ## kill -9 under load, RUNS=200 times; each has 2 minutes
+	@RUNS=$(RUNS) $(SOAK) -v tests/processes/test_clients_kill.py >&2
+
+stop-trials: TRIALS ?= 20
+stop-trials: setup ## stop the leader, TRIALS=20 times; each has 2 minutes
+	@TRIALS=$(TRIALS) $(SOAK) -q -s tests/processes/test_stopped_leader.py >&2
+
+jepsen: MINUTES ?= 10
+jepsen: setup ## whatever can strike real processes, for MINUTES=10; histories are checked (SEED=n: the same faults)
+	@MINUTES=$(MINUTES) $(SOAK) -q -s tests/processes/test_nemesis.py >&2
 
 wheel-test: setup ## build the wheel, install it somewhere else, and use it there
 	@.ci/wheel

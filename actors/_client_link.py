@@ -143,7 +143,10 @@ async def _shake_hands(stream: trio.abc.Stream, where: Address, name: str) -> tu
                 raise ConnectionRefusedError(f"the node at {where} refused the link: {reason}")
             case _:
                 raise ConnectionAbortedError(f"{where} closed the connection before it answered")
-    except (RemoteProtocolError, trio.BrokenResourceError) as error:
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(stream)
+        raise ConnectionAbortedError(f"{where} broke the connection before it answered") from error
+    except RemoteProtocolError as error:
         await trio.aclose_forcefully(stream)
         raise ConnectionAbortedError(f"no node of ours listens at {where}: {error}") from error
     except BaseException:

@@ -46,7 +46,7 @@ A = TypeVar("A", bound=Actor)
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.020, 1.0
 """Between two rounds of visits from which nothing came, growing twofold, less up to half by chance."""
-WARNED_AFTER_ROUNDS = 5
+WARNED_AFTER_ROUNDS = 8  # some three seconds, if each member says no at once
 WELCOME_SECONDS = 2.0  # within which a member takes a client in
 LEADERLESS_TIMEOUTS = 3  # election timeouts for which a client stays where nobody is known to lead
 NO_GROUP = "has no group"
@@ -164,7 +164,7 @@ class _Visit(Way):
                 finally:
                     self._handle.lose_way()
         except OSError as error:
-            return error.strerror or str(error)
+            return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
     async def _carry(self, link: ClientLink) -> str:
         self._handle.clock.witness(link.clock.counter)

@@ -16,16 +16,23 @@ _opening: WeakKeyDictionary[Node, trio.Lock] = WeakKeyDictionary()
 
 
 async def disk_writer(node: Node) -> Writer:
-    """The writer of the node's disk: of its data directory, or in memory if it has none. Ends with the node."""
+    """The writer of the node's disk: of its data directory, or in memory if it has none. Ends with the node.
+
+    Raises RuntimeError if the node is closed.
+    """
     async with _opening.setdefault(node, trio.Lock()):
         writer = _writers.get(node)
         if writer is None:
             disk: Disk = MemoryDisk() if node.data is None else SqliteDisk(node.data)
-            writer = _writers[node] = await node.start(_serve, disk)
+            writer = await node.start(_serve, node, disk)
         return writer
 
 
-async def _serve(disk: Disk, task_status: trio.TaskStatus[Writer] = trio.TASK_STATUS_IGNORED) -> None:
-    async with open_writer(disk) as writer:
-        task_status.started(writer)
-        await trio.sleep_forever()
+async def _serve(node: Node, disk: Disk, task_status: trio.TaskStatus[Writer] = trio.TASK_STATUS_IGNORED) -> None:
+    try:
+        async with open_writer(disk) as writer:
+            _writers[node] = writer
+            task_status.started(writer)
+            await trio.sleep_forever()
+    finally:
+        del _writers[node]

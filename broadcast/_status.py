@@ -47,6 +47,8 @@ def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
     replica = host.replica
     if host.waiting_for_disk is not None:
         return f"the disk takes nothing: {host.waiting_for_disk}"
+    if replica is not None and replica.complaints:
+        return "; ".join(replica.complaints)
     if replica is None or replica.formation is None:
         return f"the group has not formed: all of {', '.join(voters)} must have been reachable once"
     if replica.leader is None:

@@ -78,17 +78,32 @@ class Writer:
     """Writes what is submitted, in its order. Made by `open_writer`, and used in Trio's thread."""
 
     def __init__(self, disk: Disk) -> None:
-        self._reports: dict[str, Reports] = {}
+        self._reports: dict[str, Reports | None] = {}  # by group; None while it is being opened
         self._done: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ended = False
         self._thread = _Thread(disk, self)
 
     async def open_group(self, group: str, reports: Reports) -> Stored:
-        """Read a group, or begin it; from then on its reports are made. Raises as `Disk.open_group` does."""
-        invariant(group not in self._reports, "a group is opened once at a time", group=group)
-        stored = await self.call(self._thread.disk.open_group, group)
-        self._reports[group] = reports
+        """Read a group, or begin it; from then on its reports are made. Raises as `Disk.open_group` does.
+
+        ValueError: the group is open, or being opened; it stays as it is.
+        """
+        if group in self._reports:
+            raise ValueError(
+                f"the group {group!r} is open on this node already: join it once, and share what that gives"
+            )
+        self._reports[group] = None
+        try:
+            return await self.call(self._open_group, group, reports)
+        except BaseException:
+            self.forget_group(group)
+            raise
+
+    def _open_group(self, group: str, reports: Reports) -> Stored:
+        """In the writer's thread, so that the group hears of all that the thread does from here on, and of no more."""
+        stored = self._thread.disk.open_group(group)
+        self.tell(partial(self._reports.__setitem__, group, reports))
         return stored
 
     def forget_group(self, group: str) -> None:
@@ -133,7 +148,7 @@ class Writer:
     # -- reports: told in the writer's thread, made in Trio's --------------------------------------------
 
     def tell(self, report: Callable[[], None]) -> None:
-        """Have a report made in Trio's thread. The only method for the writer's thread."""
+        """Have a report made in Trio's thread. For the writer's thread."""
         self._done.put(report)
         os.eventfd_write(self._wake, 1)
 
@@ -152,7 +167,8 @@ class Writer:
     def failed(self, error: DiskFailed) -> None:
         """The disk takes no more writes."""
         for reports in list(self._reports.values()):
-            reports.failed(error)
+            if reports is not None:
+                reports.failed(error)
 
     async def make_reports(self) -> None:
         """Until cancelled."""

@@ -39,6 +39,7 @@ async def main(who: str) -> None:
         open_group("room", Room, node=who, members=PEERS, data=f"data/room/{who}") as room,
         trio.open_nursery() as nursery,
     ):
+        print(f"You are {who}: type lines. Two of the three must be here, the first time all.", file=sys.stderr)
         nursery.start_soon(show, room)
         async for line in typed():
             await room.ask(Room.say, who, line)

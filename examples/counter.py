@@ -31,4 +31,8 @@ async def main(name: str) -> None:
         await trio.sleep_forever()  # stay a replica, until Ctrl-C
 
 
-trio.run(main, sys.argv[1])
+if __name__ == "__main__":
+    try:
+        trio.run(main, sys.argv[1])
+    except* KeyboardInterrupt:
+        pass

@@ -17,7 +17,7 @@ PEERS = {"a": "127.0.0.1:7301", "b": "127.0.0.1:7302", "c": "127.0.0.1:7303"}
 
 
 class Changed(Refused):
-    """The key has another version than the one expected: `Changed(key, version)`."""
+    """The key has another version than the one expected."""
 
 
 class KeyValue(Actor):
@@ -36,7 +36,7 @@ class KeyValue(Actor):
     def compare_and_set(self, key: str, version: int, value: str) -> int:
         current = self.values.get(key, ("", 0))[1]
         if current != version:
-            raise Changed(key, current)
+            raise Changed(f"{key} has version {current} now")
         return self.put(key, value)
 
     @query
@@ -50,15 +50,15 @@ async def serve(name: str) -> None:
 
 
 async def use(words: list[str]) -> None:
-    async with connect("kv", KeyValue, members=PEERS) as store:
-        with trio.fail_after(30):
+    with trio.fail_after(30):
+        async with connect("kv", KeyValue, members=PEERS) as store:
             match words:
                 case ["get", key]:
                     found = await store.ask(KeyValue.get, key)
                     print("(nothing)" if found is None else f"{found[0]}  (version {found[1]})")
                 case ["put", key, value]:
                     print("version", await store.ask(KeyValue.put, key, value))
-                case ["cas", key, version, value]:
+                case ["cas", key, version, value] if version.isdecimal():
                     print("version", await store.ask(KeyValue.compare_and_set, key, int(version), value))
                 case _:
                     sys.exit(__doc__)
@@ -73,5 +73,7 @@ if __name__ == "__main__":
                 trio.run(use, words)
     except* Changed as refused:
         sys.exit(f"not set: {refused.exceptions[0]}")
+    except* trio.TooSlowError:
+        sys.exit("no answer in 30 s: two of the three replicas must run; whether anything was set is not known")
     except* KeyboardInterrupt:
-        pass
+        sys.exit(130)

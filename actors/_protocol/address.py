@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-NAME_PATTERN = r"\A[A-Za-z0-9._-]{1,128}\Z"
+NAME_PATTERN = r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z"
 
 NodeId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 """The name of a node."""
@@ -20,7 +20,8 @@ def check_name(name: str) -> str:
     """The name itself. Raises ValueError if it is none for a node or a group: it is part of paths and messages."""
     if not _NAME.match(name):
         raise ValueError(
-            f"{name!r} cannot be a name: use 1 to 128 letters and digits of ASCII, dots, underscores and hyphens"
+            f"{name!r} cannot be a name: use 1 to 128 letters and digits of ASCII, underscores, and behind the first "
+            "of them also dots and hyphens"
         )
     return name
 

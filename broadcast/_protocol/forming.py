@@ -13,6 +13,8 @@ from membership._protocol.formation import HELLO_INTERVAL, Founding
 from membership._protocol.messages import FormedNotice, Forming
 from membership._protocol.view import Formation
 
+COMPLAINTS_MAX = 100
+
 
 class Beginning:
     """What a replica does before it takes part. It writes nothing but the record."""
@@ -20,6 +22,8 @@ class Beginning:
     def __init__(self, founding: Founding, own: OwnLog, outbox: Outbox) -> None:
         self.formed: Formation | None = None
         """The record, once it is durable."""
+        self.complaints: dict[str, str] = {}
+        """Why this replica cannot take part, by who showed it."""
         self._founding = founding
         self._own = own
         self._outbox = outbox
@@ -44,8 +48,6 @@ class Beginning:
         if now >= founding.deadline:
             others = [name for name in founding.plan.members if name != founding.name]
             self._outbox.broadcast(founding.hello(now), others)
-        if founding.complaint is not None:
-            self._outbox.notice(founding.complaint)
         record = founding.record()
         if record is not None:
             self._write(record)
@@ -61,13 +63,19 @@ class Beginning:
         """Without a record, a member neither votes nor accepts batches."""
         message = given.message
         if isinstance(message, Forming):
-            self._founding.heard(given.sender, given.storage, message)
+            self._judge(given.sender, self._founding.heard(given.sender, given.storage, message))
         elif isinstance(message, FormedNotice) and self._record is None:
             misfit = self._founding.misfit(given.sender, message.formation)
+            self._judge(given.sender, misfit)
             if misfit is None:
                 self._write(message.formation)
-            else:
-                self._outbox.notice(misfit)
+
+    def _judge(self, sender: str, complaint: str | None) -> None:
+        """What is to be said of the last word of a member."""
+        self.complaints.pop(sender, None)
+        if complaint is not None and len(self.complaints) < COMPLAINTS_MAX:
+            self.complaints[sender] = complaint
+            self._outbox.notice(complaint)
 
     def _on_persisted(self, given: Persisted) -> None:
         invariant(self._record is not None, "an unformed replica writes nothing but its record")

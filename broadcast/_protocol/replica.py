@@ -121,6 +121,11 @@ class Replica:
         return self._participant.formation.cluster if self._participant else b""
 
     @property
+    def complaints(self) -> tuple[str, ...]:
+        """Why this replica cannot take part, as far as the members' words have shown it."""
+        return () if self._participant else tuple(self._beginning.complaints.values())
+
+    @property
     def promise(self) -> Promise:
         return self._participant.election.promise if self._participant else self._writes.promise
 

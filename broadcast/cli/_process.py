@@ -14,10 +14,19 @@ from pathlib import Path
 import trio
 
 from broadcast.cli._order import Report
-from broadcast.cli._talk import SAID, CannotRun, Listening, Reported, ReportWanted, Settings, ViewBegan, encode_line
+from broadcast.cli._talk import (
+    SAID,
+    STOP_SECONDS,
+    CannotRun,
+    Listening,
+    Reported,
+    ReportWanted,
+    Settings,
+    ViewBegan,
+    encode_line,
+)
 
 START_SECONDS = 30.0  # within which a started process listens
-STOP_SECONDS = 5.0  # within which a process that is told to stop has ended
 LOG_LINES = 12  # of its log, that are told when a process ended by itself
 
 

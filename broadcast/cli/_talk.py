@@ -6,6 +6,8 @@ import msgspec
 
 from broadcast.cli._order import Report
 
+STOP_SECONDS = 5.0  # after the end of its input, within which a replica's process has ended, one way or the other
+
 
 class Settings(msgspec.Struct, frozen=True):
     """What a replica's process is told when it starts.

@@ -1,14 +1,19 @@
 """A replica in a process of its own: `python -m broadcast.cli.replica SETTINGS`, as `ReplicaProcess` starts it.
 
 It says on standard output what happens, and reports when it is told so on standard input (see `_talk`). The end of its
-input ends it, so it never outlives whoever started it. What else is written to standard output goes to standard error.
+input ends it, so it never outlives whoever started it, however that ended and whatever the replica does: a thread sees
+to it that what cannot end in good order ends nevertheless. (The system's own signal for the death of a parent comes
+already when the thread ends that started the process.) What else is written to standard output goes to standard error.
 """
 
 from __future__ import annotations
 
 import os
 import pkgutil
+import select
 import sys
+import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import cast
@@ -20,6 +25,7 @@ from broadcast import Group, open_group
 from broadcast.cli._order import Order
 from broadcast.cli._talk import (
     SETTINGS,
+    STOP_SECONDS,
     WANTED,
     CannotRun,
     Listening,
@@ -48,11 +54,11 @@ class _Follower:
             self._order.add(delivery)
             self._more.unpark_all()
 
-    async def report(self, wanted: ReportWanted) -> Reported:
+    async def report(self, wanted: ReportWanted, say: Say) -> None:
         with trio.move_on_after(wanted.within):
             while self._order.count < wanted.delivered:
                 await self._more.park()
-        return Reported(self._order.report(self._node, self._group.state()))
+        say(Reported(self._order.report(self._node, self._group.state())))
 
 
 async def _tell_views(group: Group[Actor], say: Say) -> None:
@@ -83,8 +89,21 @@ async def serve(settings: Settings, say: Say) -> None:
         say(Listening())
         async with aclosing(_lines(sys.stdin.fileno())) as lines:
             async for line in lines:
-                say(await follower.report(WANTED.decode(line)))
+                nursery.start_soon(follower.report, WANTED.decode(line), say)
         nursery.cancel_scope.cancel()
+
+
+def _end_with_standard_input() -> None:
+    """However busy Trio's thread is then."""
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), 0)  # waits for no input, only for its end, which is always told
+
+    def wait_and_end() -> None:
+        poll.poll()
+        time.sleep(STOP_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 def _sayer() -> Say:
@@ -104,6 +123,7 @@ def _sayer() -> Say:
 def main() -> None:
     """The process."""
     say = _sayer()
+    _end_with_standard_input()
     try:
         trio.run(serve, SETTINGS.decode(sys.argv[1]), say)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from actors._protocol.codec import encode_struct
 from broadcast._protocol.visits import TO_CLIENT, Status, StatusAsked
 
 ANSWER_SECONDS = 3.0  # within which a member answers
+UNKNOWN = "?"
 COLUMNS = ("member", "address", "role", "epoch", "leader", "commit", "applied", "last", "sessions")
 
 
@@ -72,7 +74,7 @@ def table(group: str, found: Sequence[Status | Silent]) -> str:
     rows = [COLUMNS, *(_row(each) for each in found)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    troubles = [f"{each.node}: {_trouble(each)}" for each in found if _trouble(each)]
+    troubles = [f"{_who(each)}: {_trouble(each)}" for each in found if _trouble(each)]
     return "\n".join([f"group {group}", "", *lines, *([""] if troubles else []), *troubles])
 
 
@@ -80,8 +82,12 @@ def _row(said: Status | Silent) -> tuple[str, ...]:
     if isinstance(said, Silent):
         return (said.node, said.address, "silent", *["-"] * (len(COLUMNS) - 3))
     numbers = (said.commit, said.applied, said.last, said.sessions)
-    address = said.members.get(said.node) or "?"
+    address = said.members.get(said.node) or UNKNOWN
     return (said.node, address, said.role, str(said.epoch), said.leader or "-", *map(str, numbers))
+
+
+def _who(said: Status | Silent) -> str:
+    return said.address if isinstance(said, Silent) and said.node == UNKNOWN else said.node
 
 
 def _trouble(said: Status | Silent) -> str | None:
@@ -90,7 +96,7 @@ def _trouble(said: Status | Silent) -> str | None:
 
 async def _ask_all(group: str, addresses: Sequence[str]) -> list[Status | Silent]:
     """Ask those named, and then whom they name."""
-    known = dict.fromkeys(addresses, "?")
+    known = dict.fromkeys(addresses, UNKNOWN)
     found: dict[str, Status | Silent] = {}
     while unasked := [address for address in known if address not in found]:
         async with trio.open_nursery() as nursery:
@@ -130,5 +136,6 @@ async def _ask_one(group: str, address: str) -> Status | str:
             except (LinkBroken, RemoteProtocolError) as error:
                 return str(error)
     except OSError as error:
-        return error.strerror or str(error)
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else str(error)  # those of looking up a name are negative
     return "did not answer"

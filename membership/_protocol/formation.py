@@ -42,8 +42,6 @@ class Founding:
         self.storage = storage
         self.plan = plan
         self.deadline = now
-        self.complaint: str | None = None
-        """Why the group cannot form, when a member's hello showed it."""
         self._cluster = cluster
         self._answered: dict[str, bytes] = {name: storage}
 
@@ -52,17 +50,18 @@ class Founding:
         self.deadline = now + HELLO_INTERVAL
         return self.plan.hello
 
-    def heard(self, sender: str, storage: bytes, hello: Forming) -> None:
-        """Another member's disk is empty too."""
+    def heard(self, sender: str, storage: bytes, hello: Forming) -> str | None:
+        """Another member's disk is empty too. Why the group cannot form, if this shows it."""
         differences = "; ".join(_differences(hello, self.plan.hello))
         if differences:
             self._answered.pop(sender, None)
-            self.complaint = (
+            return (
                 f"the group {self.plan.group!r} cannot form: {sender} was not started with the same as this node "
                 f"({differences}); start all members with the same"
             )
-        elif sender in self.plan.members:
+        if sender in self.plan.members:
             self._answered[sender] = storage
+        return None
 
     def record(self) -> Formation | None:
         """The record, once it falls to this member to make it: it has the smallest name, and all agree."""

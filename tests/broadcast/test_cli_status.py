@@ -83,3 +83,10 @@ def test_the_table_while_nothing_is_amiss_ends_with_its_rows() -> None:
 
 def test_a_member_whose_address_nobody_knows() -> None:
     assert table("bank", [said("a", members={})]).splitlines()[3].split()[:3] == ["a", "?", "leader"]
+
+
+def test_who_is_silent_and_nameless_is_told_by_the_address() -> None:
+    assert table("bank", [Silent("?", MEMBERS["a"], "Connection refused")]).splitlines()[-2:] == [
+        "",
+        "127.0.0.1:1: Connection refused",
+    ]

@@ -199,6 +199,20 @@ def test_without_a_record_nobody_votes_or_accepts() -> None:
         assert (output.persist, output.send) == ([], [])
 
 
+def test_why_it_cannot_take_part_is_kept_by_who_showed_it_until_that_is_mended() -> None:
+    one = One(formed=False)
+    for sender, names in (("b", "abx"), ("c", "abc"), ("b", "abx")):
+        one.hear(sender, plan(names).hello)
+    (complaint,) = one.replica.complaints
+    assert "b was not started with the same" in complaint
+    wiped = formation("abc")
+    others = Formation("bank", CLUSTER, Configuration((Member("a", b"x" * 16), *wiped.configuration.voters[1:])))
+    one.hear("c", FormedNotice(others))
+    assert "knows 'a' by another disk" in one.replica.complaints[1]
+    one.hear("b", plan("abc").hello)
+    assert len(one.replica.complaints) == 1
+
+
 def test_another_cluster_s_messages_are_told_of_once_and_ignored() -> None:
     one = One()
     stranger = Received("b", b"x" * 16, disk("b"), 5, Heartbeat(9, 0, 1))

@@ -363,8 +363,6 @@ async def test_a_forgotten_group_hears_nothing_and_may_be_opened_again_after_wha
     disk = GatedDisk()
     async with open_writer(disk) as writer:
         old = await begin(writer)
-        with pytest.raises(InvariantViolation):
-            await begin(writer)
         writer.submit("bank", persist(1))
         writer.forget_group("bank")
         disk.open_for(10)
@@ -375,6 +373,93 @@ async def test_a_forgotten_group_hears_nothing_and_may_be_opened_again_after_wha
         await new.wait_completed(2)
     assert old.said == []
     assert new.said == [("completed", 2)]
+
+
+async def test_a_group_that_is_open_is_not_opened_again_and_goes_on_unharmed() -> None:
+    async with open_writer(MemoryDisk()) as writer:
+        first = await begin(writer)
+        second = Heard()
+        with pytest.raises(ValueError, match="the group 'bank' is open on this node already: join it once"):
+            await writer.open_group("bank", second.reports)
+        writer.submit("bank", persist(1))
+        await first.wait_completed(1)
+    assert second.said == []
+
+
+async def test_of_two_that_open_a_group_at_once_one_is_refused() -> None:
+    refused: list[str] = []
+
+    async def open_bank(writer: Writer) -> None:
+        try:
+            await begin(writer)
+        except ValueError as error:
+            refused.append(str(error))
+
+    async with open_writer(MemoryDisk()) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(open_bank, writer)
+        nursery.start_soon(open_bank, writer)
+    assert len(refused) == 1
+
+
+class UnreadableDisk(MemoryDisk):
+    """Its first attempt to open a group fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.troubles: list[Exception] = [DiskFull("no room")]
+
+    def open_group(self, group: str) -> Stored:
+        if self.troubles:
+            raise self.troubles.pop()
+        return super().open_group(group)
+
+
+async def test_a_group_that_could_not_be_opened_may_be_opened_again() -> None:
+    async with open_writer(UnreadableDisk()) as writer:
+        with pytest.raises(DiskFull):
+            await begin(writer)
+        heard = await begin(writer)
+        writer.submit("bank", persist(1))
+        await heard.wait_completed(1)
+
+
+async def test_a_group_whose_opening_was_cancelled_may_be_opened_again() -> None:
+    disk = GatedDisk()
+    async with open_writer(disk) as writer:
+        await begin(writer, "room")
+        writer.submit("room", persist(1))  # holds the thread up
+        with trio.move_on_after(0):
+            await begin(writer)
+        disk.open_for(10)
+        heard = await begin(writer)
+        writer.submit("bank", persist(1))
+        await heard.wait_completed(1)
+
+
+class DiskThatFailsAtTheSecond(GatedDisk):
+    def write(self, writes: Sequence[tuple[str, Persist]]) -> None:
+        if any(persist.number == 2 for _, persist in writes):
+            self.troubles.append(DiskFailed("input/output error"))
+        super().write(writes)
+
+
+async def test_a_failure_just_after_a_group_was_opened_is_told_to_it_too() -> None:
+    """Also if whoever opened it has not been scheduled since."""
+    disk = DiskThatFailsAtTheSecond()
+    async with trio.open_nursery() as nursery, open_writer(disk) as writer:
+        bank, room = await begin(writer), Heard()
+        writer.submit("bank", persist(1))
+        nursery.start_soon(writer.open_group, "room", room.reports)
+        await wait_all_tasks_blocked()
+        writer.submit("bank", persist(2))
+        failed = threading.Event()
+        nursery.start_soon(writer.call, failed.set)
+        await wait_all_tasks_blocked()
+        disk.open_for(2)
+        assert failed.wait(10)  # Trio's thread does nothing until all of it has happened
+        await room.wait(lambda: bool(room.said))
+    assert [what for what, _ in bank.said] == ["completed", "failed"]
+    assert [what for what, _ in room.said] == ["failed"]
 
 
 async def test_a_bug_met_while_leaving_is_raised_too() -> None:

@@ -82,11 +82,15 @@ class Program:
 
 
 class Programs:
-    """An example, to be started with different arguments. Made by `open_programs`."""
+    """An example, to be started with different arguments. Made by `open_programs`.
 
-    def __init__(self, nursery: trio.Nursery, example: Path) -> None:
+    example: the copy that is run. addresses: those in it, in the order in which it names them.
+    """
+
+    def __init__(self, nursery: trio.Nursery, example: Path, addresses: list[str]) -> None:
+        self.example = example
+        self.addresses = addresses
         self._nursery = nursery
-        self._example = example
 
     async def start(self, *arguments: str) -> Program:
         """A process of the example, in the example's directory."""
@@ -94,11 +98,11 @@ class Programs:
         return program
 
     async def _live(self, arguments: tuple[str, ...], task_status: trio.TaskStatus[Program]) -> None:
-        errors = self._example.with_name(f"{'-'.join(arguments)}.errors")
+        errors = self.example.with_name(f"{'-'.join(arguments)}.errors")
         with errors.open("wb") as stderr:
             process = await trio.lowlevel.open_process(
-                [sys.executable, self._example.name, *arguments],
-                cwd=self._example.parent,
+                [sys.executable, self.example.name, *arguments],
+                cwd=self.example.parent,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -118,8 +122,12 @@ class Programs:
 
 
 @asynccontextmanager
-async def open_programs(example: Path) -> AsyncGenerator[Programs]:
-    """What is started from this example ends with the context, if it has not by then."""
-    async with trio.open_nursery() as nursery:
-        yield Programs(nursery, example)
-        nursery.cancel_scope.cancel()
+async def open_programs(example: Path, directory: Path) -> AsyncGenerator[Programs]:
+    """A copy of this example in this directory, at free addresses.
+
+    What is started from it ends with the context, if it has not by then.
+    """
+    with at_free_addresses(example, directory) as (copy, addresses):
+        async with trio.open_nursery() as nursery:
+            yield Programs(nursery, copy, addresses)
+            nursery.cancel_scope.cancel()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from programs import Program, Programs, at_free_addresses, open_programs
+from programs import Program, Programs, open_programs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "key_value.py"
 TROUPE = [sys.executable, "-c", "from broadcast.cli import main; main(prog_name='troupe')"]
@@ -21,8 +21,8 @@ SECONDS_MAX = 120
 class Store:
     """Three members, by name, and how to use what they hold."""
 
-    def __init__(self, programs: Programs, addresses: list[str]) -> None:
-        self.addresses = dict(zip("abc", addresses, strict=True))
+    def __init__(self, programs: Programs) -> None:
+        self.addresses = dict(zip("abc", programs.addresses, strict=True))
         self.members: dict[str, Program] = {}
         self._programs = programs
 
@@ -69,12 +69,17 @@ async def status(*words: str) -> tuple[int, list[Any]]:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncGenerator[Store]:
-    with trio.fail_after(SECONDS_MAX), at_free_addresses(EXAMPLE, tmp_path) as (example, addresses):
-        async with open_programs(example) as programs:
-            store = Store(programs, addresses)
-            await store.serve("a", "b", "c")
-            yield store
+async def programs(tmp_path: Path) -> AsyncGenerator[Programs]:
+    with trio.fail_after(SECONDS_MAX):
+        async with open_programs(EXAMPLE, tmp_path) as programs:
+            yield programs
+
+
+@pytest.fixture
+async def store(programs: Programs) -> Store:
+    store = Store(programs)
+    await store.serve("a", "b", "c")
+    return store
 
 
 async def test_what_is_put_is_there_whoever_is_killed(store: Store) -> None:
@@ -95,23 +100,33 @@ async def test_what_is_put_is_there_whoever_is_killed(store: Store) -> None:
 async def test_a_value_is_set_only_if_nobody_else_has_set_it(store: Store) -> None:
     made = await store.does("cas", "color", "0", "red")
     version = int(made.removeprefix("version "))
+    refused = (1, f"not set: color has version {version} now\n")
     for expected in (0, version - 1, version + 1):
-        assert await store.run("cas", "color", str(expected), "blue") == (1, f"not set: ('color', {version})\n")
+        assert await store.run("cas", "color", str(expected), "blue") == refused
     assert await store.does("get", "color") == f"red  (version {version})"
     changed = await store.does("cas", "color", str(version), "blue")
     assert await store.does("get", "color") == f"blue  ({changed})"
 
 
 async def test_a_member_ends_by_ctrl_c_and_words_that_mean_nothing_are_told(store: Store) -> None:
-    for words in ([], ["serve", "d"], ["get"], ["put", "color"]):
+    for words in ([], ["serve", "d"], ["get"], ["put", "color"], ["cas", "color", "first", "red"]):
         exited, told = await store.run(*words)
         assert exited == 1
         assert "key_value.py cas KEY VERSION VALUE" in told
     await store.put("color", "red")
     for member in store.members.values():
         member.interrupt()
-        assert await member.wait_ended() == 0
+        assert await member.wait_ended() == 130
         assert (member.lines, member.errors) == ([], "")
+
+
+async def test_a_command_that_gets_no_answer_says_so(programs: Programs) -> None:
+    """Nobody serves. It waits as long as it said, in a copy that is less patient."""
+    programs.example.write_text(programs.example.read_text().replace("fail_after(30)", "fail_after(0.2)"))
+    put = await programs.start("put", "color", "red")
+    assert await put.wait_ended() == 1
+    assert "Traceback" not in put.errors
+    assert put.errors.splitlines()[-1].startswith("no answer in 30 s: two of the three replicas must run")
 
 
 # -- troupe status ---------------------------------------------------------------------------------------------------
@@ -159,7 +174,7 @@ async def test_status_of_a_store_that_misses_members(store: Store) -> None:
         *(gone, store.addresses[gone], "silent"),
         *["-"] * 6,
     ]
-    assert lines[-1].startswith(f"{gone}: ")
+    assert lines[-1] == f"{gone}: Connection refused"
 
     other = next(name for name in "abc" if name not in (gone, asked))
     await store.kill(other)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -28,15 +27,39 @@ RECORD = struct.Struct("=4I4Q")
 WRITTEN, CREATED, REMOVED, RENAMED, SYNCED = range(1, 6)
 
 
+class CannotCut(Exception):
+    """The library does not compile here."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "power cuts cannot be tested here: tests/processes/powercut.c needs gcc and libc's headers (Debian and "
+            f"Ubuntu: apt-get install gcc libc6-dev): {why}"
+        )
+
+
 def build(into: Path) -> Path:
-    """Compile the library, and return where it is."""
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        raise RuntimeError("power cuts need gcc, to build tests/processes/powercut.c: install gcc and libc's headers")
+    """Compile the library, and return where it is. Raises CannotCut if it cannot be compiled here."""
     library = into / "powercut.so"
     source = Path(__file__).with_suffix(".c")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o", library, source, "-ldl", "-pthread"]
-    subprocess.run(command, check=True)
+    command = [
+        "gcc",
+        "-shared",
+        "-fPIC",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-o",
+        str(library),
+        str(source),
+        "-ldl",
+        "-pthread",
+    ]
+    try:
+        subprocess.run(command, check=True, stderr=subprocess.PIPE)
+    except FileNotFoundError:
+        raise CannotCut("there is no gcc") from None
+    except subprocess.CalledProcessError as error:
+        raise CannotCut(error.stderr.decode(errors="replace")) from None
     return library
 
 

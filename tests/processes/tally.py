@@ -34,3 +34,13 @@ class Chatty(Tally):
     def add(self, amount: int) -> int:
         print("adding", amount, flush=True)
         return super().add(amount)
+
+
+class Stuck(Tally):
+    """Never returns."""
+
+    @command
+    def add(self, amount: int) -> int:
+        print("stuck", flush=True)
+        while True:
+            pass

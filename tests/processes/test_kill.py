@@ -4,78 +4,25 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import trio
 from tally import Tally
+from tallying import (
+    INCREMENTS,
+    PATIENCE_SECONDS,
+    Kill,
+    Load,
+    assert_all_agree,
+    assert_counted_once_while_killing,
+    reported,
+    started,
+)
 
-from broadcast import GroupRef, connect
-from broadcast.cli._order import Report, differences, state_digest
-from broadcast.cli._process import ReplicaEnded, ReplicaProcess, newest_view, open_replicas, start_all
-
-INCREMENTS = 1_000
-CLIENTS = 2
-TASKS = 10  # of a client, each with one increment under way
-PATIENCE_SECONDS = 30  # of a client, for one answer
-FORMING_SECONDS_MAX = 60
-Replicas = Mapping[str, ReplicaProcess]
-
-
-class Load:
-    """Clients that count to `INCREMENTS` together; `answers` are what they were told."""
-
-    def __init__(self, members: Mapping[str, str]) -> None:
-        self.answers: list[int] = []
-        self._members = members
-        self._due: dict[int, Callable[[], None]] = {}
-
-    def at(self, count: int, do: Callable[[], None]) -> None:
-        """Call this with the count-th acknowledgement."""
-        self._due[count] = do
-
-    async def run(self) -> int:
-        """Count; then what a linearizable query says the count is. Raises whatever an `ask` raises."""
-        async with trio.open_nursery() as nursery:
-            for _ in range(CLIENTS):
-                nursery.start_soon(self._count)
-        async with connect("tally", Tally, members=self._members) as client:
-            with trio.fail_after(PATIENCE_SECONDS):
-                return await client.ask(Tally.value)
-
-    async def _count(self) -> None:
-        async with connect("tally", Tally, members=self._members) as client, trio.open_nursery() as nursery:
-            for _ in range(TASKS):
-                nursery.start_soon(self._increment, client, INCREMENTS // CLIENTS // TASKS)
-
-    async def _increment(self, client: GroupRef[Tally], times: int) -> None:
-        for _ in range(times):
-            with trio.fail_after(PATIENCE_SECONDS):
-                self.answers.append(await client.ask(Tally.add, 1))
-            self._due.pop(len(self.answers), lambda: None)()
-
-
-async def started(replicas: Replicas) -> Load:
-    with trio.fail_after(FORMING_SECONDS_MAX):
-        await start_all(replicas.values())
-    return Load(replicas["a"].settings.members)
-
-
-async def assert_all_agree(replicas: Replicas, load: Load, counted: int) -> None:
-    """Every increment once, and one order of them, on every replica."""
-    assert counted == INCREMENTS
-    assert sorted(load.answers) == list(range(1, INCREMENTS + 1))
-    reports = await reported(replicas)
-    assert [report.count for report in reports] == [INCREMENTS] * 3
-    assert differences(reports) == []
-    tally = Tally()
-    tally.total = INCREMENTS
-    assert reports[0].state == state_digest(tally)
-
-
-async def reported(replicas: Replicas) -> list[Report]:
-    return [await each.report(delivered=INCREMENTS, within=PATIENCE_SECONDS) for each in replicas.values()]
+from broadcast import connect
+from broadcast.cli._order import differences
+from broadcast.cli._process import ReplicaEnded, open_replicas
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -83,36 +30,14 @@ async def test_one_is_killed_and_comes_back(seed: int, tmp_path: Path) -> None:
     """The leader for an even seed, a follower for an odd one."""
     chance = random.Random(seed)
     async with open_replicas("tally", dict.fromkeys("abc", "tally:Tally"), tmp_path) as replicas:
-        load = await started(replicas)
-        killed = trio.Event()
-        victims: list[ReplicaProcess] = []
-        epochs: list[int] = []
-
-        def kill() -> None:
-            view = newest_view(replicas.values())
-            followers = [name for name in replicas if name != view.leader]
-            victims.append(replicas[view.leader if seed % 2 == 0 else chance.choice(followers)])
-            epochs.append(view.epoch)
-            victims[0].kill()
-            killed.set()
-
-        async def bring_back() -> None:
-            await killed.wait()
-            assert await victims[0].wait_ended() == -9
-            await victims[0].start()
-
-        load.at(chance.randint(100, 900), kill)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(bring_back)
-            counted = await load.run()
-        await assert_all_agree(replicas, load, counted)
-        if seed % 2 == 0:
-            assert newest_view(replicas.values()).epoch > epochs[0]
+        load = Load(await started(replicas))
+        kill = Kill(replicas, chance, leader=seed % 2 == 0)
+        await assert_counted_once_while_killing(replicas, load, kill, at=chance.randint(100, 900))
 
 
 async def test_all_are_killed_at_once_and_come_back(tmp_path: Path) -> None:
     async with open_replicas("tally", dict.fromkeys("abc", "tally:Tally"), tmp_path) as replicas:
-        load = await started(replicas)
+        load = Load(await started(replicas))
         killed = trio.Event()
 
         def kill() -> None:
@@ -131,13 +56,14 @@ async def test_all_are_killed_at_once_and_come_back(tmp_path: Path) -> None:
 
             nursery.start_soon(bring_back)
             counted = await load.run()
-        await assert_all_agree(replicas, load, counted)
+        assert counted == INCREMENTS
+        await assert_all_agree(replicas, load.answers, INCREMENTS)
 
 
 async def test_without_a_majority_nothing_is_answered_and_with_it_all_is(tmp_path: Path) -> None:
     async with open_replicas("tally", dict.fromkeys("abc", "tally:Tally"), tmp_path) as replicas:
-        load = await started(replicas)
-        async with connect("tally", Tally, members=replicas["a"].settings.members) as client:
+        members = await started(replicas)
+        async with connect("tally", Tally, members=members) as client:
             with trio.fail_after(PATIENCE_SECONDS):
                 assert await client.ask(Tally.add, 1) == 1
             for name in ("b", "c"):
@@ -149,16 +75,15 @@ async def test_without_a_majority_nothing_is_answered_and_with_it_all_is(tmp_pat
             await replicas["b"].start()
             with trio.fail_after(PATIENCE_SECONDS):
                 assert await client.ask(Tally.add, 1) == 2
-        assert not load.answers
 
 
 async def test_a_replica_that_counts_otherwise_is_found_out(tmp_path: Path) -> None:
     """The comparison that the other tests rely on is one."""
     actors = {"a": "tally:Tally", "b": "tally:Hasty", "c": "tally:Tally"}
     async with open_replicas("tally", actors, tmp_path) as replicas:
-        load = await started(replicas)
+        load = Load(await started(replicas))
         await load.run()
-        told = differences(await reported(replicas))
+        told = differences(await reported(replicas, INCREMENTS))
         assert len(told) == 1
         assert told[0].startswith("Not the same (final state): a, c: ")
 
@@ -174,9 +99,9 @@ async def test_a_replica_that_ends_says_why(tmp_path: Path) -> None:
 async def test_what_an_actor_prints_goes_to_the_log(tmp_path: Path) -> None:
     """Standard output is for what the process has to say."""
     async with open_replicas("tally", dict.fromkeys("abc", "tally:Chatty"), tmp_path) as replicas:
-        load = await started(replicas)
+        load = Load(await started(replicas))
         await load.run()
-        assert [report.count for report in await reported(replicas)] == [INCREMENTS] * 3
+        assert [report.count for report in await reported(replicas, INCREMENTS)] == [INCREMENTS] * 3
         assert replicas["a"].log.read_text().startswith("adding 1\n")
 
 

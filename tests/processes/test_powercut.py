@@ -20,11 +20,6 @@ from broadcast._storage import DiskDamaged
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return powercut.build(tmp_path_factory.mktemp("powercut"))
-
-
 class World:
     """A directory that can lose power, and processes in it."""
 
@@ -219,6 +214,17 @@ die()
         assert sectors <= {b"n" * 512, b"o" * 512}
         outcomes.add(left)
     assert len(outcomes) > 2
+
+
+def test_without_a_compiler_it_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(powercut.CannotCut, match=r"apt-get install gcc libc6-dev\): there is no gcc"):
+        powercut.build(tmp_path)
+    compiler = tmp_path / "gcc"
+    compiler.write_text("#!/bin/sh\necho stdio.h: No such file >&2\nexit 1\n")
+    compiler.chmod(0o700)
+    with pytest.raises(powercut.CannotCut, match=r"stdio\.h: No such file"):
+        powercut.build(tmp_path)
 
 
 # -- the disk -----------------------------------------------------------------------------------------------------

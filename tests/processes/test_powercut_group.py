@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import powercut
-import pytest
 import trio
 from register import Register
 
@@ -29,11 +28,6 @@ FILLER_SIZES = (0, 200, 3_000, 20_000)  # bytes, by turns: transactions of a few
 SYNC_MS = 5
 PATIENCE_SECONDS = 30  # of a client, for one answer
 START_SECONDS_MAX = 60
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return powercut.build(tmp_path_factory.mktemp("powercut"))
 
 
 class Plant:

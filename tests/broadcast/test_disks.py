@@ -1,0 +1,39 @@
+"""One disk and one writer for each node, for as long as the node is open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors import open_node
+from broadcast._disks import disk_writer
+from broadcast._sqlite import SqliteDisk
+from broadcast._writer import Writer
+
+
+async def test_all_who_ask_get_one_writer_of_the_nodes_directory(tmp_path: Path) -> None:
+    writers: list[Writer] = []
+
+    async def ask() -> None:
+        writers.append(await disk_writer(node))
+
+    async with open_node("a", listen="127.0.0.1:0", data=tmp_path / "a") as node:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+        writers.append(await disk_writer(node))
+        async with open_node("b", listen="127.0.0.1:0", data=tmp_path / "b") as other:
+            assert await disk_writer(other) is not writers[0]
+    assert writers == [writers[0]] * 3
+    disk = SqliteDisk(tmp_path / "a")
+    disk.open_group("bank")  # the lock is free
+    disk.close()
+
+
+async def test_a_node_that_is_closed_has_none() -> None:
+    async with open_node("a", listen="127.0.0.1:0") as node:
+        await disk_writer(node)
+    with pytest.raises(RuntimeError, match="closed"):
+        await disk_writer(node)

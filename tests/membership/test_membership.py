@@ -1,0 +1,89 @@
+"""What users hold of membership: the views so far, those to come, and the end of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from membership import Membership, View
+
+
+class Closed(Exception):
+    pass
+
+
+def view(number: int) -> View:
+    return View(number, epoch=number, leader="a", index=number, voters=("a",), observers=(), reachable=("a",))
+
+
+async def look(membership: Membership, see: Callable[[View], None]) -> None:
+    async for each in membership.views():
+        see(each)
+
+
+async def all_views(membership: Membership) -> list[View]:
+    """Those before the end."""
+    seen: list[View] = []
+    with pytest.raises(Closed):
+        await look(membership, seen.append)
+    return seen
+
+
+async def next_view(membership: Membership) -> View:
+    with pytest.raises(Closed):
+        await membership.wait_view(after=2)
+    return await membership.wait_view()
+
+
+async def test_the_views_so_far_come_first_then_those_that_begin(autojump_clock: trio.testing.MockClock) -> None:
+    membership = Membership()
+    membership.begin(view(1))
+    seen: list[View] = []
+    with trio.move_on_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look, membership, seen.append)
+            await wait_all_tasks_blocked()
+            assert seen == [view(1)]
+            membership.begin(view(2))
+            assert (await membership.wait_view(after=1)).number == 2
+    assert seen == [view(1), view(2)]
+
+
+@pytest.mark.parametrize("wait", [all_views, next_view])
+async def test_who_waits_for_a_view_when_it_ends_is_told(
+    wait: Callable[[Membership], Awaitable[object]], autojump_clock: trio.testing.MockClock
+) -> None:
+    membership = Membership()
+    membership.begin(view(1))
+    membership.begin(view(2))
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(wait, membership)
+            await wait_all_tasks_blocked()
+            membership.end(Closed("the group is closed"))
+
+
+async def test_after_the_end_the_views_that_began_are_still_there(autojump_clock: trio.testing.MockClock) -> None:
+    membership = Membership()
+    membership.begin(view(1))
+    membership.begin(view(2))
+    membership.end(Closed("the group is closed"))
+    with trio.fail_after(1):
+        assert await all_views(membership) == [view(1), view(2)]
+        assert (await next_view(membership)).number == 2
+    assert membership.view == view(2)
+
+
+async def test_each_who_is_told_sees_where_it_waited_and_not_where_others_did() -> None:
+    membership = Membership()
+    membership.end(Closed("the group is closed"))
+    depths: list[int] = []
+    for _ in range(3):
+        with pytest.raises(Closed) as caught:
+            await membership.wait_view()
+        depths.append(len(caught.traceback))
+    assert depths == [depths[0]] * 3
