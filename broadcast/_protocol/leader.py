@@ -147,7 +147,7 @@ class Leadership:
         held = {name: progress.match for name, progress in self.followers.items() if not progress.lost}
         held[self.name] = durable
         for index in sorted({held.get(name, 0) for name in configuration.voter_names}, reverse=True):
-            if index < self.start:
+            if index < self.start or index <= self._own.commit:
                 break
             if configuration.commits(frozenset(name for name, match in held.items() if match >= index)):
                 return index

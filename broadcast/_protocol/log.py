@@ -19,14 +19,12 @@ class Log:
 
     def __init__(self, batches: Iterable[Batch] = (), start: Position = START) -> None:
         self.start = start
+        self.last = start
+        """Position of the last entry."""
         self._batches: list[Batch] = []
         self._firsts: list[int] = []
         for batch in batches:
             self.append(batch)
-
-    @property
-    def last(self) -> Position:
-        return self._batches[-1].end if self._batches else self.start
 
     @property
     def last_stamp(self) -> int:
@@ -52,6 +50,7 @@ class Log:
         invariant(batch.time >= self.last_time, "log time never goes back")
         self._batches.append(batch)
         self._firsts.append(batch.first)
+        self.last = batch.end
 
     def truncate(self, first: int) -> None:
         """Remove the batch that begins at `first`, and all after it."""
@@ -59,6 +58,7 @@ class Log:
         invariant(at >= 0 and self._firsts[at] == first, "a log is cut between batches", first=first)
         del self._batches[at:]
         del self._firsts[at:]
+        self.last = self._batches[-1].end if self._batches else self.start
 
     def batch_at(self, index: int) -> Batch | None:
         """The batch that holds the entry at `index`, if it is here."""

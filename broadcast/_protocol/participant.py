@@ -47,7 +47,7 @@ class Participant:
         self._outbox = outbox
         self._reads = reads
         self._following = Following(own, election, outbox, reads)
-        self._told: LeaderKnown | None = None
+        self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
         self._now = now
 
     @property
@@ -140,10 +140,10 @@ class Participant:
             self._outbox.settle(ReadReady(token))
 
     def _tell_leader(self) -> None:
-        known = LeaderKnown(self.election.epoch, self.election.leader)
+        known = self.election.epoch, self.election.leader
         if known != self._told:
             self._told = known
-            self._outbox.settle(known)
+            self._outbox.settle(LeaderKnown(*known))
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=INTEGER_MAX)]
 """A positive integer within the absolute bound."""
 
 
-class Position(msgspec.Struct, frozen=True, array_like=True, order=True, forbid_unknown_fields=True):
+class Position(msgspec.Struct, frozen=True, array_like=True, order=True, forbid_unknown_fields=True, gc=False):
     """(epoch, index): a place in the log. Compares as a *standing* does: the epoch first (Ongaro 2014, 3.6.1)."""
 
     epoch: Natural
@@ -30,7 +30,7 @@ START = Position(0, 0)
 """The place before the first entry."""
 
 
-class Batch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Batch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Consecutive entries, sealed by one leader. Two batches with equal (epoch, first) are the same batch.
 
     epoch, previous_epoch: of this batch, and of the entry at `first - 1` (0 at the start of the log).

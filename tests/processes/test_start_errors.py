@@ -243,7 +243,7 @@ from broadcast import connect
 from tally import Tally
 
 async def main():
-    with trio.move_on_after(1):
+    with trio.move_on_after(6):
         async with connect("tally", Tally, members={"a": "127.0.0.1:1"}) as tally:
             await tally.ask(Tally.add, 1)
 
