@@ -41,6 +41,7 @@ class Method:
     tag, name: on the wire, and in the class. label: for people, `Class.name`.
     kind: "command" or "query". is_async: an `async def`. idempotent: see `command`; every query is.
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
+    annotations: of the parameters, in their order.
     """
 
     def __init__(self, actor: type[Actor], name: str, tag: str, marked: AnyMarked) -> None:
@@ -57,6 +58,7 @@ class Method:
         self._signature = signature.replace(parameters=parameters)
         self._parameters = [_parameter(self.label, written, parameter) for parameter in parameters]
         annotations = [parameter.annotation for parameter in self._parameters]
+        self.annotations: Final = tuple(annotations)
         self._fields = _fields(self.label, annotations)
         self._exact = annotations if all(annotation in _SCALARS for annotation in annotations) else None
         self._ints = [at for at, annotation in enumerate(annotations) if annotation is int]

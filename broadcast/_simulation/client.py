@@ -11,20 +11,17 @@ from typing import TypeAlias
 
 import msgspec
 
-from actors._interface import Interface
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import OneOf, encode_struct
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.patience import FAR
-from broadcast._protocol.reports import Report
-from broadcast._protocol.submitter import Answered, Submitter
-from broadcast._simulation.diary import Diary
+from broadcast._protocol.reports import Answers, Report
+from broadcast._protocol.submitter import Answered, Submitter, Unknown
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
-from broadcast._simulation.outcomes import Calls
+from broadcast._simulation.play import Expectation, Play
 from broadcast._simulation.world import World
 
-TAGS = ("note",) * 60 + ("refuse", "refuse", "crash", "unheard-of")
 OFFERED_AT_ONCE = (1, 1, 1, 2, 5, 12)
 OUTSTANDING_MAX = 40
 WINDOW = 25  # answers that the group lets a session leave open
@@ -134,19 +131,21 @@ class Link:
 class Client:
     """One owner of one session after the other. Offers until it is calm, then waits for what is open."""
 
-    def __init__(self, name: str, world: World, nodes: Sequence[Node], calls: Calls, session_term: int) -> None:
+    def __init__(
+        self, name: str, world: World, nodes: Sequence[Node], play: Play, calls: Expectation, session_term: int
+    ) -> None:
         self.name = name
         self._world = world
         self._nodes = nodes
+        self._play = play
         self._calls = calls
         self._offered = 0
         self._clock = LamportClock(name)
         self._session_term = session_term
         self._submitter = self._open()
         self._before = 0  # calls offered to earlier sessions' submitters
-        self._interface = Interface.of(Diary)
         self._link: Link | None = None
-        self._reads: dict[int, int] = {}  # token -> how many notes were known when it began
+        self._reads: dict[int, tuple[int, bytes]] = {}  # token -> what was known when it began, and the query
         self._tokens = 0
         self._timer: int | None = None
         self._heard_at = 0
@@ -206,9 +205,9 @@ class Client:
         chance = self._world.chance
         ticket = 0
         for _ in range(count):
-            tag = chance.choice(TAGS)
             self._offered += 1
-            ticket = self._submitter.offer(self._call(tag, self._offered))
+            tag, call = self._play.command(chance, self.name, self._offered)
+            ticket = self._submitter.offer(call)
             self._calls.offered(self.name, self._before + ticket, tag)
         if chance.random() < WITHDRAWN and self._submitter.withdraw(ticket):
             self._world.marks["withdrawn"] += 1
@@ -221,20 +220,16 @@ class Client:
         self._send()
         self._submitter, self._before, self._timer = self._open(), self._offered, None
 
-    def _call(self, tag: str, number: int) -> bytes:
-        method = self._interface.methods.get(tag, self._interface.methods["note"])
-        call = method.pack((self.name, number), {})
-        return call if tag in self._interface.methods else call.replace(b"note", b"nope")
-
     def _read(self) -> None:
-        self._tokens += 1
-        self._reads[self._tokens] = self._calls.known
-        self._ask(self._tokens)
+        call = self._play.query(self._world.chance)
+        if call is not None:
+            self._tokens += 1
+            self._reads[self._tokens] = self._calls.known, call
+            self._ask(self._tokens)
 
     def _ask(self, token: int) -> None:
         if self._link is not None:
-            call = self._interface.methods["count"].pack((), {})
-            self._link.send(Asked(self._clock.tick(), token, call))
+            self._link.send(Asked(self._clock.tick(), token, self._reads[token][1]))
 
     def _send(self) -> None:
         """Send what the session wants sent, and be back when it wants to be."""
@@ -246,7 +241,6 @@ class Client:
         entries = self._submitter.take(self._clock.counter, now)
         if entries and self._link is not None:
             self._link.send(Offered(self._clock.tick(), tuple(entries)))
-        self._collect()
         due = self._submitter.deadline
         if due < FAR and (self._timer is None or due < self._timer):
             self._timer = due
@@ -301,20 +295,24 @@ class Client:
         if isinstance(message, Reported):
             self._world.note(self.name, "report", message.report)
             self._submitter.receive(message.report, self._world.now)
+            self._collect(message.report)
             self._send()
         else:
-            floor = self._reads.pop(message.token, None)
-            if floor is not None:
+            asked = self._reads.pop(message.token, None)
+            if asked is not None:
                 self._world.note(self.name, "read", message.outcome)
                 self._world.marks["reads"] += 1
-                self._calls.read(floor, message.outcome)
+                self._calls.read(*asked, message.outcome)
 
-    def _collect(self) -> None:
+    def _collect(self, report: Report) -> None:
+        """What became known by this report."""
         for result in self._submitter.take_results():
-            if isinstance(result, Answered):
+            if isinstance(result, Answered) and isinstance(report, Answers):
                 self._world.marks["answers"] += len(result.outcomes)
-                for ticket, outcome in enumerate(result.outcomes, result.first):
-                    self._calls.answered(self.name, self._before + ticket, outcome)
-            else:
+                number = report.number + len(report.outcomes) - len(result.outcomes)
+                for at, outcome in enumerate(result.outcomes):
+                    ticket = self._before + result.first + at
+                    self._calls.answered(self.name, ticket, outcome, report.session, number + at)
+            elif isinstance(result, Unknown):
                 self._world.marks["unknown outcomes"] += 1
                 self._calls.unknown(self.name, self._before + result.first, self._before + result.last)

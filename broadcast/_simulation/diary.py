@@ -1,4 +1,4 @@
-"""The actor that histories run: it remembers who noted what, in the order of the log."""
+"""The actor that the protocol's own histories run: it remembers who noted what, in the order of the log."""
 
 from __future__ import annotations
 

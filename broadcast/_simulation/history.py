@@ -19,6 +19,8 @@ from broadcast._simulation.invariants import Violation, broken
 from broadcast._simulation.network import Network
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from broadcast._simulation.outcomes import Diaries
+from broadcast._simulation.play import Play
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from membership._protocol.formation import Plan
@@ -50,19 +52,19 @@ class History:
 class Stage:
     """Everything that takes part, set up."""
 
-    def __init__(self, seed: int, options: Options | None) -> None:
+    def __init__(self, seed: int, options: Options | None, play: Play) -> None:
         chance = random.Random(seed)  # noqa: S311 - it has to be reproducible
         drawn = Options.drawn(chance)
         self.world = world = World(chance, options or drawn)
-        names = ["a", "b", "c", "d", "e"][: world.options.replicas]
+        names = list("abcdefg"[: world.options.replicas])
         limits = Limits(
             election_timeout=world.options.election_timeout,
             session_term=world.options.session_term,
         )
         plan = Plan(GROUP, tuple(names), Majority(), limits)
         disks = {name: Disk(world, name) for name in names}
-        self.watch = Watch(disks, world.marks)
-        self.nodes = {name: Node(name, world, plan, disks[name], self.watch) for name in names}
+        self.watch = Watch(disks, play.expectation(), world.marks)
+        self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}
         self.network = Network(
             world,
             names,
@@ -73,7 +75,7 @@ class Stage:
             world.schedule.after(chance.randrange(50 * MILLISECOND), partial(node.start, self.network))
         everyone = list(self.nodes.values())
         self.clients = [
-            Client(f"client-{number}", world, everyone, self.watch.calls, limits.session_term)
+            Client(f"client-{number}", world, everyone, play, self.watch.calls, limits.session_term)
             for number in range(world.options.clients)
         ]
         self.faults = Faults(world, self.nodes, disks, self.network)
@@ -111,20 +113,21 @@ class Stage:
         return waiting
 
 
-def run(seed: int, *, options: Options | None = None) -> History:
+def run(seed: int, *, options: Options | None = None, play: Play | None = None, again: str | None = None) -> History:
     """Play the history of this seed. Raises `Violation`, which says how to see it again.
 
-    `options`: instead of those that follow from the seed.
+    options: instead of those that follow from the seed. play: instead of the protocol's own. again: what to type then.
     """
-    stage = Stage(seed, options)
+    stage = Stage(seed, options, play or Diaries())
     world = stage.world
     try:
         stage.play()
     except (Violation, InvariantViolation, RemoteProtocolError) as error:
-        again = f"python -m broadcast._simulation --seed {seed} --trace"
-        if options is not None:
+        again = again or f"python -m broadcast._simulation --seed {seed} --trace"
+        if options is not None and play is None:
             again = f"broadcast._simulation.history.run({seed}, options={options})"
-        violation = Violation(f"seed {seed}, at {world.now / SECOND:.6f} s: {error}\n  see it again: {again}")
+        text = f"seed {seed}, at {world.now / SECOND:.6f} s: {error}\n  see it again: {again}"
+        violation = error.told(text) if isinstance(error, Violation) else Violation(text)
         violation.trace = world.trace.lines()
         raise violation from error
     return History(seed, world.options, world.trace.digest(), world.marks, world.now, world.trace.lines())

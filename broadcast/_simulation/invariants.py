@@ -7,7 +7,7 @@ replica could: from outside, all at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from broadcast._machine import Machine
 from broadcast._protocol.entries import Commands, decode_entries, span
@@ -15,7 +15,6 @@ from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbe
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.replica import Replica
-from broadcast._simulation.diary import Diary
 from broadcast._simulation.disk import Disk
 from membership._protocol.messages import Forming, VoteReply, VoteRequest
 from membership._protocol.view import Promise, View
@@ -26,6 +25,10 @@ class Violation(Exception):
 
     trace: Sequence[str] = ()
     """The last events before it."""
+
+    def told(self, text: str) -> Violation:
+        """The same, with another text."""
+        return Violation(text)
 
 
 def check(condition: bool, claim: str, **facts: object) -> None:
@@ -49,7 +52,7 @@ class Process(Protocol):
     @property
     def replica(self) -> Replica: ...
     @property
-    def machine(self) -> Machine[Diary]: ...
+    def machine(self) -> Machine[Any]: ...
 
 
 class Leaders:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
-from actors._interface import Interface
 from actors._protocol.clock import LamportClock
 from broadcast._machine import Machine
 from broadcast._protocol.desk import Desk
@@ -36,10 +35,10 @@ from broadcast._protocol.output import (
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Expired, Missing, Report
-from broadcast._simulation.diary import Diary
 from broadcast._simulation.disk import Disk
 from broadcast._simulation.network import Network
 from broadcast._simulation.options import MILLISECOND, SECOND
+from broadcast._simulation.play import Play
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from membership._protocol.formation import Plan
@@ -75,7 +74,7 @@ class Life:
             chance=world.chance,
             now=Now(self.boot + world.now, self.wall + world.now),
         )
-        self.machine: Machine[Diary] | None = None
+        self.machine: Machine[Any] | None = None
         self.desk: Desk | None = None
         self.askers: dict[int, Asker] = {}
         self.reads: dict[int, tuple[Asker, int, bytes]] = {}
@@ -88,12 +87,13 @@ class Life:
 class Node:
     """One member of the group, over all its lives."""
 
-    def __init__(self, name: str, world: World, plan: Plan, disk: Disk, watch: Watch) -> None:
+    def __init__(self, name: str, world: World, plan: Plan, disk: Disk, play: Play, watch: Watch) -> None:
         self.name = name
         self.life = 0
         self._world = world
         self._plan = plan
         self._disk = disk
+        self._play = play
         self._watch = watch
         self._network: Network | None = None
         self._mark = 0  # durable: at or above every stamp that was ever sent
@@ -111,7 +111,7 @@ class Node:
         return self._living.replica
 
     @property
-    def machine(self) -> Machine[Diary]:
+    def machine(self) -> Machine[Any]:
         machine = self._living.machine
         if machine is None:
             raise AttributeError("a machine runs once the group has formed")
@@ -288,7 +288,8 @@ class Node:
         living = self._living
         match settled:
             case Formed(formation):
-                machine = Machine(Diary, Interface.of(Diary), formation.configuration, living.replica.log.between)
+                play, history = self._play, living.replica.log.between
+                machine = Machine(play.actor, play.interface, formation.configuration, history, group=formation.group)
                 living.machine, living.desk = machine, Desk(machine.sessions)
             case LeaderKnown(leader=leader):
                 if leader is not None and living.desk is not None:

@@ -1,16 +1,43 @@
-"""What askers may rely on: what was acknowledged is there, once, in order; reads are not stale (rules 9, 18-20)."""
+"""Diaries: what their askers may rely on, checked without a look at how the product does it (rules 9, 18-20).
+
+What was acknowledged is there, once, in order; reads are not stale.
+"""
 
 from __future__ import annotations
 
 import enum
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from actors._interface import Interface
 from actors._protocol.codec import decode
 from broadcast._protocol.position import Batch
 from broadcast._protocol.sessions import Outcome
+from broadcast._simulation.diary import Diary
 from broadcast._simulation.invariants import Process, check
+
+TAGS = ("note",) * 60 + ("refuse", "refuse", "crash", "unheard-of")
+
+
+class Diaries:
+    """A play (see `Play`): notes, now and then one that is refused, crashes, or is not understood."""
+
+    actor = Diary
+    interface = Interface.of(Diary)
+
+    def expectation(self) -> Calls:
+        return Calls()
+
+    def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:
+        tag = chance.choice(TAGS)
+        method = self.interface.methods.get(tag, self.interface.methods["note"])
+        call = method.pack((owner, number), {})
+        return tag, call if tag in self.interface.methods else call.replace(b"note", b"nope")
+
+    def query(self, chance: random.Random) -> bytes:
+        return self.interface.methods["count"].pack((), {})
 
 
 class Fate(enum.Enum):
@@ -59,7 +86,7 @@ class Calls:
         for ticket in range(first, last + 1):
             self._settle(owner, ticket, Fate.UNKNOWN)
 
-    def answered(self, owner: str, ticket: int, outcome: bytes) -> None:
+    def answered(self, owner: str, ticket: int, outcome: bytes, session: int, number: int) -> None:
         call = self._calls[owner, ticket]
         got = cast(list[object], decode(outcome))
         if call.fate is Fate.WITHDRAWN:
@@ -86,7 +113,7 @@ class Calls:
 
     # -- reads -----------------------------------------------------------------------------------------------------
 
-    def read(self, floor: int, outcome: bytes) -> None:
+    def read(self, floor: int, call: bytes, outcome: bytes) -> None:
         """A linearizable read that began when `floor` notes were known has ended (6.4)."""
         got = cast(list[object], decode(outcome))
         value = got[1] if len(got) == 2 and isinstance(got[1], int) else -1
@@ -98,13 +125,14 @@ class Calls:
 
     def applied(self, process: Process, batch: Batch) -> None:
         """A replica has applied this."""
+        diary = cast(Diary, process.machine.actor)
         if batch.last not in self._count_at:
             for delivery in process.machine.deliveries(batch):
                 owner, number = cast(tuple[str, int], delivery.arguments)
                 self._applied_first(owner, number, delivery.sender, delivery.tag)
             self._count_at[batch.last] = len(self._notes)
         notes = self._notes[: self._count_at[batch.last]]
-        check(process.machine.actor.notes == notes, "each note once, in the log's order", name=process.name)
+        check(diary.notes == notes, "each note once, in the log's order", name=process.name)
 
     def _applied_first(self, owner: str, number: int, sender: str, tag: str) -> None:
         note = owner, number
@@ -129,4 +157,4 @@ class Calls:
         states = {name: process.machine.state() for name, process in processes.items()}
         check(len(dict.fromkeys(states.values())) == 1, "all states are equal", states=states)
         for name, process in processes.items():
-            check(process.machine.actor.notes == self._notes, "all notes are there", name=name)
+            check(cast(Diary, process.machine.actor).notes == self._notes, "all notes are there", name=name)

@@ -23,14 +23,14 @@ from broadcast._simulation.invariants import (
     Views,
     WipedDisks,
 )
-from broadcast._simulation.outcomes import Calls
+from broadcast._simulation.play import Expectation
 
 
 class Watch:
     """Looks on. Each method is called when what it names happens, and raises `Violation`."""
 
-    def __init__(self, disks: Mapping[str, Disk], marks: Counter[str]) -> None:
-        self.calls = Calls()
+    def __init__(self, disks: Mapping[str, Disk], expected: Expectation, marks: Counter[str]) -> None:
+        self.calls = expected
         self._marks = marks
         self._leaders = Leaders()
         self._promises = Promises(disks)

@@ -1,0 +1,260 @@
+"""What users try their own actors with: sound ones pass, naive ones are found, and so is a broken protocol."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors import Actor, Refused, command, query
+from broadcast._machine import Machine
+from broadcast._protocol.reads import Reads
+from broadcast.testing import Call, NotDeterministic, Violation, calls, simulate
+
+
+class Accounts(Actor):
+    """Sound: also where it draws lots, looks at the time, is refused, and has a bug."""
+
+    def __init__(self) -> None:
+        self.balances: dict[str, int] = {}
+        self.last = 0
+        self.lots: list[int] = []
+
+    @command
+    def deposit(self, name: str, amount: int) -> int:
+        self.balances[name] = self.balances.get(name, 0) + amount
+        self.last = self.context.time
+        return self.balances[name]
+
+    @command
+    def withdraw(self, name: str, amount: int) -> int:
+        if amount > self.balances.get(name, 0):
+            raise Refused(name, self.balances.get(name, 0))
+        self.balances[name] -= amount
+        return self.balances[name]
+
+    @command
+    def draw(self) -> str:
+        self.lots.append(self.context.random.randrange(100))
+        return self.context.sender
+
+    @command
+    def fail(self) -> None:
+        self.balances.clear()
+        raise ZeroDivisionError
+
+    @query
+    def total(self) -> int:
+        return sum(self.balances.values())
+
+
+def banking(chance: random.Random) -> Call:
+    name = chance.choice("xyz")
+    return chance.choice(
+        (
+            (Accounts.deposit, name, chance.randrange(100)),
+            (Accounts.deposit, name, chance.randrange(100)),
+            (Accounts.withdraw, name, chance.randrange(100)),
+            (Accounts.draw,),
+            (Accounts.fail,),
+            (Accounts.total,),
+        )
+    )
+
+
+def play(seeds: int) -> None:
+    for seed in range(seeds):
+        simulate(Accounts, banking, seed=seed)
+
+
+class Naive(Actor):
+    """Each command looks at something that it may not look at."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    @command
+    def add(self, what: str) -> None:
+        self.seen.append(what)
+
+    @command
+    def clock(self) -> None:
+        self.seen.append(time.time())
+
+    @command
+    def chance(self) -> None:
+        self.seen.append(random.random())
+
+    @command
+    def identity(self) -> None:
+        self.seen.append(id(self))
+
+    @command
+    def order(self, what: str) -> None:
+        self.seen.append(",".join({*what}))
+
+    @command
+    def hashed(self, what: str) -> int:
+        return hash(what)
+
+    @query
+    def count(self) -> int:
+        return len(self.seen)
+
+
+@pytest.mark.parametrize("faults", [True, False])
+def test_a_sound_actor_passes(faults: bool) -> None:
+    for seed in range(3):
+        history = simulate(Accounts, banking, seed=seed, faults=faults)
+        assert history.answers > 20
+        assert history.reads > 5
+    assert simulate(Accounts, banking, seed=2, faults=faults) == history
+
+
+@pytest.mark.parametrize("naive", ["clock", "chance", "identity", "order"])
+def test_a_naive_actor_is_found_with_the_first_command_that_shows_it(naive: str) -> None:
+    def workload(chance: random.Random) -> Call:
+        if chance.random() < 0.5:
+            return (Naive.count,)
+        if chance.random() < 0.9:
+            return Naive.add, "more"
+        return (getattr(Naive, naive), "some letters") if naive == "order" else (getattr(Naive, naive),)
+
+    with pytest.raises(NotDeterministic, match="the actor is not deterministic") as found:
+        simulate(Naive, workload, seed=1, faults=False)
+    assert found.value.command.startswith(f"{naive}(")
+    assert "simulate(Naive, ..., seed=1, replicas=3, clients=3, faults=False)" in str(found.value)
+    assert found.value.trace
+
+
+def test_an_answer_that_differs_is_found_too() -> None:
+    """The states agree: only who asks would notice, after a failover."""
+    with pytest.raises(NotDeterministic, match="in two processes"):
+        simulate(Naive, lambda chance: (Naive.hashed, str(chance.random())), seed=1, faults=False)
+
+
+def test_a_class_that_no_other_process_can_import_is_run_twice_in_this_one() -> None:
+    class Local(Naive):
+        pass
+
+    simulate(Local, lambda chance: (Local.order, "some letters"), seed=1, faults=False)
+    with pytest.raises(NotDeterministic):
+        simulate(Local, lambda chance: (Local.clock,), seed=1, faults=False)
+
+
+def test_a_stale_read_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_it_is(self: Any, token: int) -> None:
+        self._fresh.append((0, [token]))
+
+    monkeypatch.setattr(Reads, "wait", as_it_is)
+    with pytest.raises(Violation, match="a read sees a state of its time"):
+        play(10)
+
+
+def test_a_command_that_is_applied_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    run: Any = Machine._run  # pyright: ignore[reportPrivateUsage]
+
+    def twice_at_b(self: Any, actor: Any, call: object, index: int) -> Any:
+        if self.group and index % 7 == 0:  # the witness's own machine has no name
+            run(self, actor, call, index)
+        return run(self, actor, call, index)
+
+    monkeypatch.setattr(Machine, "_run", twice_at_b)
+    with pytest.raises(Violation, match="replicas have equal states at equal indices"):
+        simulate(Accounts, banking, seed=1, faults=False)
+
+
+@pytest.mark.parametrize(
+    ("others", "error", "says"),
+    [
+        ({"replicas": 0}, ValueError, "replicas is between 1 and 7, not 0"),
+        ({"replicas": 8}, ValueError, "replicas is between 1 and 7, not 8"),
+        ({"clients": 0}, ValueError, "clients is at least 1, not 0"),
+        ({"workload": lambda chance: (Accounts.total,)}, ValueError, "the workload gave no command of Accounts"),
+    ],
+)
+def test_what_cannot_be_played_is_told(others: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        simulate(Accounts, **{"workload": banking, "seed": 1, **others})
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 7])
+def test_a_group_of_any_size(replicas: int) -> None:
+    assert simulate(Accounts, banking, seed=5, replicas=replicas, faults=False).answers > 20
+
+
+class Typed(Actor):
+    def __init__(self) -> None:
+        self.got: list[object] = []
+
+    @command
+    def take(self, number: int, text: str, many: list[bool], perhaps: bytes | None, named: dict[str, float]) -> None:
+        self.got = [number, text, many, perhaps, named]
+
+    @query
+    def look(self) -> int:
+        return len(self.got)
+
+
+@settings(max_examples=50)
+@given(st.lists(calls(Typed, Typed.take), max_size=5), calls(Typed))
+def test_calls_are_drawn_after_the_annotations(some: list[Call], any_call: Call) -> None:
+    typed = Typed()
+    for method, *arguments in some:
+        method.function(typed, *arguments)
+        assert typed.got == arguments
+    assert any_call[0] in (Typed.take, Typed.look)
+
+
+SUITE = """
+import random
+
+from actors import Actor, command
+
+
+class Chancy(Actor):
+    def __init__(self):
+        self.value = 0
+
+    @command
+    def roll(self):
+        self.value = random.random()
+
+
+class Sound(Actor):
+    def __init__(self):
+        self.value = 0
+
+    @command
+    def roll(self):
+        self.value = self.context.random.random()
+
+
+def test_sound(simulated):
+    assert len(simulated(Sound, lambda chance: (Sound.roll,), faults=False)) > 0
+
+
+def test_chancy(simulated):
+    simulated(Chancy, lambda chance: (Chancy.roll,), faults=False)
+"""
+
+
+def test_the_fixture_plays_new_seeds_or_the_one_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["broadcast.pytest_plugin"]\n')
+    (tmp_path / "test_rolls.py").write_text(SUITE)
+
+    def run(*options: str) -> str:
+        command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(tmp_path), *options]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False).stdout
+
+    told = run("--troupe-seeds=2")
+    assert "1 failed, 1 passed" in told
+    assert "the actor is not deterministic" in told
+    assert "seeds 7 to 7" in run("--troupe-seed=7", "-k", "sound")
