@@ -31,7 +31,7 @@ def simulated(request: pytest.FixtureRequest) -> Callable[..., list[Simulated]]:
     `pytest --troupe-seed=N` plays the history of that seed again.
     """
     one: int | None = request.config.getoption("troupe_seed")
-    count: int = request.config.getoption("troupe_seeds")
+    count = int(request.config.getoption("troupe_seeds") or SEEDS)
     first = random.SystemRandom().randrange(2**32)
 
     def play(actor: type[Any], workload: Any, **others: Any) -> list[Simulated]:

@@ -10,7 +10,7 @@ import copy
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from actors._actor import Actor
 from actors._interface import Interface
@@ -77,13 +77,17 @@ class _Seen:
 
     @classmethod
     def of(cls, machine: Machine[Any]) -> _Seen:
-        return cls(machine.applied, machine.stamp, machine.time, list(machine.views), dict(vars(machine.actor)))
+        return cls(machine.applied, machine.stamp, machine.time, list(machine.views), dict(_state(machine)))
 
     def show(self, machine: Machine[Any]) -> None:
         """Have the machine's queries see this."""
         machine.applied, machine.stamp, machine.time, machine.views = self.applied, self.stamp, self.time, self.views
-        vars(machine.actor).clear()
-        vars(machine.actor).update(self.state)
+        _state(machine).clear()
+        _state(machine).update(self.state)
+
+
+def _state(machine: Machine[Any]) -> dict[str, object]:
+    return vars(cast(object, machine.actor))
 
 
 class Witness:
