@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -42,6 +43,7 @@ class ClientLink:
         self._outbox = Outbox(BULK_SIZE_MAX, None)
         self._broken: str | None = None
         self._pings = 0
+        self._patient_until = math.inf  # with a node that is listened to, and says nothing
 
     def __repr__(self) -> str:
         return f"<ClientLink {self.name} to {self.node}>"
@@ -81,16 +83,19 @@ class ClientLink:
         raise LinkBroken(self._broken)
 
     async def _receive(self) -> None:
-        with trio.move_on_after(SILENCE_SECONDS_MAX) as waiting:
-            try:
-                self._link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
-            except trio.BrokenResourceError as error:
-                self._break(f"the connection broke: {error.__cause__ or error}")
-        if waiting.cancelled_caught:
-            self._break(f"the node was silent for {SILENCE_SECONDS_MAX:g} s")
+        self._patient_until = trio.current_time() + SILENCE_SECONDS_MAX
+        try:
+            self._link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
+        except trio.BrokenResourceError as error:
+            self._break(f"the connection broke: {error.__cause__ or error}")
+        except trio.ClosedResourceError:
+            self._break("it was closed here")
+        finally:
+            self._patient_until = math.inf
 
     def _break(self, why: str) -> None:
-        self._broken = f"the link to node {self.node} is lost: {why}"
+        """The first reason counts."""
+        self._broken = self._broken or f"the link to node {self.node} is lost: {why}"
 
     async def write(self) -> None:
         """Send what waits; by the link's own task."""
@@ -100,11 +105,19 @@ class ClientLink:
             self._break(f"the connection broke: {error.__cause__ or error}")
 
     async def ping(self) -> None:
-        """Show that this client lives, and have the node do the same; by the link's own task."""
+        """Show that this client lives, and have the node do the same or be left; by the link's own task."""
+        ping_at = trio.current_time()
         while self._broken is None:
-            self._pings += 1
-            self._outbox.put(pack(Ping(self._pings)), control=True)
-            await trio.sleep(PING_SECONDS)
+            now = trio.current_time()
+            if now >= self._patient_until:
+                self._break(f"the node was silent for {SILENCE_SECONDS_MAX:g} s")
+                await trio.aclose_forcefully(self._stream)  # whoever waits for it to speak need not wait any more
+                return
+            if now >= ping_at:
+                self._pings += 1
+                self._outbox.put(pack(Ping(self._pings)), control=True)
+                ping_at = now + PING_SECONDS
+            await trio.sleep_until(min(ping_at, self._patient_until))
 
 
 @asynccontextmanager
