@@ -21,7 +21,7 @@ from actors._protocol.address import check_name, parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
 from actors._protocol.envelope import Envelope
-from broadcast._group import GroupRef
+from broadcast._group import GroupRef, check_members
 from broadcast._handle import Handle, Way
 from broadcast._log import log
 from broadcast._protocol.entries import Submittable, in_messages
@@ -66,11 +66,9 @@ async def connect(
     """
     Interface.of(actor).replicable()
     check_name(group)
+    check_members(members)
     if not members:
         raise ValueError("members= names nobody: give the address of at least one member of the group")
-    for member, address in members.items():
-        check_name(member)
-        parse_address(address)
     who = check_name(name) if name is not None else f"client-{secrets.token_hex(8)}"
     handle = Handle(owner=who, nonce=os.urandom(16), clock=LamportClock(who))
     async with open_background() as nursery:
@@ -167,11 +165,11 @@ class _Visit(Way):
             return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
     async def _carry(self, link: ClientLink) -> str:
-        self._handle.clock.witness(link.clock.counter)
-        link.clock = self._handle.clock  # one clock: what is sent is stamped later than what it carries
-        self._send(Enter())
         self._scope.deadline = trio.current_time() + WELCOME_SECONDS
         try:
+            self._handle.clock.witness(link.clock.counter)
+            link.clock = self._handle.clock  # one clock: what is sent is stamped later than what it carries
+            self._send(Enter())
             with self._scope:
                 async for envelope in link:
                     if envelope.tag == NO_SUCH:

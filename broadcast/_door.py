@@ -7,8 +7,7 @@ its number, and its outcome is agreed like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -23,7 +22,7 @@ from broadcast._protocol.entries import Commands, Submittable, size
 from broadcast._protocol.portions import is_portion, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
 from broadcast._protocol.reports import Answers, Report
-from broadcast._protocol.submitter import RUN_SIZE_MAX
+from broadcast._protocol.submitter import RUN_COUNT_MAX, RUN_SIZE_MAX
 from broadcast._protocol.visits import (
     FROM_CLIENT,
     Enter,
@@ -39,6 +38,7 @@ from broadcast._protocol.visits import (
     Told,
     Welcome,
 )
+from broadcast._reader import Reader
 from broadcast._replica import ReplicaHost
 from broadcast._status import members_of, status_of
 
@@ -55,8 +55,7 @@ class Visitor:
         self._host = host
         self._entered = False
         self._welcomed = False
-        self._reads: dict[int, Query] = {}
-        self._reads_size = 0
+        self._reader = Reader(host, origin.name, self._tell)
 
     def received(self, message: FromClient, stamp: int) -> None:
         """The client says something, under this Lamport counter. Raises `RemoteProtocolError` for more than it may."""
@@ -75,7 +74,7 @@ class Visitor:
             case Read():
                 self._read(message.queries)
             case GiveUp():
-                self._forget(message.number)
+                self._reader.give_up(message.number)
 
     def welcome(self) -> None:
         """Take the client in, if it wants to and the group has formed."""
@@ -98,7 +97,8 @@ class Visitor:
             return
         number = report.number
         for part in portions(report.outcomes, len):
-            self._send(Told(Answers(report.session, number, list(part))))
+            if not self._send(Told(Answers(report.session, number, list(part)))):
+                return
             number += len(part)
 
     def turn_away(self) -> None:
@@ -107,6 +107,7 @@ class Visitor:
 
     def leave(self) -> None:
         """The link is gone."""
+        self._reader.leave()
         self._host.leave(self)
 
     # -- commands --------------------------------------------------------------------------------------------------
@@ -122,6 +123,8 @@ class Visitor:
         if not isinstance(entry, Commands) or machine is None:
             return entry
         limits = self._host.limits
+        if entry.count > RUN_COUNT_MAX or entry.count >= len(entry.calls):
+            raise RemoteProtocolError(f"a run of {entry.count} commands in {len(entry.calls)} bytes")
         if entry.stamp > stamp:
             raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {stamp}")
         if len(entry.calls) > max(RUN_SIZE_MAX, limits.command_size_max) + 1024:
@@ -133,37 +136,20 @@ class Visitor:
     # -- queries ---------------------------------------------------------------------------------------------------
 
     def _read(self, queries: Iterable[Query]) -> None:
-        new = [query for query in queries if query.number not in self._reads]
-        for query in new:
-            self._take(query)
-        local = [query.number for query in new if query.local]
-        if local:
-            self._answer(local)
-        numbers = [query.number for query in new if not query.local]
-        if numbers:
-            self._host.freshen(self, partial(self._answer, numbers))
+        for query in queries:
+            if len(query.call) > self._host.limits.command_size_max:
+                raise RemoteProtocolError(f"a query of {len(query.call)} bytes, beyond the group's limits")
+            reader = self._reader
+            full = reader.outstanding >= UNDER_WAY_MAX or reader.size + query.size > UNDER_WAY_SIZE_MAX
+            if reader.outstanding and full:
+                raise RemoteProtocolError("more queries are under way on this link than may be")
+        self._reader.read(queries)
 
-    def _take(self, query: Query) -> None:
-        if len(query.call) > self._host.limits.command_size_max:
-            raise RemoteProtocolError(f"a query of {len(query.call)} bytes, beyond the group's limits")
-        if self._reads and (len(self._reads) >= UNDER_WAY_MAX or self._reads_size + query.size > UNDER_WAY_SIZE_MAX):
-            raise RemoteProtocolError("more queries are under way on this link than may be")
-        self._reads[query.number] = query
-        self._reads_size += query.size
-
-    def _forget(self, number: int) -> Query | None:
-        query = self._reads.pop(number, None)
-        if query is not None:
-            self._reads_size -= query.size
-        return query
-
-    def _answer(self, numbers: Iterable[int]) -> None:
-        """The state is fresh enough for these; some may have been given up meanwhile."""
-        queries = [query for query in map(self._forget, numbers) if query is not None]
-        answers = (ReadAnswer(query.number, self._host.query(query.call, self.name)) for query in queries)
+    def _tell(self, answers: Iterator[ReadAnswer]) -> None:
+        """What finds no room is asked for again."""
         for part in portions(answers, lambda answer: len(answer.outcome) + 16):
-            if not self._send(ReadAnswers(part)) and not self._origin.closed:
-                self._origin.close("does not read what it is answered")
+            if not self._send(ReadAnswers(part)):
+                return
 
     def _send(self, message: ToClient) -> bool:
         return self._origin.send(self._host.to, "group", encode_struct(message))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import trio
 
 from actors import Node, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
 from actors._nursery import open_background
-from actors._protocol.address import check_name
+from actors._protocol.address import check_name, parse_address
 from actors._ref import Ref
 from broadcast._consistency import Consistency
 from broadcast._disks import disk_writer
@@ -27,7 +27,8 @@ from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.queries import Query
-from broadcast._protocol.visits import Status
+from broadcast._protocol.visits import ReadAnswer, Status
+from broadcast._reader import Reader
 from broadcast._replica import ReplicaHost
 from broadcast._status import status_of
 from membership import Limits, Majority, Membership, QuorumSystem
@@ -58,6 +59,8 @@ class GroupRef(Ref[A_co], Generic[A_co]):
 
     def reading(self, consistency: Consistency) -> GroupRef[A_co]:
         """The same group and session, with queries answered at this level; commands are what they are."""
+        if not isinstance(consistency, Consistency):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a level is one of {', '.join(map(str, Consistency))}, not {consistency!r}")
         return GroupRef(self._actor, self._handle, consistency)
 
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:
@@ -120,6 +123,7 @@ class _LocalWay(Way):
     def __init__(self, handle: Handle, host: ReplicaHost[Any]) -> None:
         self._handle = handle
         self._host = host
+        self._reader = Reader(host, handle.name, self._tell)
         host.watchers.append(self)
 
     # -- the way ---------------------------------------------------------------------------------------------------
@@ -128,22 +132,17 @@ class _LocalWay(Way):
         self._host.submit(self._handle, entries)
 
     def read(self, queries: Sequence[Query]) -> None:
-        for query in queries:
-            if query.local:
-                self._answer([query])
-        linearizable = [query for query in queries if not query.local]
-        if linearizable:
-            self._host.freshen(self._handle, partial(self._answer, linearizable))
+        self._reader.read(queries)
 
     def give_up(self, number: int) -> None:
-        """An answer more costs nobody anything."""
+        self._reader.give_up(number)
 
     def fruitless(self) -> None:
         """There is no other way."""
 
-    def _answer(self, queries: Sequence[Query]) -> None:
-        for query in queries:
-            self._handle.answer(query.number, self._host.query(query.call, self._handle.name))
+    def _tell(self, answers: Iterator[ReadAnswer]) -> None:
+        for answer in answers:
+            self._handle.answer(answer.number, answer.outcome)
 
     # -- of the replica (see `Watcher`) ----------------------------------------------------------------------------
 
@@ -175,6 +174,9 @@ async def join(
     interface = Interface.of(actor)
     interface.replicable()
     _check_constructible(actor)
+    _check_limits(limits)
+    if members is not None:
+        check_members(members)
     names = _members_of(node, check_name(group), members)
     writer = await disk_writer(node)
     host = ReplicaHost(node, writer, Plan(group, names, quorum, limits), actor, interface)
@@ -218,6 +220,8 @@ async def open_group(
     insecure: listen beyond loopback although nothing protects the links yet.
     """
     check_name(name)
+    check_members(members)
+    _check_limits(limits)
     if node not in members:
         raise ValueError(
             f"node={node!r} is not one of the members {', '.join(sorted(members))}: give its address in members=, or "
@@ -264,6 +268,27 @@ async def local_group(
         yield LocalGroup(actor, groups[0].handle, tuple(groups))
         for group in groups:  # while there is still a quorum to see to what was told
             await group.handle.drained()
+
+
+def check_members(members: Mapping[str, str]) -> None:
+    """Raise TypeError or ValueError unless these are names and addresses: not everybody checks types."""
+    if not isinstance(members, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"members= is a mapping of names to addresses (host:port), not {members!r}")
+    for name, address in members.items():
+        if not (isinstance(name, str) and isinstance(address, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"members= maps names to addresses, both str, and not {name!r} to {address!r}")
+        check_name(name)
+        parse_address(address)
+
+
+def _check_limits(limits: Limits) -> None:
+    """Raise TypeError unless every limit is in its range: what all agree on must be readable by all."""
+    for field in msgspec.structs.fields(type(limits)):
+        value = getattr(limits, field.name)
+        try:
+            msgspec.convert(value, field.type)
+        except msgspec.ValidationError as error:
+            raise TypeError(f"limits: {field.name}={value!r}: {error} (times are in microseconds)") from None
 
 
 def _check_constructible(actor: type[Actor]) -> None:

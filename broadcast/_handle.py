@@ -13,6 +13,7 @@ import trio
 
 from actors._interface import Method
 from actors._protocol.clock import LamportClock
+from actors._protocol.codec import DecodeError
 from actors._protocol.errors import InvalidMessage, TooLarge, invariant
 from broadcast._consistency import Consistency
 from broadcast._errors import GroupClosed, SessionExpired
@@ -25,6 +26,7 @@ from broadcast._protocol.submitter import Submitter, Unknown
 from membership._protocol.view import Limits
 
 OUTSTANDING_MAX = 16_384  # commands of one handle that may be under way; beyond it askers wait their turn
+OUTSTANDING_SIZE_MAX = 64 * 1024 * 1024  # and bytes of them; a single larger one may be under way alone
 SILENCES_MAX = 2  # after so many in a row, another way may be better
 
 Taker = Callable[["bytes | BaseException"], None]
@@ -34,6 +36,17 @@ Taker = Callable[["bytes | BaseException"], None]
 def monotonic() -> int:
     """Trio's clock in microseconds."""
     return int(trio.current_time() * 1_000_000)
+
+
+def open_outcome(method: Method, data: bytes) -> object:
+    """See `unpack_outcome`. Raises TypeError for an answer that this program's class does not give."""
+    try:
+        return unpack_outcome(method, data)
+    except DecodeError as error:
+        raise TypeError(
+            f"{method.label} was run, and its answer is not what this program's class declares ({error}): is the class "
+            "of the replicas another version?"
+        ) from error
 
 
 class Way(Protocol):
@@ -70,6 +83,8 @@ class Handle:
         self._takers: dict[int, Taker] = {}  # ticket -> who waits
         self._readers: dict[int, Taker] = {}  # number of a query -> who waits
         self._told = 0  # told, and without an outcome
+        self._late: list[Report] = []  # that came while something was being sent
+        self._sending = False
         self._full = False  # was it said that the group has no room for this session?
         self._wake = trio.Event()
         self._sleeps_until = 0
@@ -90,9 +105,9 @@ class Handle:
         waiter = _Waiter()
         if method.kind == "query":
             number = await self._query(method, call, waiter, local=consistency is Consistency.LOCAL)
-            return unpack_outcome(method, await waiter.wait(lambda: self._give_up(number)))
+            return open_outcome(method, await waiter.wait(lambda: self._give_up(number)))
         ticket = await self._offer(method, call, waiter)
-        return unpack_outcome(method, await waiter.wait(lambda: self._withdraw(ticket)))
+        return open_outcome(method, await waiter.wait(lambda: self._withdraw(ticket)))
 
     async def tell(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         """Take a message into the session; from there it is applied once, or reported in the log if that is unknown."""
@@ -119,7 +134,7 @@ class Handle:
     async def _offer(self, method: Method, call: bytes, taker: Taker) -> int:
         """Returns the ticket. Nothing is taken in if this is cancelled."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._takes(method, call) or self._submitter.outstanding >= OUTSTANDING_MAX:
+        while not self._takes(method, call) or self._is_full(call):
             await self._room.park()
         idle = self._submitter.outstanding == 0
         ticket = self._submitter.offer(call)
@@ -139,6 +154,12 @@ class Handle:
         if len(call) > self.limits.command_size_max:
             raise TooLarge(f"the message {method.label}", len(call), self.limits.command_size_max)
         return True
+
+    def _is_full(self, call: bytes) -> bool:
+        submitter = self._submitter
+        return submitter.outstanding > 0 and (
+            submitter.outstanding >= OUTSTANDING_MAX or submitter.size + len(call) > OUTSTANDING_SIZE_MAX
+        )
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -164,8 +185,9 @@ class Handle:
 
     def answer(self, number: int, result: bytes) -> None:
         """The outcome of a query has come."""
-        if self._queries.answered(number):
+        if self._queries.answered(number, monotonic()):
             self._readers.pop(number)(result)
+            self._sleep_no_longer()
             if self._room:
                 self._room.unpark_all()
 
@@ -173,6 +195,10 @@ class Handle:
 
     def report(self, report: Report) -> None:
         """A replica tells what became of something. Raises `RemoteProtocolError` for what cannot be."""
+        if self._sending:  # told at once, by who knew already: but nobody is called back while he still calls
+            self._late.append(report)
+            self._wake.set()
+            return
         self._submitter.receive(report, monotonic())
         self._hand_out()
         if self._submitter.full and not self._full:
@@ -243,23 +269,30 @@ class Handle:
         """Something was taken in: it leaves now, or with what else comes in this round."""
         if at_once:
             self._pump()
-            if self._deadline < self._sleeps_until:
-                self._wake.set()
         else:
             self._wake.set()
 
     def _pump(self) -> None:
         """Send what is due."""
-        if self._way is None or self._closed:
+        if self._way is None or self._closed or self._sending:
             return
         now = monotonic()
-        if self._queries.outstanding:
-            queries = self._queries.take(now)
+        self._sending = True
+        try:
+            queries = self._queries.take(now) if self._queries.outstanding else ()
             if queries:
                 self._way.read(queries)
-        entries = self._submitter.take(self.clock.tick(), now)
-        if entries:
-            self._way.submit(entries)
+            entries = self._submitter.take(self.clock.tick(), now)
+            if entries:
+                self._way.submit(entries)
+        finally:
+            self._sending = False
+        self._sleep_no_longer()
+
+    def _sleep_no_longer(self) -> None:
+        """Than until what is due by now."""
+        if self._deadline < self._sleeps_until:
+            self._wake.set()
 
     @property
     def _deadline(self) -> int:
@@ -272,6 +305,9 @@ class Handle:
             with trio.move_on_at(self._sleeps_until / 1_000_000):
                 await self._wake.wait()
             self._wake = trio.Event()
+            late, self._late = self._late, []
+            for report in late:
+                self.report(report)
             self._submitter.tick(monotonic())
             self._queries.tick(monotonic())
             if self._way is not None and max(self._submitter.silences, self._queries.silences) >= SILENCES_MAX:
@@ -327,6 +363,6 @@ class _Told:
         try:
             if isinstance(result, BaseException):
                 raise result
-            unpack_outcome(self._method, result)
+            open_outcome(self._method, result)
         except Exception as error:  # told to whoever reads the log: that is what tell promises
             log.warning("told command failed", command=self._method.label, error=repr(error))

@@ -11,11 +11,11 @@ import trio
 
 from actors._actor import Actor, Marked
 from actors._interface import Interface, Method
-from broadcast._errors import GroupClosed
-from broadcast._handle import Handle
-from broadcast._outcomes import unpack_outcome
+from broadcast._handle import Handle, open_outcome
 
 A_contra = TypeVar("A_contra", bound=Actor, contravariant=True)
+TURNS = 64  # sends or answers after which other tasks get theirs
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,6 +31,8 @@ class Pipeline(Generic[A_contra]):
     """
 
     def __init__(self, handle: Handle, interface: Interface, window: int) -> None:
+        if not isinstance(window, int):  # pyright: ignore[reportUnnecessaryIsInstance]  # not everybody checks types
+            raise TypeError(f"a pipeline's window is a number of commands, not {window!r}")
         if window < 1:
             raise ValueError(f"a pipeline's window is at least 1, not {window}")
         self.window = window
@@ -44,11 +46,12 @@ class Pipeline(Generic[A_contra]):
         self._changed = trio.lowlevel.ParkingLot()
         self._reading = False
         self._ended = False
+        self._turns = 0
 
     async def send(self, method: Marked[A_contra, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Take a command in; waits while the window is full of commands whose answer was not read."""
         if self._ended:
-            raise GroupClosed("this pipeline has ended")
+            raise trio.ClosedResourceError("this pipeline has ended")
         asked = self._interface.method_for(method)
         if asked.kind != "command":
             raise TypeError(f"{asked.label} is a query, and a pipeline carries commands: use ask")
@@ -60,12 +63,14 @@ class Pipeline(Generic[A_contra]):
                 )
             await self._changed.park()
             if self._ended:
-                raise GroupClosed("this pipeline has ended")
+                raise trio.ClosedResourceError("this pipeline has ended")
         self._sent += 1  # now, so that others who send see the window as it will be
         try:
+            await self._let_others_run()
             await self._handle.offer(asked, args, kwargs, self._settle)
         except BaseException:
             self._sent -= 1
+            self._changed.unpark_all()
             raise
         self._methods.append(asked)
 
@@ -84,14 +89,22 @@ class Pipeline(Generic[A_contra]):
             if self._ended and self._taken == self._sent:
                 raise StopAsyncIteration
             await self._changed.park()
+        await self._let_others_run()
         method, result = self._outcomes.popleft()
         self._taken += 1
         if self._changed:
             self._changed.unpark_all()
-        await trio.lowlevel.checkpoint_if_cancelled()
         if isinstance(result, BaseException):
             return outcome.Error(result)
-        return outcome.capture(unpack_outcome, method, result)
+        return outcome.capture(open_outcome, method, result)
+
+    async def _let_others_run(self) -> None:
+        """Not at each turn: that costs as much as all else of it."""
+        self._turns += 1
+        if self._turns % TURNS:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def _settle(self, result: bytes | BaseException) -> None:
         self._answered += 1

@@ -104,7 +104,7 @@ class ReplicaHost(Generic[A]):
         self._stepping = False
         self._failure: BaseException | None = None
         self._wake = trio.Event()
-        self._reads: dict[int, tuple[Owner, Callable[[], None]]] = {}
+        self._reads: dict[int, Callable[[], None]] = {}
         self._tokens = 0
 
     @property
@@ -269,9 +269,9 @@ class ReplicaHost(Generic[A]):
             self._desk.lost()
 
     def _on_read_ready(self, ready: ReadReady) -> None:
-        waiting = self._reads.pop(ready.token, None)
-        if waiting is not None:
-            waiting[1]()
+        fresh = self._reads.pop(ready.token, None)
+        if fresh is not None:
+            fresh()
 
     # -- the disk --------------------------------------------------------------------------------------------------
 
@@ -313,11 +313,18 @@ class ReplicaHost(Generic[A]):
             if onward:
                 self.give(Submitted(onward))
 
-    def freshen(self, owner: Owner, fresh: Callable[[], None]) -> None:
-        """Have `fresh` called once a query here is linearizable (rule 20), unless its owner leaves before."""
+    def freshen(self, fresh: Callable[[], None]) -> int:
+        """Have `fresh` called once a query here is linearizable; returns a token to give it up with (rule 20)."""
         self._tokens += 1
-        self._reads[self._tokens] = (owner, fresh)
-        self.give(ReadAsked(self._tokens))
+        token = self._tokens
+        self._reads[token] = fresh
+        self.give(ReadAsked(token))
+        return token
+
+    def give_up(self, token: int) -> None:
+        """Nobody waits for this freshness any more."""
+        if self._reads.pop(token, None) is not None:
+            self.give(ReadGivenUp(token))
 
     def query(self, call: bytes, sender: str) -> bytes:
         """Run a query on the state as it is; returns its encoded outcome."""
@@ -329,8 +336,5 @@ class ReplicaHost(Generic[A]):
 
     def leave(self, owner: Owner) -> None:
         """This owner is gone."""
-        for token in [token for token, (other, _) in self._reads.items() if other is owner]:
-            del self._reads[token]
-            self.give(ReadGivenUp(token))
         if self._desk is not None:
             self._desk.leave(owner)

@@ -15,6 +15,7 @@ from broadcast._protocol.reports import Answers, Expired, Opened, Report, Resend
 from broadcast._protocol.sessions import Session, Sessions
 
 FORGOTTEN_MAX = 1_000  # sessions that have expired, and are still spoken for, before they are looked for
+SESSIONS_MAX = 16  # that one owner has here; a handle has one at a time
 
 
 class Owner(Protocol):
@@ -35,7 +36,7 @@ class Desk:
         self._sessions = sessions
         self._applied = 0
         self._owners: dict[int, Owner] = {}
-        self._opening: dict[bytes, Owner] = {}  # nonce -> who asked; one for each owner
+        self._opening: dict[bytes, Owner] = {}  # nonce -> who asked
         self._early: list[tuple[int, Owner]] = []  # who spoke for a session whose opening is not applied here yet
 
     def submit(self, owner: Owner, entries: Iterable[Submittable]) -> tuple[Submittable, ...]:
@@ -46,7 +47,9 @@ class Desk:
         entries = tuple(entries)
         for entry in entries:
             self._check(owner, entry)
-        return tuple(entry for entry in entries if not self._settle(owner, entry))
+        self._check_room(owner, {entry.nonce for entry in entries if isinstance(entry, SessionAsked)})
+        told: dict[int, int] = {}  # session -> up to where it was answered: once is enough
+        return tuple(entry for entry in entries if not self._settle(owner, entry, told))
 
     def route(self, reports: Iterable[Report], applied: int) -> None:
         """Hand out what applying up to the index `applied` told."""
@@ -81,10 +84,17 @@ class Desk:
         if of != owner.name:
             raise RemoteProtocolError(f"{owner.name} speaks for a session of {of}")
 
-    def _settle(self, owner: Owner, entry: Submittable) -> bool:
+    def _check_room(self, owner: Owner, nonces: set[bytes]) -> None:
+        if nonces:
+            asked = {nonce for nonce, other in self._opening.items() if other is owner}
+            count = len(asked | nonces) + sum(other is owner for other in self._owners.values())
+            if count > SESSIONS_MAX:
+                raise RemoteProtocolError(f"{owner.name} asks for {count} sessions here")
+
+    def _settle(self, owner: Owner, entry: Submittable, told: dict[int, int]) -> bool:
         """Can this be answered from what is applied here, or is it too early to say?"""
         if isinstance(entry, SessionAsked):
-            self._open(owner, entry.nonce)
+            self._opening[entry.nonce] = owner
             return False
         session = self._sessions.get(entry.session)
         if session is None:
@@ -94,11 +104,7 @@ class Desk:
             self._owners.pop(entry.session, None)
             return False
         self._owners[entry.session] = owner
-        return isinstance(entry, Commands) and self._answer(owner, session, entry)
-
-    def _open(self, owner: Owner, nonce: bytes) -> None:
-        self._opening = {other: asker for other, asker in self._opening.items() if asker is not owner}
-        self._opening[nonce] = owner
+        return isinstance(entry, Commands) and self._answer(owner, session, entry, told)
 
     def _miss(self, owner: Owner, entry: Submittable) -> None:
         """A session that is not there: any more, or not yet."""
@@ -110,13 +116,14 @@ class Desk:
         else:
             owner.report(Expired(entry.session))
 
-    def _answer(self, owner: Owner, session: Session, entry: Commands) -> bool:
+    def _answer(self, owner: Owner, session: Session, entry: Commands, told: dict[int, int]) -> bool:
         """Was all of it applied? Then what is remembered of it is told."""
         last = entry.number + entry.count - 1
         if last > session.last:
             return False
-        first, outcomes = session.remembered(entry.number, last)
+        first, outcomes = session.remembered(max(entry.number, told.get(entry.session, 0) + 1), last)
         if outcomes:
+            told[entry.session] = last
             owner.report(Answers(entry.session, first, outcomes))
         return True
 

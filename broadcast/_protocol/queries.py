@@ -69,11 +69,13 @@ class Queries:
         sent = number not in self._unsent
         return self._forget(number) and sent
 
-    def answered(self, number: int) -> bool:
+    def answered(self, number: int, now: int) -> bool:
         """Its answer came. False if nobody waits for it."""
         known = self._forget(number)
         if known:
             self._patience.heard()
+            if len(self._unsent) < len(self._open):
+                self._patience.begin(now)
         return known
 
     def enter(self) -> None:

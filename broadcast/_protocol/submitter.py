@@ -18,6 +18,7 @@ from broadcast._protocol.reports import Answers, Kept, Missing, Opened, Report, 
 
 RUN_COUNT_MAX = 1_000  # commands in one run
 RUN_SIZE_MAX = 256 * 1024  # bytes of calls in one run; a single larger call still makes one
+UNDER_WAY_SIZE_MAX = 16 * 1024 * 1024  # bytes of calls that were sent and are not answered; a larger run goes alone
 KEEPS_PER_TERM = 4
 
 
@@ -28,6 +29,7 @@ class Run:
     first: int
     count: int
     calls: bytes
+    size: int
 
     @property
     def last(self) -> int:
@@ -73,6 +75,8 @@ class Submitter:
         self._offset = 0  # ticket = request number + offset
         self._unsent: deque[bytes] = deque()
         self._runs: deque[Run] = deque()
+        self._unsent_size = 0
+        self._runs_size = 0
         self._attempt = 0
         self._patience = Patience()  # with what is under way
         self._confirmed_at = 0  # when the session was last known to be there
@@ -102,9 +106,9 @@ class Submitter:
         return self._answered
 
     @property
-    def unsent(self) -> int:
-        """Calls that were offered and have never been sent."""
-        return len(self._unsent)
+    def size(self) -> int:
+        """Bytes of calls that are held: offered, and not answered."""
+        return self._unsent_size + self._runs_size
 
     @property
     def silences(self) -> int:
@@ -139,6 +143,7 @@ class Submitter:
         """Take a call into the session; returns its ticket."""
         self._tickets += 1
         self._unsent.append(call)
+        self._unsent_size += len(call)
         return self._tickets
 
     def withdraw(self, ticket: int) -> bool:
@@ -146,6 +151,7 @@ class Submitter:
         at = ticket - (self._tickets - len(self._unsent)) - 1
         if at < 0:
             return False
+        self._unsent_size += len(VOID) - len(self._unsent[at])
         self._unsent[at] = VOID
         return True
 
@@ -229,7 +235,7 @@ class Submitter:
         self._results.append(Answered(self._answered + 1, outcomes))
         self._answered += len(outcomes)
         while self._runs and self._runs[0].last <= last:
-            self._runs.popleft()
+            self._runs_size -= self._runs.popleft().size
         self._patience.heard()
         if self._runs:
             self._patience.begin(now)
@@ -242,6 +248,7 @@ class Submitter:
             self._answered = last
         self.session = None
         self._runs.clear()
+        self._runs_size = 0
         self._opening = self._resend = self._probing = self._keeping = False
         self._keep_at = FAR
         self._patience.heard()
@@ -272,6 +279,7 @@ class Submitter:
         while self._unsent and (room := self._room) > 0:
             run = self._next_run(room)
             self._runs.append(run)
+            self._runs_size += run.size
             outgoing.append(self._commands(session, run, stamp))
         if self._runs:
             self._patience.begin(now)
@@ -295,6 +303,8 @@ class Submitter:
     @property
     def _room(self) -> int:
         """Commands that may be sent before more is answered."""
+        if self._runs and self._runs_size + min(self._unsent_size, RUN_SIZE_MAX) > UNDER_WAY_SIZE_MAX:
+            return 0
         done = self._answered - self._offset
         return self._window - (self._runs[-1].last - done if self._runs else 0)
 
@@ -304,8 +314,9 @@ class Submitter:
         while len(calls) < count_max and (not calls or size + len(self._unsent[0]) <= RUN_SIZE_MAX):
             calls.append(self._unsent.popleft())
             size += len(calls[-1])
+        self._unsent_size -= size
         first = self._runs[-1].last + 1 if self._runs else self._answered - self._offset + 1
-        return Run(first, len(calls), join_array(calls))
+        return Run(first, len(calls), join_array(calls), size)
 
     def _commands(self, session: int, run: Run, stamp: int) -> Commands:
         return Commands(

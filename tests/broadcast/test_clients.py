@@ -15,7 +15,7 @@ import trio
 
 from actors import Actor, Envelope, Origin, command, open_node, query
 from actors._protocol.codec import encode_struct
-from broadcast import Group, GroupRef, LocalGroup, SessionExpired, connect, join, local_group
+from broadcast import Group, GroupRef, LocalGroup, SessionExpired, connect, join, local_group, open_group
 from broadcast._protocol import patience
 from broadcast._protocol.visits import FROM_CLIENT, Enter, FromClient, Leading, ToClient, Welcome
 from membership import Limits
@@ -109,6 +109,46 @@ async def test_a_member_by_which_nothing_gets_through_is_left_for_another(count:
     ):
         assert await client.ask(asks, *([1] if asks is Count.add else [])) == (2 if asks is Count.add else 1)
         assert played.visits == 1
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_what_was_asked_before_there_was_a_way_is_not_left_with_a_member_that_swallows_it(
+    count: LocalGroup[Count],
+) -> None:
+    """Nothing else will wake the client then."""
+    async with (
+        impostor(welcoming(count, Leading("x", None))) as (_, address),
+        connect("local", Count, members={"x": address}) as client,
+    ):
+        async with trio.open_nursery() as nursery:
+            for asks, expected in ((Count.value, 1), (Count.value, 1)):
+                nursery.start_soon(_ask, client, asks, expected)
+        assert await client.ask(Count.add, 1) == 2
+
+
+async def _ask(client: GroupRef[Count], asks: Any, expected: int) -> None:
+    assert await client.ask(asks) == expected
+
+
+async def test_a_node_whose_clock_is_out_of_bounds_is_left_for_another(count: LocalGroup[Count]) -> None:
+    async with impostor(lambda said: ()) as (_, address), open_node("z", listen="127.0.0.1:0") as far:
+        far.attach("local", Impostor(lambda said: ()))
+        far.clock.advance(2**51)
+        members = {"z": str(far.address), "x": address, **count.replicas[0].status().members}
+        for _ in range(3):  # whom it visits first is chance
+            async with connect("local", Count, members=members) as client:
+                assert await client.ask(Count.value) == 1
+
+
+@pytest.mark.parametrize("members", ["127.0.0.1:7101", ["a"], {"a": 7101}, {1: "127.0.0.1:7101"}, None])
+async def test_members_of_another_type_are_told_at_once(members: Any) -> None:
+    for opening in (
+        connect("local", Count, members=members),
+        open_group("local", Count, node="a", members=members, data=None),
+    ):
+        with pytest.raises(TypeError, match="members="):
+            async with opening:
+                pass
 
 
 @pytest.mark.parametrize("address", ["nowhere", "", "::1", "127.0.0.1:99999"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors._protocol.errors import RemoteProtocolError
-from broadcast._protocol.desk import FORGOTTEN_MAX, Desk
+from broadcast._protocol.desk import FORGOTTEN_MAX, SESSIONS_MAX, Desk
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept, Submittable
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report, Resend
 from broadcast._protocol.sessions import Sessions
@@ -89,12 +89,14 @@ def test_nobody_speaks_for_another_s_session() -> None:
 def test_what_is_kept_of_owners_is_bounded() -> None:
     """An owner asks for one session at a time, and those that have expired are forgotten."""
     desk, _ = desk_with()
-    owner = Hearer()
+    heard = 0
     for number in range(20, 20 + 3 * FORGOTTEN_MAX):
+        owner = Hearer()
         desk.submit(owner, (SessionAsked(number.to_bytes(16), "owner"),))
         desk.submit(owner, (SessionAsked((number + 1).to_bytes(16), "owner"),))
         desk.route([Opened(number.to_bytes(16), number), Opened((number + 1).to_bytes(16), number)], number)
-    assert len(owner.heard) == 3 * FORGOTTEN_MAX
+        heard += len(owner.heard)
+    assert heard == 6 * FORGOTTEN_MAX
     assert len(desk._owners) <= FORGOTTEN_MAX + 2  # pyright: ignore[reportPrivateUsage]
 
 
@@ -133,3 +135,22 @@ def test_who_has_left_or_ended_hears_nothing_more() -> None:
     desk.route([Kept(3), Opened(b"n" * 16, 5), Kept(4)], 10)
     desk.lost()
     assert (gone.heard, done.heard) == ([], [])
+
+
+def test_an_owner_has_so_many_sessions_here_and_no_more() -> None:
+    desk, sessions = desk_with()
+    owner = Hearer()
+    for number in range(20, 20 + SESSIONS_MAX):
+        desk.submit(owner, (SessionAsked(number.to_bytes(16), "owner"),))
+        sessions_left = sessions.open(number, number.to_bytes(16), "owner", 0)
+        desk.route([Opened(number.to_bytes(16), sessions_left or number)], number)
+    with pytest.raises(RemoteProtocolError, match="owner asks for 17 sessions here"):
+        desk.submit(owner, (SessionAsked(b"n" * 16, "owner"),))
+    assert desk.submit(Hearer(), (SessionAsked(b"m" * 16, "owner"),)) == (SessionAsked(b"m" * 16, "owner"),)
+
+
+def test_what_was_applied_is_told_once_however_often_one_asks_at_a_time() -> None:
+    desk, _ = desk_with(b"A", b"B", b"C")
+    owner = Hearer()
+    assert desk.submit(owner, (run(1, 2), run(1, 2), run(2, 2), run(1, 3))) == ()
+    assert owner.heard == [Answers(3, 1, [b"A", b"B"]), Answers(3, 3, [b"C"])]

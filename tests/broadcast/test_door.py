@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 
-from actors import Actor, LinkBroken, command, query
+from actors import Actor, LinkBroken, Origin, command, query
 from actors._client_link import ClientLink, open_client_link
 from actors._protocol.codec import encode, encode_struct, join_array
-from broadcast import LocalGroup, connect, local_group
+from broadcast import GroupRef, LocalGroup, connect, local_group
+from broadcast._protocol import patience
+from broadcast._protocol.desk import SESSIONS_MAX
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept, Submittable
 from broadcast._protocol.portions import SIZE_MAX, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
@@ -159,6 +162,10 @@ async def test_more_than_the_group_allows_ends_the_link(bag: LocalGroup[Bag]) ->
         [Commands(1, 1, 1, 0, 0, 0, bytes(SIZE_MAX))],  # a larger run than the limits give
         [Commands(1, 1, 1, 0, 0, 0, half)] * 2,  # more than one message should hold
         [Commands(1, 1, 1, 0, 0, 2**40, join_array([put()]))],  # a stamp beyond its message's
+        [Commands(1, 1, 65_536, 0, 0, 0, b"")],  # more calls than it has bytes
+        [Commands(1, 2**40, 5, 2**40 - 1, 0, 0, b"\x80")],
+        [Commands(1, 2**40, 2_000, 2**40 - 1, 0, 0, bytes(4_000))],  # more than any run of ours
+        [SessionAsked(bytes([number] * 16), "bare") for number in range(SESSIONS_MAX + 2)],
     ):
         async with bare(bag) as one:
             one.say(Offer(tuple(offer)))
@@ -167,6 +174,67 @@ async def test_more_than_the_group_allows_ends_the_link(bag: LocalGroup[Bag]) ->
         one.say(Read((Query(1, bytes(LIMITS.command_size_max + 1), False),)))
         assert await one.is_turned_away()
     assert await bag.ask(Bag.count) == 1
+
+
+async def test_queries_given_up_leave_nothing_behind(bag: LocalGroup[Bag]) -> None:
+    """Whether they were a client's or a local handle's; nothing is run for who has left."""
+    host = bag.replicas[0]._host  # pyright: ignore[reportPrivateUsage]
+    ran: list[bytes] = []
+    run = host.query
+
+    def counted(call: bytes, sender: str) -> bytes:
+        ran.append(call)
+        return run(call, sender)
+
+    waiting: list[Callable[[], None]] = []
+    given_up: list[int] = []
+
+    def later(fresh: Callable[[], None]) -> int:
+        waiting.append(fresh)
+        return len(waiting)
+
+    host.freshen, host.give_up, host.query = later, given_up.append, counted  # type: ignore[method-assign]
+    async with bare(bag) as one:
+        for number in range(1, 51):
+            one.say(Read((Query(number, encode(["count"]), False),)), GiveUp(number))
+        one.say(StatusAsked())
+        assert isinstance(await one.hear(), Status)
+    for _ in range(50):
+        with trio.CancelScope() as scope, trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bag.ask, Bag.count)
+                while len(waiting) == len(given_up):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+    assert given_up == list(range(1, 101))
+    for fresh in waiting:
+        fresh()
+    assert ran == []
+    del host.freshen, host.give_up, host.query
+
+
+async def test_what_finds_no_room_on_its_way_back_is_found_out_again(
+    bag: LocalGroup[Bag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that reads slowly is no fault of its own: what its lane does not take is asked for again."""
+    monkeypatch.setattr(patience, "SILENCE_MIN", 50_000)
+    sent, taken = Origin.send, 0
+
+    def narrow(self: Origin, to: str, tag: str, body: bytes, **others: Any) -> bool:
+        nonlocal taken
+        taken += b"answers" in body[:16] or b"told" in body[:16]
+        return taken % 2 == 0 and sent(self, to, tag, body, **others)
+
+    async def count(client: GroupRef[Bag]) -> None:
+        assert await client.ask(Bag.count) == 1
+
+    async with connect("local", Bag, members=bag.replicas[0].status().members) as client:
+        await count(client)
+        monkeypatch.setattr(Origin, "send", narrow)
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(count, client)
+        assert await client.ask(Bag.put, [1]) == 2
 
 
 LARGE = LIMITS.command_size_max
@@ -178,7 +246,8 @@ async def test_no_more_queries_are_under_way_than_may_be(
 ) -> None:
     host = bag.replicas[0]._host  # pyright: ignore[reportPrivateUsage]
 
-    def never(owner: object, fresh: Callable[[], None]) -> None: ...
+    def never(fresh: Callable[[], None]) -> int:
+        return 0
 
     monkeypatch.setattr(host, "freshen", never)
     queries = [Query(number, bytes(size), False) for number in range(count_max)]
@@ -221,7 +290,7 @@ async def test_a_call_of_more_values_than_any_asker_sends_harms_nobody() -> None
 async def test_what_is_no_run_at_all_is_answered_for_each_of_its_numbers(bag: LocalGroup[Bag]) -> None:
     async with bare(bag) as one:
         session = await one.session()
-        one.say(Offer((Commands(session, 1, 3, 0, 0, 0, b"\xff\xff"),)))
+        one.say(Offer((Commands(session, 1, 3, 0, 0, 0, b"\xff\xff\xff\xff"),)))
         told = await one.hear()
         assert isinstance(told, Told)
         assert isinstance(told.report, Answers)

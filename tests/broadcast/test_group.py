@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import outcome
 import pytest
 import structlog
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, open_node, query
 from broadcast import (
@@ -291,7 +293,7 @@ async def test_leaving_a_pipeline_waits_for_every_outcome(count: LocalGroup[Coun
             await pipe.send(Count.add, 1)
     assert await count.reading(Consistency.LOCAL).ask(Count.value) == 50
     assert [answer.unwrap() async for answer in pipe] == list(range(1, 51))
-    with pytest.raises(GroupClosed, match="this pipeline has ended"):
+    with pytest.raises(trio.ClosedResourceError, match="this pipeline has ended"):
         await pipe.send(Count.add, 1)
 
 
@@ -304,6 +306,65 @@ async def test_a_window_full_of_answers_that_nobody_reads_is_a_mistake(count: Lo
         assert (await anext(aiter(pipe))).unwrap() == 1
         await pipe.send(Count.add, 1)
     assert await count.ask(Count.value) == 4
+
+
+async def test_cancelled_turns_of_a_pipeline_lose_nothing_and_hang_nobody(count: LocalGroup[Count]) -> None:
+    async with count.pipeline(window=2) as pipe:
+        await pipe.send(Count.add, 1)
+        await count.ask(Count.value)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(pipe)
+        await pipe.send(Count.add, 1)
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(pipe.send, Count.add, 1)
+                nursery.start_soon(pipe.send, Count.add, 1)
+                assert [(await anext(pipe)).unwrap(), (await anext(pipe)).unwrap()] == [1, 2]
+                scope.cancel()
+                await pipe.send(Count.add, 1)
+        pipe.end()
+        assert [answer.unwrap() async for answer in pipe] == [3, 4]
+
+
+async def test_who_waits_for_answers_that_a_cancelled_send_will_not_bring_comes_to_an_end(
+    count: LocalGroup[Count],
+) -> None:
+    async def read() -> None:
+        assert [answer.unwrap() async for answer in pipe] == []
+
+    async with (
+        connect("local", Count, members={"a": "127.0.0.1:1"}) as client,
+        client.pipeline() as pipe,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(read)
+        with trio.move_on_after(0.01):
+            await pipe.send(Count.add, 1)  # nobody is there to take it
+        pipe.end()
+
+
+async def test_a_pipeline_lets_others_run(count: LocalGroup[Count]) -> None:
+    turns = 0
+
+    async def run() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery, count.pipeline(window=2_000) as pipe:
+        nursery.start_soon(run)
+        for _ in range(2_000):
+            await pipe.send(Count.add, 1)
+        sending, turns = turns, 0
+        await count.ask(Count.value)
+        turns = 0
+        for _ in range(2_000):
+            await anext(pipe)
+        nursery.cancel_scope.cancel()
+    assert sending >= 20
+    assert turns >= 20
 
 
 async def test_a_pipeline_takes_no_queries_and_no_window_of_nothing(count: LocalGroup[Count]) -> None:
@@ -554,6 +615,74 @@ async def test_deliveries_end_with_the_group(count: LocalGroup[Count]) -> None:
     assert (await anext(order)).arguments == (1,)
     with pytest.raises(GroupClosed, match="the group short is closed"):
         await anext(order)
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        (Limits(command_size_max=2**30), "command_size_max=1073741824: .*<= 8388608"),
+        (Limits(election_timeout=0.3), "election_timeout=0.3: Expected `int`, got `float`"),  # type: ignore[arg-type]
+        (Limits(answers_max=0), "answers_max=0: .*>= 1"),
+        (Limits(sessions_max=2**40), "sessions_max="),
+        (Limits(session_term=600), r"session_term=600: .*\(times are in microseconds\)"),
+    ],
+)
+async def test_limits_that_cannot_be_are_told_before_anything_is_written(
+    limits: Limits, says: str, tmp_path: Path
+) -> None:
+    for opening in (
+        open_group("one", Count, node="a", members={"a": "127.0.0.1:0"}, data=tmp_path / "a", limits=limits),
+        local_group(Count, replicas=1, limits=limits),
+    ):
+        with pytest.raises(TypeError, match=says):
+            async with opening:
+                pass
+    assert not (tmp_path / "a").exists()
+
+
+class Texts(Count):
+    @command
+    def add(self, amount: int) -> str:  # type: ignore[override]
+        raise NotImplementedError
+
+
+async def test_an_answer_that_this_program_s_class_does_not_give_is_no_fault_of_the_protocol() -> None:
+    async with opened(Count, replicas=1) as group:
+        members = group.replicas[0].status().members
+        async with connect("local", Texts, members=members) as client:
+            with pytest.raises(TypeError, match=r"Texts\.add was run, and its answer is not what"):
+                await client.ask(Texts.add, 1)
+        assert await group.ask(Count.value) == 1
+
+
+async def test_what_is_told_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcast._handle.OUTSTANDING_SIZE_MAX", 1_000)
+    told = 0
+
+    async def tell(group: GroupRef[Shelf]) -> None:
+        nonlocal told
+        while True:
+            await group.tell(Shelf.put, "x" * 100)
+            told += 1
+
+    async with opened(Shelf, replicas=1) as group, trio.open_nursery() as nursery:
+        await group.ask(Shelf.content)
+        host = group.replicas[0]._host  # pyright: ignore[reportPrivateUsage]
+        submit = host.submit
+        host.submit = lambda owner, entries: None  # type: ignore[method-assign]  # nothing gets anywhere
+        nursery.start_soon(tell, group)
+        await wait_all_tasks_blocked()
+        assert 5 <= told <= 10
+        nursery.cancel_scope.cancel()
+        host.submit = submit  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("level", ["local", None, 1])
+async def test_a_level_that_is_none_is_told(count: LocalGroup[Count], level: Any) -> None:
+    with pytest.raises(TypeError, match="a level is one of"):
+        count.reading(level)
+    with pytest.raises(TypeError, match="a number of commands"):
+        count.pipeline(window=1.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("replicas", [0, -1, 27])

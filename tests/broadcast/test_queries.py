@@ -11,8 +11,8 @@ def test_a_query_is_sent_once_and_answered_once() -> None:
     assert queries.ask(b"q", local=False) == 1
     assert queries.take(0) == [Query(1, b"q", False)]
     assert queries.take(0) == []
-    assert queries.answered(1)
-    assert not queries.answered(1)
+    assert queries.answered(1, 0)
+    assert not queries.answered(1, 0)
     assert (queries.outstanding, queries.deadline) == (0, FAR)
 
 
@@ -21,7 +21,7 @@ def test_what_was_asked_is_asked_again_on_another_way_and_after_silence() -> Non
     queries.ask(b"q", local=False)
     queries.ask(b"r", local=True)
     queries.take(0)
-    queries.answered(1)
+    queries.answered(1, 0)
     queries.enter()
     assert queries.take(0) == [Query(2, b"r", True)]
     queries.tick(SILENCE_MIN - 1)
@@ -52,10 +52,22 @@ def test_what_is_under_way_is_bounded() -> None:
     queries.ask(bytes(UNDER_WAY_SIZE_MAX - 100), local=False)
     assert queries.has_room(b"")
     assert not queries.has_room(bytes(100))
-    queries.answered(1)
+    queries.answered(1, 0)
     for _ in range(UNDER_WAY_MAX):
         assert queries.has_room(b"q")
         queries.ask(b"q", local=False)
     assert not queries.has_room(b"q")
     queries.give_up(2)
     assert queries.has_room(b"q")
+
+
+def test_what_is_left_open_by_an_answer_is_asked_again_in_time() -> None:
+    """Though nothing was sent since: the rest may have found no room on its way."""
+    queries = Queries()
+    for _ in range(3):
+        queries.ask(b"q", local=False)
+    queries.take(0)
+    queries.answered(2, 500)
+    assert queries.deadline == 500 + SILENCE_MIN
+    queries.tick(500 + SILENCE_MIN)
+    assert [query.number for query in queries.take(500 + SILENCE_MIN)] == [1, 3]

@@ -9,7 +9,7 @@ from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept
 from broadcast._protocol.patience import FAR, SILENCE_MIN
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Resend
-from broadcast._protocol.submitter import RUN_COUNT_MAX, Answered, Submitter, Unknown
+from broadcast._protocol.submitter import RUN_COUNT_MAX, RUN_SIZE_MAX, UNDER_WAY_SIZE_MAX, Answered, Submitter, Unknown
 
 TERM = 600_000_000
 NONCE = b"n" * 16
@@ -275,6 +275,38 @@ def test_new_calls_do_not_put_off_the_end_of_patience() -> None:
     one.offer(encode(["b"]))
     sent(one, SILENCE_MIN // 2)
     assert one.deadline == SILENCE_MIN
+
+
+def test_what_is_under_way_is_bounded_by_bytes_too() -> None:
+    """What a link's lane would swallow had better wait here."""
+    call = encode(["x", bytes(RUN_SIZE_MAX - 100)])
+    one = submitter()
+    for _ in range(100):
+        one.offer(call)
+    one.take(0, 0)
+    one.receive(Opened(NONCE, 5), 0)
+    under_way = len(sent(one))
+    assert UNDER_WAY_SIZE_MAX * 0.9 < under_way * len(call) <= UNDER_WAY_SIZE_MAX
+    assert one.size == 100 * len(call)
+    assert sent(one) == []
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    assert one.size == 99 * len(call)
+    assert len(sent(one)) == 1
+    one.receive(Expired(5), 0)
+    assert one.size == (99 - under_way) * len(call)
+
+
+def test_a_call_of_any_size_goes_alone() -> None:
+    one = submitter()
+    one.offer(encode(["x", bytes(UNDER_WAY_SIZE_MAX)]))
+    one.offer(b"\x80")
+    one.take(0, 0)
+    one.receive(Opened(NONCE, 5), 0)
+    assert sent(one) == [(1, 1, 0)]
+    one.receive(Answers(5, 1, [b"A"]), 0)
+    assert sent(one) == [(2, 1, 0)]
+    one.receive(Answers(5, 2, [b"A"]), 0)
+    assert one.size == 0
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 7])
