@@ -107,7 +107,7 @@ class Handle:
             number = await self._query(method, call, waiter, local=consistency is Consistency.LOCAL)
             return open_outcome(method, await waiter.wait(lambda: self._give_up(number)))
         ticket = await self._offer(method, call, waiter)
-        return open_outcome(method, await waiter.wait(lambda: self._withdraw(ticket)))
+        return open_outcome(method, await waiter.wait(lambda: self._submitter.withdraw(ticket)))
 
     async def tell(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         """Take a message into the session; from there it is applied once, or reported in the log if that is unknown."""
@@ -141,10 +141,6 @@ class Handle:
         self._takers[ticket] = taker
         self._leave(at_once=idle)
         return ticket
-
-    def _withdraw(self, ticket: int) -> None:
-        self._takers.pop(ticket, None)
-        self._submitter.withdraw(ticket)
 
     def _takes(self, method: Method, call: bytes) -> bool:
         """May this call be taken in? False while no way has led to the group yet. Raises what stands against it."""
@@ -330,7 +326,7 @@ class _Waiter:
             trio.lowlevel.reschedule(self._task)
             self._task = None
 
-    async def wait(self, give_up: Callable[[], None]) -> bytes:
+    async def wait(self, give_up: Callable[[], object]) -> bytes:
         """The result; `give_up` is called when this is cancelled before there is one."""
         if self._result is None:
 

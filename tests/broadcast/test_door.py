@@ -189,11 +189,14 @@ async def test_queries_given_up_leave_nothing_behind(bag: LocalGroup[Bag]) -> No
     waiting: list[Callable[[], None]] = []
     given_up: list[int] = []
 
+    def forget(token: int) -> None:
+        given_up.append(token)
+
     def later(fresh: Callable[[], None]) -> int:
         waiting.append(fresh)
         return len(waiting)
 
-    host.freshen, host.give_up, host.query = later, given_up.append, counted  # type: ignore[method-assign]
+    host.freshen, host.give_up, host.query = later, forget, counted  # type: ignore[method-assign]
     async with bare(bag) as one:
         for number in range(1, 51):
             one.say(Read((Query(number, encode(["count"]), False),)), GiveUp(number))

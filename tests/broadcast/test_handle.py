@@ -1,0 +1,199 @@
+"""A handle between its tasks and a way that the test plays: what leaves, what waits, and what is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from actors import Actor, TooLarge, command, query
+from actors._protocol.clock import LamportClock
+from actors._protocol.codec import decode
+from broadcast import GroupRef
+from broadcast._handle import Handle, Way
+from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, Submittable
+from broadcast._protocol.queries import Query
+from broadcast._protocol.reports import Answers, Opened
+from membership import Limits
+
+CLUSTER = b"c" * 16
+LIMITS = Limits(command_size_max=1_000)
+ONE = b"\x82\x00\x01"
+"""The outcome of a command that was applied, and gave 1."""
+
+
+class Count(Actor):
+    @command
+    def add(self, amount: int) -> int:
+        return amount
+
+    @command
+    def note(self, text: str) -> None: ...
+
+    @query
+    def value(self) -> int:
+        return 1
+
+
+class Played(Way):
+    """Keeps what is to be carried. Opens a session when it is asked for one, unless told otherwise."""
+
+    def __init__(self, handle: Handle, *, opens: bool = True) -> None:
+        self.sent: list[Submittable] = []
+        self.queries: list[Query] = []
+        self.given_up: list[int] = []
+        self._handle = handle
+        self._opens = opens
+
+    def submit(self, entries: Sequence[Submittable]) -> None:
+        self.sent.extend(entries)
+        for entry in entries:
+            if isinstance(entry, SessionAsked) and self._opens:
+                self._handle.report(Opened(entry.nonce, 5))
+
+    def read(self, queries: Sequence[Query]) -> None:
+        self.queries.extend(queries)
+
+    def give_up(self, number: int) -> None:
+        self.given_up.append(number)
+
+    def fruitless(self) -> None: ...
+
+    def calls(self) -> list[object]:
+        """That were sent, opened; void is None."""
+        runs = [entry for entry in self.sent if isinstance(entry, Commands)]
+        return [call for run in runs for call in _opened(run)]
+
+
+def _opened(run: Commands) -> list[object]:
+    calls = decode(run.calls)
+    assert isinstance(calls, list)
+    return list(calls)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+@asynccontextmanager
+async def held(*, opens: bool = True) -> AsyncGenerator[tuple[Handle, GroupRef[Count], Played, trio.Nursery]]:
+    handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    way = Played(handle, opens=opens)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handle.run)
+            handle.take_way(way, CLUSTER, LIMITS)
+            yield handle, GroupRef(Count, handle), way, nursery
+            nursery.cancel_scope.cancel()
+
+
+async def test_no_more_commands_are_taken_in_than_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcast._handle.OUTSTANDING_MAX", 3)
+    async with held() as (handle, group, way, nursery):
+        for number in range(5):
+            nursery.start_soon(group.ask, Count.add, number)
+        await wait_all_tasks_blocked()
+        assert len(way.calls()) == 3
+        handle.report(Answers(5, 1, [ONE]))
+        await wait_all_tasks_blocked()
+        assert len(way.calls()) == 4
+        handle.report(Answers(5, 2, [ONE, ONE, ONE]))
+        await wait_all_tasks_blocked()
+        assert sorted(map(str, way.calls())) == [f"['add', {number}]" for number in range(5)]
+        handle.report(Answers(5, 5, [ONE]))
+
+
+async def test_no_more_queries_are_taken_in_than_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcast._protocol.queries.UNDER_WAY_MAX", 2)
+    async with held() as (handle, group, way, nursery):
+        for _ in range(3):
+            nursery.start_soon(group.ask, Count.value)
+        await wait_all_tasks_blocked()
+        assert len(way.queries) == 2
+        handle.answer(1, ONE)
+        await wait_all_tasks_blocked()
+        assert [query.number for query in way.queries] == [1, 2, 3]
+        handle.answer(2, ONE)
+        handle.answer(3, ONE)
+
+
+async def test_what_is_too_large_is_told_with_both_sizes_before_anything_is_sent() -> None:
+    async with held() as (_, group, way, _):
+        for send in (group.ask, group.tell):
+            with pytest.raises(TooLarge, match=r"Count\.note.*1010.*1000") as told:
+                await send(Count.note, "x" * 1_001)
+            assert isinstance(told.value, TooLarge)
+        assert way.sent == []
+
+
+async def test_without_a_way_nothing_leaves_and_with_the_next_everything_does() -> None:
+    async with held() as (handle, group, way, nursery):
+        handle.lose_way()
+        nursery.start_soon(group.ask, Count.add, 7)
+        nursery.start_soon(group.ask, Count.value)
+        await wait_all_tasks_blocked()
+        assert (way.sent, way.queries) == ([], [])
+        handle.take_way(way, CLUSTER, LIMITS)
+        await wait_all_tasks_blocked()
+        assert (way.calls(), len(way.queries)) == ([["add", 7]], 1)
+        handle.report(Answers(5, 1, [ONE]))
+        handle.answer(1, ONE)
+
+
+async def test_a_cancelled_ask_that_was_not_sent_is_void_and_later_ones_do_not_wait_for_it() -> None:
+    async with held(opens=False) as (handle, group, way, nursery):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(group.ask, Count.add, 1)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        nursery.start_soon(group.ask, Count.add, 2)
+        await wait_all_tasks_blocked()
+        (asked,) = way.sent
+        assert isinstance(asked, SessionAsked)
+        handle.report(Opened(asked.nonce, 5))
+        await wait_all_tasks_blocked()
+        assert way.calls() == [None, ["add", 2]]
+        handle.report(Answers(5, 1, [b"\x81\x04", ONE]))
+
+
+async def test_nobody_is_told_of_what_was_cancelled_and_its_place_is_free_again() -> None:
+    async with held() as (handle, group, way, _):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(group.ask, Count.add, 1)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        handle.report(Answers(5, 1, [ONE]))
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(group.ask, Count.value)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        assert way.given_up == [1]
+        handle.answer(1, ONE)  # it was on its way
+        assert await _answered(handle, group) == 1
+
+
+async def _answered(handle: Handle, group: GroupRef[Count]) -> int:
+    answers: list[int] = []
+
+    async def ask() -> None:
+        answers.append(await group.ask(Count.add, 1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        handle.report(Answers(5, 2, [ONE]))
+    return answers[0]
+
+
+async def test_closing_ends_the_session_at_the_other_end() -> None:
+    async with held() as (handle, group, way, _):
+        await group.tell(Count.add, 1)
+        await wait_all_tasks_blocked()
+        handle.report(Answers(5, 1, [ONE]))
+        await handle.drained()
+        handle.close()
+        handle.close()
+        assert way.sent[-1] == SessionEnded(5)
+        assert sum(isinstance(entry, SessionEnded) for entry in way.sent) == 1
