@@ -602,10 +602,27 @@ async def test_a_client_that_leaves_waits_for_what_it_told(count: LocalGroup[Cou
 
 
 async def test_a_group_that_closes_waits_for_what_it_was_told() -> None:
-    async with opened(Count) as group:
-        for _ in range(100):
+    """The disk takes its time here, until it is clear that somebody waits for it."""
+    released = False
+    written: list[tuple[str, Any]] = []
+
+    async def release() -> None:
+        nonlocal released
+        await wait_all_tasks_blocked()
+        released = True
+        for group, persist in written:
+            submit(group, persist)
+
+    async with trio.open_nursery() as nursery:
+        async with opened(Count, replicas=1) as group:
+            assert await group.ask(Count.add, 1) == 1
+            writer = group.replicas[0]._host._writer  # pyright: ignore[reportPrivateUsage]
+            submit = writer.submit
+            writer.submit = lambda group, persist: written.append((group, persist))  # type: ignore[method-assign]
             await group.tell(Count.add, 1)
-    assert len(await first(100, group.replicas[0].deliveries())) == 100
+            nursery.start_soon(release)
+        assert released
+    assert len(await first(2, group.replicas[0].deliveries())) == 2
 
 
 async def test_deliveries_end_with_the_group(count: LocalGroup[Count]) -> None:
