@@ -9,18 +9,18 @@ import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
 from actors._exchange import Exchange, Origin, log
-from actors._protocol.clock import COUNTER_JUMP_CLIENT_MAX, COUNTER_JUMP_MAX
 from actors._protocol.envelope import Hello
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Asked, Link
 from actors._tcp import QuickStream
 
 CONNECTIONS_MAX = 1_000
-"""Accepted connections at a time; those beyond are closed at once."""
+"""Accepted connections at a time. One more takes the place of the eldest that is not linked yet, or else is closed."""
 SILENCE_SECONDS_MAX = 10.0
 """Who dialed and sends nothing, not even a ping, for this long has gone."""
-CLIENTS_MAX = 900
-"""Clients among them; the other places are for peers, which must always find one."""
+STRANGERS_MAX = 900
+"""Clients among them, and peers that this node does not know: one that was told of it and not yet the other way round.
+The other places are for known peers, which must always find one: each has one link at a time."""
 ANSWERS_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to one client."""
 
@@ -33,6 +33,8 @@ class Acceptor:
         self._is_peer = is_peer
         self._open = 0
         self._full = False
+        self._strangers = 0
+        self._arriving: dict[trio.CancelScope, None] = {}  # handshakes under way, the eldest first
         self._connections: dict[Connection, Origin] = {}
         self._peers: dict[str, Connection] = {}
 
@@ -55,15 +57,20 @@ class Acceptor:
                 connection.close(f"silent for {now - connection.heard:.1f} s")
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
+        scope = trio.move_on_after(HANDSHAKE_SECONDS)
+        self._arriving[scope] = None
+        welcomed: tuple[Connection, Origin] | None = None
         try:
-            with trio.fail_after(HANDSHAKE_SECONDS):
+            with scope:
                 welcomed = await self._welcome(stream)
-        except (trio.TooSlowError, trio.BrokenResourceError):
+        except trio.BrokenResourceError:
             return
         except RemoteProtocolError as error:
             self._exchange.statistics.faults += 1
             log.warning("stranger turned away", node=self._exchange.name, reason=str(error))
             return
+        finally:
+            self._arriving.pop(scope, None)
         if welcomed is not None:
             await self._live(*welcomed)
 
@@ -81,24 +88,29 @@ class Acceptor:
             log.warning("link refused", node=exchange.name, peer=hello.node, reason=reason)
             await stream.send_all(link.refuse(reason))
             return None
-        jump_max = COUNTER_JUMP_CLIENT_MAX if hello.role == "client" else COUNTER_JUMP_MAX
-        exchange.clock.witness(hello.counter, jump_max)
+        is_known = self._is_known(hello)
+        exchange.witness(hello.counter, known=is_known)
         connection = Connection(stream, link, ANSWERS_SIZE_MAX, exchange.gate)
         consent = link.accept(exchange.name, exchange.identity.incarnation, exchange.safe_counter())
         connection.outbox.put(consent, control=True)
-        return connection, Origin(hello, connection, exchange)
+        return connection, Origin(hello, connection, exchange, is_known=is_known)
 
     def _objection(self, hello: Hello) -> str | None:
+        if not self._is_known(hello) and self._strangers >= STRANGERS_MAX:
+            return f"{STRANGERS_MAX} clients and unknown peers are here already, and no more are taken"
         if hello.role == "client":
-            full = self._exchange.statistics.clients >= CLIENTS_MAX
-            return f"{CLIENTS_MAX} clients are here already, and no more are taken" if full else None
+            return None
         if hello.node == self._exchange.name:
             return f"this is {hello.node} itself: two nodes cannot have one name, and an address belongs to one node"
         return self._exchange.meet(hello.node, hello.incarnation)
 
+    def _is_known(self, hello: Hello) -> bool:
+        """Is it from a peer that this node keeps a link to? As far as it says."""
+        return hello.role == "peer" and self._is_peer(hello.node)
+
     async def _live(self, connection: Connection, origin: Origin) -> None:
         exchange = self._exchange
-        deliver = exchange.deliver_from_client if origin.is_client else exchange.deliver
+        deliver = exchange.deliver if origin.is_known else exchange.deliver_from_stranger
         self._enter(connection, origin)
         try:
             await connection.run(partial(deliver, origin))
@@ -108,6 +120,7 @@ class Acceptor:
 
     def _enter(self, connection: Connection, origin: Origin) -> None:
         self._connections[connection] = origin
+        self._strangers += not origin.is_known
         if origin.is_client:
             self._exchange.statistics.clients += 1
             return
@@ -119,6 +132,7 @@ class Acceptor:
 
     def _leave(self, connection: Connection, origin: Origin) -> None:
         del self._connections[connection]
+        self._strangers -= not origin.is_known
         if origin.is_client:
             self._exchange.statistics.clients -= 1
         else:
@@ -130,9 +144,14 @@ class Acceptor:
         self._exchange.tell_disconnected(origin)
 
     def _has_room(self) -> bool:
-        """Logs once when it gets full, not for each that is closed."""
+        """Makes room if it can. Logs once when it gets full, not for each that is closed."""
         full = self._open > CONNECTIONS_MAX
         if full and not self._full:
             log.warning("too many connections", node=self._exchange.name, allowed=CONNECTIONS_MAX)
         self._full = full
+        if full and self._arriving:
+            eldest = next(iter(self._arriving))
+            del self._arriving[eldest]
+            eldest.cancel()
+            return True
         return not full

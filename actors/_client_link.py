@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ import trio
 from actors._connection import RECEIVE_SIZE, Outbox, next_event
 from actors._nursery import open_background
 from actors._protocol.address import Address, parse_address
-from actors._protocol.clock import LamportClock
+from actors._protocol.clock import LamportClock, counter_max
 from actors._protocol.envelope import CLIENT_BODY_SIZE_MAX, Envelope, Hello, Ping, Ready, pack, pack_envelope
 from actors._protocol.errors import LinkBroken, RemoteProtocolError
 from actors._protocol.link import VERSION_MAX, VERSION_MIN, Link, LinkClosed, PeerReady, Refused
@@ -72,7 +73,7 @@ class ClientLink:
             try:
                 match self._link.next_event():
                     case Envelope() as envelope:
-                        self.clock.witness(envelope.counter)
+                        self.clock.witness(envelope.counter, _counter_max())
                         return envelope
                     case LinkClosed():
                         self._break("the node closed the link")
@@ -151,6 +152,7 @@ async def _shake_hands(stream: trio.abc.Stream, where: Address, name: str) -> tu
         await stream.send_all(first)
         match await next_event(stream, link):
             case PeerReady(ready=ready):
+                LamportClock(name).witness(ready.counter, _counter_max())
                 return link, ready
             case Refused(reason=reason):
                 raise ConnectionRefusedError(f"the node at {where} refused the link: {reason}")
@@ -165,3 +167,8 @@ async def _shake_hands(stream: trio.abc.Stream, where: Address, name: str) -> tu
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
+
+
+def _counter_max() -> int:
+    """Of the stamps of a node: a client believes as much as another node does."""
+    return counter_max(time.time_ns() // 1_000, known=True)

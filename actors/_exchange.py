@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from actors._connection import Connection
 from actors._gate import Gate
 from actors._identity import Identity
 from actors._log import Log
-from actors._protocol.clock import COUNTER_JUMP_CLIENT_MAX, COUNTER_JUMP_MAX, LamportClock
+from actors._protocol.clock import LamportClock, counter_max
 from actors._protocol.codec import encode
 from actors._protocol.envelope import Envelope, Hello, pack_envelope
 from actors._protocol.errors import RemoteProtocolError
@@ -19,6 +21,9 @@ log = Log("troupe.actors")
 
 NO_SUCH = "no-such"
 """Tag of the answer to a client's envelope for nobody; its body is the name, encoded."""
+INCARNATION_AHEAD_MAX = 366 * 86_400_000_000
+"""Lives are numbered from the wall clock on, in microseconds since 1970. A number further ahead of this node's is not
+believed: it would make every later life of that peer a stale one."""
 
 
 class Receiver(Protocol):
@@ -46,13 +51,16 @@ class Origin:
     """Where envelopes come from: the accepted link of a peer or a client.
 
     name: of the peer's node, or of the client; only a peer's is unique.
+    is_known: when it came, it was a peer that this node keeps a link to. Anybody can be another, and is trusted with no
+        more than a client is.
     """
 
-    __slots__ = ("_connection", "_exchange", "incarnation", "is_client", "name")
+    __slots__ = ("_connection", "_exchange", "incarnation", "is_client", "is_known", "name")
 
-    def __init__(self, hello: Hello, connection: Connection, exchange: Exchange) -> None:
+    def __init__(self, hello: Hello, connection: Connection, exchange: Exchange, *, is_known: bool) -> None:
         self.name = hello.node
         self.is_client = hello.role == "client"
+        self.is_known = is_known
         self.incarnation = hello.incarnation
         self._connection = connection
         self._exchange = exchange
@@ -100,15 +108,17 @@ class Exchange:
     """What the links of a node share.
 
     gate: what every link sends leaves through it.
+    data: the directory that the identity is kept in; None if it is not.
     dialed: the ready link to each peer, which is where envelopes for it are sent.
     receivers: by the name that envelopes are for.
     """
 
-    def __init__(self, name: str, identity: Identity) -> None:
+    def __init__(self, name: str, identity: Identity, data: Path | None = None) -> None:
         self.name = name
         self.identity = identity
+        self.data = data
         self.clock = LamportClock(name, identity.counter, identity.reserved)
-        self.gate = Gate(self.clock, identity)
+        self.gate = Gate(self.clock, identity, data)
         self.statistics = NodeStatistics()
         self.dialed: dict[str, Connection] = {}
         self.receivers: dict[str, Receiver] = {}
@@ -148,10 +158,14 @@ class Exchange:
 
     # -- receiving --------------------------------------------------------------------------------------------------
 
+    def witness(self, counter: int, *, known: bool) -> None:
+        """A stamp was met, of a known peer or of whoever. Raises RemoteProtocolError if it is beyond belief."""
+        self.clock.witness(counter, counter_max(_now(), known=known))
+
     def deliver(self, origin: Origin, envelope: Envelope) -> None:
         """Hand an envelope to whom it is for. Raises RemoteProtocolError if it breaks the rules."""
         self.statistics.received += 1
-        self.clock.witness(envelope.counter, COUNTER_JUMP_CLIENT_MAX if origin.is_client else COUNTER_JUMP_MAX)
+        self.witness(envelope.counter, known=origin.is_known)
         receiver = self.receivers.get(envelope.to)
         if receiver is not None:
             receiver.received(origin, envelope)
@@ -161,16 +175,18 @@ class Exchange:
         if origin.is_client:
             origin.send(envelope.sender, NO_SUCH, encode(envelope.to), correlation=envelope.correlation)
 
-    def deliver_from_client(self, origin: Origin, envelope: Envelope) -> None:
-        """As `deliver`, but what else a receiver raises costs the client its link, and not this node its life: anybody
-        can be a client. A broken invariant, which is no `Exception`, stops the node all the same."""
+    def deliver_from_stranger(self, origin: Origin, envelope: Envelope) -> None:
+        """As `deliver`, but what else a receiver raises costs the sender its link, and not this node its life: anybody
+        can be a client, or a peer unknown here. A broken invariant, which is no `Exception`, stops the node all the
+        same."""
         try:
             self.deliver(origin, envelope)
         except RemoteProtocolError:
             raise
         except Exception as error:
-            what = "a client's envelope made its receiver crash: please report this"
-            log.error(what, node=self.name, client=origin.name, to=envelope.to, tag=envelope.tag, exc_info=error)
+            who = "client" if origin.is_client else "peer"
+            what = f"a {who}'s envelope made its receiver crash: please report this"
+            log.error(what, node=self.name, origin=origin.name, to=envelope.to, tag=envelope.tag, exc_info=error)
             raise RemoteProtocolError(f"{envelope.tag!r} to {envelope.to!r} made its receiver crash") from error
 
     def tell_connected(self, peer: str) -> None:
@@ -203,6 +219,12 @@ class Exchange:
 
     def meet(self, peer: str, incarnation: int) -> str | None:
         """A life of `peer` shows itself: None, or why it is not believed (rule 31)."""
+        if incarnation > _now() + INCARNATION_AHEAD_MAX:
+            return (
+                f"incarnation {incarnation} of {peer} is more than a year ahead of the clock of {self.name}: set the "
+                f"clock of the one that is wrong; if {peer} was first started under a wrong clock, remove its data "
+                "directory, and add it to its groups again"
+            )
         newest = self._newest.get(peer, 0)
         if incarnation < newest:
             return f"incarnation {incarnation} of {peer} is stale: {newest} was met already"
@@ -212,3 +234,8 @@ class Exchange:
     def forget(self, peer: str) -> None:
         """A node that is no peer of ours has gone: what was met of it is not kept, or strangers could fill memory."""
         self._newest.pop(peer, None)
+
+
+def _now() -> int:
+    """By the wall clock, in microseconds since 1970."""
+    return time.time_ns() // 1_000

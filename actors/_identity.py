@@ -14,6 +14,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
+from actors._durable import make_directory, sync
 from actors._protocol.address import NodeId
 from actors._protocol.clock import COUNTER_BLOCK, COUNTER_MAX
 from actors._protocol.codec import decode_struct, encode_struct
@@ -91,15 +92,15 @@ class DataDirectory:
     def open(cls, path: Path, name: str, first_incarnation: int = 1) -> DataDirectory:
         """Take the directory for node `name` and begin a new life of it; makes the directory if there is none.
 
-        first_incarnation: of a directory that is new; greater than any that a lost one may have had.
+        first_incarnation: the least of this life; greater than any that a lost directory may have had.
         Raises DataDirectoryInUse, DataDirectoryError (of another node, damaged, not a data directory), OSError.
         """
-        _make_directory(path)
+        make_directory(path)
         lock = _lock(path)
         try:
             record = _read(path, name)
             counter = 0 if record is None else record.mark
-            incarnation = first_incarnation if record is None else record.incarnation + 1
+            incarnation = first_incarnation if record is None else max(record.incarnation + 1, first_incarnation)
             directory = cls(path, lock, _Record(name, incarnation, counter), counter)
             directory.reserve(counter + COUNTER_BLOCK)
         except BaseException:
@@ -128,14 +129,6 @@ class DataDirectory:
         if self._lock is not None:
             lock, self._lock = self._lock, None
             os.close(lock)
-
-
-def _make_directory(path: Path) -> None:
-    if path.is_dir():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
-    _sync(path.parent)
 
 
 def _lock(path: Path) -> int:
@@ -205,12 +198,4 @@ def _replace(directory: Path, data: bytes) -> None:
     finally:
         os.close(descriptor)
     beside.rename(directory / "node")
-    _sync(directory)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(directory)

@@ -38,7 +38,7 @@ class _Parameter:
 class Method:
     """A marked method of a class of actors.
 
-    tag, name: on the wire, and in the class. label: for people, `Class.name`.
+    tag, name: on the wire, and in the class. label: for people, `Class.name`. module: the class's.
     kind: "command" or "query". is_async: an `async def`. idempotent: see `command`; every query is.
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
     annotations: of the parameters, in their order.
@@ -51,6 +51,7 @@ class Method:
         self.tag: Final = tag
         self.name: Final = name
         self.label: Final = f"{actor.__name__}.{name}"
+        self.module: Final = actor.__module__
         self.kind: Final[Kind] = marked.kind
         self.is_async: Final = inspect.iscoroutinefunction(written)
         self.idempotent: Final = marked.idempotent

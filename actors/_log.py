@@ -3,6 +3,9 @@
 A program that has configured structlog gets every line through that. Otherwise warnings and worse go to standard error,
 a line each, and nothing else is said. structlog is left to who uses it: to import it, and what it finds to make lines
 pretty, can take longer than all else of a start.
+
+Standard error may take nothing: it is a file on a full disk, a pipe that nobody reads any more, or not there. A line
+that cannot be said is lost; it ends nobody.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -49,8 +53,10 @@ class Log:
         if structlog is not None and structlog.is_configured():
             logger: FilteringBoundLogger = structlog.get_logger().bind(logger=self._name)
             getattr(logger, level)(event, **facts)
-        elif level in _SHOWN:
-            print(_rendered(level, event, facts), file=sys.stderr, flush=True)  # noqa: T201 - where lines go by default
+        elif level in _SHOWN and sys.stderr is not None:
+            line = _rendered(level, event, facts)
+            with suppress(OSError, ValueError):  # ValueError: it is closed
+                print(line, file=sys.stderr, flush=True)  # noqa: T201 - where lines go by default
 
 
 def _rendered(level: Level, event: str, facts: Mapping[str, object]) -> str:

@@ -37,13 +37,11 @@ class Node:
     address: where it listens.
     """
 
-    def __init__(
-        self, exchange: Exchange, address: Address, data: Path | None, nursery: trio.Nursery, random: Random
-    ) -> None:
+    def __init__(self, exchange: Exchange, address: Address, nursery: trio.Nursery, random: Random) -> None:
         self.name = exchange.name
         self.incarnation = exchange.identity.incarnation
         self.clock: LamportClock = exchange.clock
-        self.data = data
+        self.data: Path | None = exchange.data
         self.address = address
         self._exchange = exchange
         self._nursery = nursery
@@ -180,7 +178,7 @@ async def open_node(
     directory = None if data is None else Path(data)
     identity = await _open_identity(check_name(name), directory)
     try:
-        async with _running(Exchange(name, identity), where, directory, insecure, random or Random()) as node:  # noqa: S311
+        async with _running(Exchange(name, identity, directory), where, insecure, random or Random()) as node:  # noqa: S311
             node.set_peers(addresses)
             yield node
     finally:
@@ -188,12 +186,10 @@ async def open_node(
 
 
 @asynccontextmanager
-async def _running(
-    exchange: Exchange, where: Address, data: Path | None, insecure: bool, random: Random
-) -> AsyncGenerator[Node, None]:
+async def _running(exchange: Exchange, where: Address, insecure: bool, random: Random) -> AsyncGenerator[Node, None]:
     listeners = await listen(where, insecure=insecure)
     async with open_background() as nursery:
-        node = Node(exchange, bound_address(listeners[0]), data, nursery, random)
+        node = Node(exchange, bound_address(listeners[0]), nursery, random)
         acceptor = Acceptor(exchange, node.has_peer)
         nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, listeners))
         nursery.start_soon(_keep_beating, node, acceptor)

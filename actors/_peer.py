@@ -131,7 +131,7 @@ class Peer:
                     stale = self._exchange.meet(self.name, ready.incarnation)
                     if stale is not None:
                         raise RemoteProtocolError(stale)
-                    self._exchange.clock.witness(ready.counter)
+                    self._exchange.witness(ready.counter, known=True)
                     return ready, link
                 case Refused(reason=reason):
                     raise RemoteProtocolError(f"it refused this link: {reason}")

@@ -28,9 +28,7 @@ async def listen(address: Address, *, insecure: bool) -> list[trio.SocketListene
     Raises ValueError for an address beyond loopback unless `insecure`; CannotListen if it cannot be had.
     """
     try:
-        found = await trio.socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = await _resolve(address, socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise CannotListen(error.errno, f"cannot listen on {address}: no such host") from error
     hosts = list(dict.fromkeys(str(where[0]) for *_, where in found))
@@ -123,9 +121,7 @@ class QuickStream(trio.abc.Stream):
 async def dial(address: Address) -> QuickStream:
     """A connection to the first of the host's addresses, resolved anew, that takes it. Raises OSError of the last."""
     failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, f"{address} stands for no address")
-    for family, kind, protocol, _, where in await trio.socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM
-    ):
+    for family, kind, protocol, where in await _resolve(address):
         connecting = trio.socket.socket(family, kind, protocol)
         try:
             await connecting.connect(where)
@@ -141,3 +137,14 @@ async def dial(address: Address) -> QuickStream:
         else:
             return QuickStream(trio.SocketStream(connecting))
     raise failure
+
+
+async def _resolve(
+    address: Address, flags: int = 0
+) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, tuple[object, ...]]]:
+    """Family, kind, protocol and address of each socket that the host stands for. Raises OSError."""
+    try:
+        found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError as error:  # no name by the rules of the resolver, which are stricter than `parse_address`
+        raise socket.gaierror(socket.EAI_NONAME, f"{address.host!r} is no name of a host") from error
+    return [(family, kind, protocol, where) for family, kind, protocol, _, where in found]

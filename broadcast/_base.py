@@ -36,7 +36,10 @@ class Base:
         return index
 
     def take(self, actor: Actor, index: int) -> None:
-        """Copy the state of `actor`, which is at `index`. If that cannot be done exactly, the older copy stays."""
+        """Copy the state of `actor`, which is at `index`. If that cannot be done exactly, all stays as it is.
+
+        After `move_to` that is no copy at all: the next undo runs everything again.
+        """
         self.due = index + COUNT_MIN
         copies: dict[int, object] = {}
         try:

@@ -35,4 +35,4 @@ async def _serve(node: Node, disk: Disk, task_status: trio.TaskStatus[Writer] = 
             task_status.started(writer)
             await trio.sleep_forever()
     finally:
-        del _writers[node]
+        _writers.pop(node, None)  # it may not have come to be

@@ -35,6 +35,7 @@ from broadcast._protocol.entries import (
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report
 from broadcast._protocol.sessions import Outcome, Session, Sessions
+from broadcast._ranges import OutcomeRanges
 from membership._protocol.view import Configuration, View
 
 A = TypeVar("A", bound=Actor)
@@ -102,7 +103,7 @@ class Machine(Generic[A]):
         self._base = Base()
         self._owners: dict[int, str] = {}  # session -> who opened it, kept as long as its entries are
         self._leaders: dict[int, str] = {}  # epoch -> who leads in it
-        self._others: dict[int, Outcome] = {}  # index -> outcome, of commands that were not simply applied
+        self._came_to = OutcomeRanges()
         self.actor = self._begin()
 
     # -- applying --------------------------------------------------------------------------------------------------
@@ -151,17 +152,17 @@ class Machine(Generic[A]):
     def _apply_commands(self, entry: Commands, batch: Batch, index: int, reports: list[Report]) -> None:
         session = self.sessions.touch(entry.session, batch.time)
         if session is None:
-            self._others.update((at, Outcome.EXPIRED) for at in range(index, index + entry.count))
+            self._came_to.note(index, entry.count, Outcome.EXPIRED)
             reports.append(Expired(entry.session))
             return
         session.acknowledge(entry.acknowledged)
         if entry.number > session.last + 1:
-            self._others.update((at, Outcome.GAP) for at in range(index, index + entry.count))
+            self._came_to.note(index, entry.count, Outcome.GAP)
             reports.append(Missing(entry.session, session.last + 1, entry.attempt))
             return
         repeated = min(max(session.last + 1 - entry.number, 0), entry.count)
         if repeated:
-            self._others.update((at, Outcome.DUPLICATE) for at in range(index, index + repeated))
+            self._came_to.note(index, repeated, Outcome.DUPLICATE)
         if repeated < entry.count:
             self._apply_calls(entry, session, batch, index, repeated)
         first, outcomes = session.remembered(entry.number, entry.number + entry.count - 1)
@@ -174,7 +175,7 @@ class Machine(Generic[A]):
         for at in range(skip, entry.count):
             outcome, answer = self._apply_call(calls[at], session, entry, index, index + at)
             if outcome is not _APPLIED:
-                self._others[index + at] = outcome
+                self._came_to.note(index + at, 1, outcome)
             session.answered(answer)
         self._context.end()
         if index + entry.count > self._base.due:
@@ -203,7 +204,7 @@ class Machine(Generic[A]):
         try:
             return _APPLIED, pack_answer(method, method.function(actor, *arguments))
         except Refused as refusal:
-            return Outcome.REFUSED, pack_refusal(refusal)
+            return Outcome.REFUSED, pack_refusal(method, refusal)
 
     def understands(self, call: object) -> bool:
         """Would this call be tried, and not be found invalid? Not what only some replicas could open, either."""
@@ -258,13 +259,13 @@ class Machine(Generic[A]):
         self._context.enter(moment)
 
     def _replay(self, entry: Commands, batch: Batch, first: int, indices: Iterable[int]) -> None:
-        ran = [index for index in indices if self._others.get(index, _APPLIED) in _RAN]
+        ran = [index for index in indices if self._came_to[index] in _RAN]
         if not ran:
             return
         calls = open_calls(entry)
         self._context.enter(self._moment(self._owners[entry.session], batch))
         for index in ran:
-            before, call = self._others.get(index, _APPLIED), calls[index - first]
+            before, call = self._came_to[index], calls[index - first]
             try:
                 outcome, _ = self._run(self.actor, call, index)
             except Exception as error:
@@ -305,7 +306,7 @@ class Machine(Generic[A]):
         try:
             return pack_answer(method, method.function(self.actor, *arguments))
         except Refused as refusal:
-            return pack_refusal(refusal)
+            return pack_refusal(method, refusal)
 
     def deliveries(self, batch: Batch, from_index: int = 1) -> Iterator[Delivery]:
         """The commands of an applied batch that were applied, from `from_index` on (rule 9)."""
@@ -313,7 +314,7 @@ class Machine(Generic[A]):
         for entry, first in runs_of(batch):
             calls: Sequence[object] | None = None
             for index in range(max(first, from_index), first + entry.count):
-                if index in self._others:
+                if self._came_to[index] is not _APPLIED:
                     continue
                 calls = open_calls(entry) if calls is None else calls
                 method, arguments = open_call(self.interface, calls[index - first], "command")

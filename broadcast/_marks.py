@@ -4,7 +4,7 @@ The marks lie in a file of their own beside the database, which is written after
 it: a process that is killed leaves them exact, a power cut leaves them anywhere in the past. So a database that is
 *behind* its marks has lost what was durable: a journal deleted or cut off, a page that never reached the disk, an old
 copy put back. One that is ahead of them proves nothing. This costs a write to the page cache, two microseconds, and
-covers what no checksum of a row can: that a row is missing at the end.
+covers what nothing in the database can: that what was stored last is missing.
 
 The open file also carries the lock of the directory, freed when it is closed (rule 16).
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, DiskRefused
 
-SLOT = struct.Struct(">16sQ4xI")  # storage id of the group, its writes, checksum; within one sector, never torn
+SLOT = struct.Struct(">16sQ4xI")  # storage id of the group, its highest serial, checksum; within one sector, never torn
 TITLE = b"troupe marks\0\0\0\0"  # in the place of a storage id, in slot 0
 VERSION = 1
 FILE_SIZE = 4096  # at first: room for the slots of 127 groups
@@ -67,7 +67,7 @@ class Marks:
             raise _failure(self._path, error) from error
 
     def read(self) -> dict[int, tuple[bytes, int]]:
-        """By number of the group: its storage id, and the number of its writes that were durable at least."""
+        """By number of the group: its storage id, and the highest serial that was durable at least."""
         content = os.pread(self._file, os.fstat(self._file).st_size, 0)
         size = len(content) - len(content) % SLOT.size
         slots = {offset // SLOT.size: content[offset : offset + SLOT.size] for offset in range(0, size, SLOT.size)}
@@ -83,7 +83,7 @@ class Marks:
         return marks
 
     def set(self, number: int, storage: bytes, written: int) -> None:
-        """Note that `written` writes of a group are durable."""
+        """Note that all of a group up to the serial `written` is durable."""
         try:
             os.pwrite(self._file, _pack(storage, written), number * SLOT.size)
         except OSError as error:

@@ -7,8 +7,8 @@
 
 What is trusted, and why. SQLite syncs its journal at every commit; a commit that returned is durable. What it returns
 when it is opened again is not trusted: the structure must pass `quick_check`, each row its checksum (`_rows.py`), the
-rows must be consecutive, their epochs chained and never decreasing, the last one at or beyond every commit mark; and
-no group may be behind its mark.
+rows must be consecutive, their epochs chained and never decreasing, the last one at or beyond every commit mark; what
+was stored before anything that is there must be there too (serials: `_rows.py`); and no group may be behind its mark.
 
 Measured (200 B and 20 KB rows, pages of 1 to 16 KB): pages of 4 KB are as fast as any, and a commit into a journal
 whose blocks are there already takes 0.6 (200 B) and 0.5 (20 KB) of the time of one that makes the file longer, so
@@ -19,9 +19,11 @@ not by SQLite, which would make them before the commit returns and ignore their 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sqlite3
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from actors._durable import make_directory, sync
 from actors._protocol.errors import invariant, violated
 from broadcast import _journal, _rows
 from broadcast._marks import Marks
@@ -46,7 +49,9 @@ BALLAST_EVERY = 64  # writes between attempts to get the ballast back
 
 IDENTITY_TABLE = "CREATE TABLE identity (identity BLOB NOT NULL, checksum INTEGER NOT NULL)"
 """One row. Later versions keep the table, and the place of the version."""
-IDENTITY = struct.Struct(">QQQ")  # version of the schema; file system and inode that it was made on
+IDENTITY = struct.Struct(">QQQQ")  # version of the schema; file system, inode and its generation that it was made on
+Place = tuple[int, int, int]
+GET_GENERATION = 0x80007601 | struct.calcsize("l") << 16  # FS_IOC_GETVERSION of <linux/fs.h>
 
 
 class SqliteDisk:
@@ -86,7 +91,7 @@ class SqliteDisk:
 
     def _open(self) -> None:
         with self._guarded(DiskDamaged):
-            _make_directory(self._directory)
+            make_directory(self._directory)
             self._marks = Marks(self._directory / "log.marks")
             if not self._path.exists():
                 self._create()
@@ -94,8 +99,9 @@ class SqliteDisk:
                 raise DiskDamaged(f"{self._directory} has lost its log.marks")
             marks = self._marked.read()
             self._scan_journal()
+            place = _place(self._path)
             self._connection = connection = _connect(self._path)
-            self._check_identity(connection)
+            self._check_identity(connection, place)
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise DiskDamaged(f"the structure of {self._path} is damaged ({verdict})")
@@ -106,7 +112,7 @@ class SqliteDisk:
                 raise DiskRefused(f"{self._path} is in use by another program; close that, and start again")
             self._fill_journal()
             self._fill_ballast()
-            _sync(self._directory)
+            sync(self._directory)
 
     def _create(self) -> None:
         """Make an empty database under another name, and give it its own when it is complete."""
@@ -115,18 +121,20 @@ class SqliteDisk:
         beginning = self._path.with_suffix(".new")
         for remains in self._directory.glob(beginning.name + "*"):
             remains.unlink()
+        beginning.touch()
+        place = _place(beginning)
         connection = _connect(beginning)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(IDENTITY_TABLE)
             connection.execute(_rows.GROUPS_TABLE)
-            identity = IDENTITY.pack(VERSION, *_place(beginning))
+            identity = IDENTITY.pack(VERSION, *place)
             connection.execute("INSERT INTO identity VALUES (?, ?)", (identity, zlib.crc32(identity)))
             connection.execute("COMMIT")
         finally:
             connection.close()
         self._marked.begin()
-        _sync(beginning)
+        sync(beginning)
         beginning.rename(self._path)
 
     def _scan_journal(self) -> None:
@@ -136,18 +144,18 @@ class SqliteDisk:
             if isinstance(verdict, _journal.Damage):
                 raise DiskDamaged(f"{self._journal_path} is damaged at byte {verdict.offset}: {verdict.why}")
 
-    def _check_identity(self, connection: sqlite3.Connection) -> None:
+    def _check_identity(self, connection: sqlite3.Connection, place: Place) -> None:
         rows: list[tuple[object, object]] = connection.execute("SELECT * FROM identity").fetchall()
         identity, checksum = rows[0] if len(rows) == 1 else (None, None)
         if not isinstance(identity, bytes) or zlib.crc32(identity) != checksum:
             raise DiskDamaged(f"the identity in {self._path} fails its checksum")
-        version, *place = IDENTITY.unpack_from(identity)
+        version, *made = IDENTITY.unpack_from(identity)
         if version > VERSION:
             raise DiskRefused(
                 f"{self._path} has a schema of version {version}, and this program knows versions up to {VERSION}; "
                 "start the newer program"
             )
-        if tuple(place) != _place(self._path):
+        if tuple(made) != place:
             raise DiskRefused(
                 f"{self._path} is a copy: it was made on another file system or as another file, and the original "
                 "may be in use. Start this node with an empty directory, and have it added again"
@@ -190,7 +198,7 @@ class SqliteDisk:
         with self._guarded(DiskFailed):
             with self._transaction() as connection:
                 for name, persist in writes:
-                    group = changed.get(name) or self._next_writing(name)
+                    group = changed.get(name) or self._opened(name)
                     if group.ledger is None:
                         violated("a group is read before it is written", group=name)
                     after = group.ledger.after(persist, partial(_rows.end_before, connection, group))
@@ -203,10 +211,9 @@ class SqliteDisk:
             2 + batch.size // PAGE_SIZE for _, persist in writes for batch in persist.batches
         ) + len(changed)
 
-    def _next_writing(self, name: str) -> Group:
+    def _opened(self, name: str) -> Group:
         invariant(name in self._groups, "a group is opened before it is written", group=name)
-        group = self._groups[name]
-        return replace(group, written=group.written + 1)
+        return self._groups[name]
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
@@ -363,22 +370,27 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _place(path: Path) -> tuple[int, int]:
-    """Where a file is: its file system, by an id that outlives a renumbering of devices, and its inode."""
-    return os.statvfs(path).f_fsid & (2**64 - 1), path.stat().st_ino
+def _place(path: Path) -> Place:
+    """What a copy of a file does not have: its file system, its inode, and the inode's generation.
 
-
-def _make_directory(directory: Path) -> None:
-    """Make a directory, and those above it, durable."""
-    if not directory.is_dir():
-        _make_directory(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        _sync(directory.parent)
-
-
-def _sync(path: Path) -> None:
+    On some file systems (XFS) the id of the file system is the number of its device, which may be another one after a
+    reboot. There the generation alone has to do, a random number that goes with the inode; without one the id is kept.
+    Not while SQLite has the file open: closing a second descriptor would give up its locks (POSIX).
+    """
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(file)
+        generation = _generation(file)
+        status, file_system = os.fstat(file), os.fstatvfs(file).f_fsid & (2**64 - 1)
     finally:
         os.close(file)
+    if generation and file_system == status.st_dev:
+        file_system = 0
+    return file_system, status.st_ino, generation
+
+
+def _generation(file: int) -> int:
+    """Of a file's inode, 0 where the file system does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(file, GET_GENERATION, bytes(8))[:4], sys.byteorder)
+    except OSError:
+        return 0

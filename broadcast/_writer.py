@@ -21,7 +21,6 @@ from typing import NoReturn, TypeVar
 
 import trio
 
-from actors._protocol.errors import invariant
 from broadcast._protocol.output import Persist
 from broadcast._storage import Disk, DiskFailed, DiskFull, Stored
 
@@ -113,17 +112,21 @@ class Writer:
     def submit(self, group: str, persist: Persist) -> None:
         """Have this written; answered by `completed`, in time. Never blocks.
 
-        The queue is bounded by its users: a replica has only so much in flight.
+        The queue is bounded by its users: a replica has only so much in flight. Once the writer has ended, with its
+        node, nothing is written and nothing answered: who submits has not heard yet that it is to stop.
         """
-        invariant(not self._ended, "nothing is submitted to a writer that has ended", group=group)
-        self._thread.jobs.put(_Write(group, persist))
+        if not self._ended:
+            self._thread.jobs.put(_Write(group, persist))
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
         """Run a function in the writer's thread, after what was submitted before, and return what it returns.
 
         Cancelled before the function has begun, it never does; later, the cancellation waits for its end.
+        trio.ClosedResourceError: the writer has ended, with its node.
         """
-        invariant(not self._ended, "nothing is asked of a writer that has ended")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._ended:
+            raise trio.ClosedResourceError("the node is closing, and its disk is written no more")
         answers: list[Callable[[], T]] = []
 
         def run() -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from actors import Actor, command
+from actors import Actor, DataDirectoryError, command
 from broadcast import Group, open_group
 
 PEERS = {"a": "127.0.0.1:7201", "b": "127.0.0.1:7202", "c": "127.0.0.1:7203"}
@@ -51,5 +51,7 @@ if __name__ == "__main__":
         sys.exit(f"usage: {sys.argv[0]} {'|'.join(PEERS)}")
     try:
         trio.run(main, sys.argv[1])
+    except* (OSError, DataDirectoryError) as wrong:
+        sys.exit(str(wrong.exceptions[0]))
     except* KeyboardInterrupt:
         print("bye", file=sys.stderr)

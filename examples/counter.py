@@ -1,10 +1,11 @@
 """A counter that survives the loss of any minority of its replicas."""
 
+import argparse
 import sys
 
 import trio
 
-from actors import Actor, command, query
+from actors import Actor, DataDirectoryError, command, query
 from broadcast import open_group
 
 PEERS = {"a": "127.0.0.1:7101", "b": "127.0.0.1:7102", "c": "127.0.0.1:7103"}
@@ -32,7 +33,11 @@ async def main(name: str) -> None:
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("name", choices=PEERS)
     try:
-        trio.run(main, sys.argv[1])
+        trio.run(main, arguments.parse_args().name)
+    except* (OSError, DataDirectoryError) as wrong:
+        sys.exit(str(wrong.exceptions[0]))
     except* KeyboardInterrupt:
         pass

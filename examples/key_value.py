@@ -10,7 +10,7 @@ import sys
 
 import trio
 
-from actors import Actor, Refused, command, query
+from actors import Actor, DataDirectoryError, Refused, Rejected, command, query
 from broadcast import connect, open_group
 
 PEERS = {"a": "127.0.0.1:7301", "b": "127.0.0.1:7302", "c": "127.0.0.1:7303"}
@@ -36,7 +36,7 @@ class KeyValue(Actor):
     def compare_and_set(self, key: str, version: int, value: str) -> int:
         current = self.values.get(key, ("", 0))[1]
         if current != version:
-            raise Changed(f"{key} has version {current} now")
+            raise Changed(f"not set: {key} has version {current} now")
         return self.put(key, value)
 
     @query
@@ -71,8 +71,8 @@ if __name__ == "__main__":
                 trio.run(serve, name)
             case words:
                 trio.run(use, words)
-    except* Changed as refused:
-        sys.exit(f"not set: {refused.exceptions[0]}")
+    except* (Rejected, DataDirectoryError, OSError, ValueError) as wrong:
+        sys.exit(str(wrong.exceptions[0]))
     except* trio.TooSlowError:
         sys.exit("no answer in 30 s: two of the three replicas must run; whether anything was set is not known")
     except* KeyboardInterrupt:

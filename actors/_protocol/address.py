@@ -14,6 +14,7 @@ NodeId = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 
 _NAME = re.compile(NAME_PATTERN)
 _PORT = re.compile(r"\A[0-9]{1,5}\Z")
+_HOST_LENGTH_MAX = 253
 
 
 def check_name(name: str) -> str:
@@ -46,11 +47,22 @@ def parse_address(text: str) -> Address:
         host = host[1:-1]
     elif ":" in host:
         raise _wrong(text, "an IPv6 address needs brackets")
-    if not host or set(host) & set("[]/@ \t\n"):
+    if not _is_host(host):
         raise _wrong(text, "the host is missing" if not host else f"{host!r} is no host")
     if not _PORT.match(port) or int(port) > 65_535:
         raise _wrong(text, f"the port must be 0 to 65535, not {port!r}")
     return Address(host, int(port))
+
+
+def _is_host(text: str) -> bool:
+    """Can a resolver be asked for it? Whether it is known there shows only then."""
+    if not 0 < len(text) <= _HOST_LENGTH_MAX or not text.isprintable() or set(text) & set("[]/@ "):
+        return False
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _wrong(text: str, why: str) -> ValueError:

@@ -14,14 +14,26 @@ from actors._protocol.errors import RemoteProtocolError, invariant
 COUNTER_MAX = 2**62
 """No stamp beyond this is accepted from anyone."""
 
-COUNTER_JUMP_MAX = 2**50
-"""No stamp further ahead than this is accepted: a million stamps a second for thirty-five years."""
+COUNTER_LEAST_MAX = 2**50
+"""Stamps up to this are believed whatever the time is said to be: a million a second for thirty-five years."""
 
-COUNTER_JUMP_CLIENT_MAX = 2**32
-"""The same for a client, which could otherwise take the clocks of a group to their end in a few thousand messages."""
+COUNTER_ALLOWANCE = 86_400_000_000
+"""What a peer's stamps may be ahead of a stranger's: as many microseconds as there are in a day."""
 
 COUNTER_BLOCK = 2**20
 """How far ahead of the clock the durable mark is moved at a time."""
+
+
+def counter_max(now: int, *, known: bool) -> int:
+    """The greatest stamp that is believed at `now`, in microseconds since 1970 by this node's wall clock.
+
+    No group counts a million stamps in each second since 1970; so whoever lies takes a clock no further than that,
+    never near its end, and time makes room again. known: of a peer that this node knows, which is allowed some more:
+    where strangers can take one node, another whose wall clock is behind must follow. Until links are encrypted anybody
+    can say to be such a peer, and take the clocks ahead by that allowance: clients are then turned away until the time
+    has caught up, a day at most.
+    """
+    return max(now, COUNTER_LEAST_MAX) + (COUNTER_ALLOWANCE if known else 0)
 
 
 class Timestamp(NamedTuple):
@@ -52,19 +64,19 @@ class LamportClock:
         self.counter += 1
         return self.counter
 
-    def witness(self, counter: int, jump_max: int = COUNTER_JUMP_MAX) -> None:
+    def witness(self, counter: int, most: int = COUNTER_MAX) -> None:
         """A stamp of another node was met: everything here is later than that from now on.
 
-        jump_max: how far ahead of this clock it may be.
+        most: the greatest that is believed (see `counter_max`).
 
-        Raises RemoteProtocolError, and changes nothing, if the stamp is out of bounds: one poisoned stamp
-        would otherwise take every clock it meets to the end of its range.
+        Raises RemoteProtocolError, and changes nothing, if the stamp is out of bounds: a poisoned stamp would
+        otherwise take every clock it meets to the end of its range.
         """
         if counter > self.counter:
-            if counter > COUNTER_MAX or counter > self.counter + jump_max:
+            if counter > most:
                 raise RemoteProtocolError(
-                    f"Lamport stamp {counter} is too far ahead of this node's {self.counter} "
-                    f"(at most {jump_max} ahead, and {COUNTER_MAX} at all)"
+                    f"Lamport stamp {counter} is beyond belief: this node is at {self.counter}, and at most {most} can "
+                    "have been counted by now; if it was, compare the wall clocks"
                 )
             self.counter = counter
         elif counter < 0:

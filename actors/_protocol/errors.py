@@ -6,7 +6,8 @@ have been applied, or may still be. A definite error is never raised in an indef
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn, Self
 
 
 class Rejected(Exception):
@@ -41,8 +42,23 @@ class ActorStopped(Rejected):
 class Refused(Rejected):
     """A business "no", raised inside a command before anything is changed, and raised again at its asker.
 
-    Subclass it to give a refusal a name: `class NameTaken(Refused): ...`. Its arguments travel with it.
+    Subclass it to give a refusal a name: `class NameTaken(Refused): ...`. Its arguments travel with it, in the plain
+    form that untyped values have. So does what a constructor of the subclass was called with, to be called so again:
+    where that does not come to the same arguments, the asker gets the class and the arguments without what it sets.
     """
+
+    _made_with: tuple[tuple[object, ...], Mapping[str, object]]
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        refusal = super().__new__(cls, *args)
+        refusal._made_with = args, keywords
+        return refusal
+
+
+def made_with(refusal: Refused) -> tuple[tuple[object, ...], Mapping[str, object]]:
+    """What the constructor of a refusal was called with; a subclass may have made other `args` of it."""
+    nothing: Mapping[str, object] = {}
+    return getattr(refusal, "_made_with", (refusal.args, nothing))  # of a __new__ that did not call ours
 
 
 class ActorCrashed(Exception):

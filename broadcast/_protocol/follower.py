@@ -43,6 +43,7 @@ class Following:
 
     def on_heartbeat(self, received: Received, message: Heartbeat, now: int) -> None:
         if self._follow(received.sender, message.epoch, now):
+            self._own.hear_time(message.time, now)
             self._learn_commit(message.commit)
             self._answer(received.sender, HeartbeatReply(message.epoch, message.round))
             # Told of entries that were not shown to us: either they are on their way, or the leader takes them for

@@ -55,7 +55,7 @@ class Leadership:
         self._outbox = outbox
         self._uncommitted_size = 0
         self._seal([EpochStart(self.name)], now)
-        self.beat(now.monotonic)
+        self.beat(now)
 
     # -- sequencing ------------------------------------------------------------------------------------------------
 
@@ -155,33 +155,33 @@ class Leadership:
 
     # -- heartbeats ------------------------------------------------------------------------------------------------
 
-    def tick(self, now: int) -> None:
+    def tick(self, now: Now) -> None:
         """Time has passed."""
         for progress in self.followers.values():
-            if progress.overdue(now, self._election.floor // 2):
+            if progress.overdue(now.monotonic, self._election.floor // 2):
                 progress.probe()  # what was sent may be lost
-        if now >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
+        if now.monotonic >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
             self.beat(now)
 
-    def beat(self, now: int) -> None:
+    def beat(self, now: Now) -> None:
         """Heartbeats to all; the reads that wait join this round (rule 20)."""
         number = self.rounds.begin(self._own.commit if self._knows_commit else None)
         for name in self.followers:
-            self._beat_to(name, number)
-        self.heartbeat_at = now + self._election.floor // HEARTBEATS_PER_TIMEOUT
+            self._beat_to(name, number, now)
+        self.heartbeat_at = now.monotonic + self._election.floor // HEARTBEATS_PER_TIMEOUT
 
-    def connected(self, name: str) -> None:
+    def connected(self, name: str, now: Now) -> None:
         """A new link: what was under way on the old one may be lost."""
         if name in self.followers:
             self.followers[name].probe()
-            self._beat_to(name, self.rounds.number)
+            self._beat_to(name, self.rounds.number, now)
 
     def on_heartbeat_reply(self, received: Received, message: HeartbeatReply, now: int) -> None:
         self.rounds.confirm(received.sender, message.round)
 
-    def _beat_to(self, name: str, number: int) -> None:
+    def _beat_to(self, name: str, number: int, now: Now) -> None:
         self.followers[name].commit = self._own.commit
-        self._outbox.send(name, Heartbeat(self.epoch, self._own.commit, number))
+        self._outbox.send(name, Heartbeat(self.epoch, self._own.commit, number, self._own.time(now)))
 
     @property
     def _knows_commit(self) -> bool:
@@ -198,7 +198,7 @@ class Leadership:
         if message.epoch == self.epoch:
             self.rounds.ask(received.sender, message.number)
 
-    def confirm_reads(self, reads: Reads, now: int) -> None:
+    def confirm_reads(self, reads: Reads, now: Now) -> None:
         """Answer the reads that a round has vouched for, and begin one for others (rule 20). `reads`: our own."""
         self._answer_reads(reads)
         if self.rounds.wants_round and self._knows_commit:
@@ -210,7 +210,7 @@ class Leadership:
             if asker == self.name:
                 reads.answered(number, index)
             else:
-                self._outbox.send(asker, ReadIndexReply(self.epoch, number, index))
+                self._outbox.send(asker, ReadIndexReply(number, index))
 
 
 ANSWERS: dict[type, Callable[[Leadership, Received, Any, int], None]] = {

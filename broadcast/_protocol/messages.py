@@ -1,4 +1,4 @@
-"""What replicas say to each other. Every message names the epoch it was said in, and is fenced by it."""
+"""What replicas say to each other. What was true only in one epoch names it, and is fenced by it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="beat"):
-    """The leader lives. `round` numbers the confirmations that reads wait for, and is never reused (rule 20)."""
+    """The leader lives. `round` numbers the confirmations that reads wait for, and is never reused (rule 20).
+
+    time: log time, as the leader reads it now; in an idle group no batch tells it (rule 12).
+    """
 
     epoch: Epoch
     commit: Natural
     round: Natural
+    time: Natural
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="beaten"):
@@ -70,9 +74,8 @@ class ReadIndex(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="read"):
-    """A state at `index` or later is fresh enough for the reads of that number."""
+    """A state at `index` or later is fresh enough for the reads of that number. True in whatever epoch it is heard."""
 
-    epoch: Epoch
     number: Natural
     index: Natural
 

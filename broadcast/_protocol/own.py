@@ -17,7 +17,7 @@ from broadcast._protocol.position import Batch
 from broadcast._protocol.writes import Writes
 
 UNSYNCED_SIZE_MAX = 64 * 1024 * 1024  # bytes a follower takes in before its disk has them
-CLOCK_BOUND = 1_000_000  # microseconds by which a new leader's clock may run ahead of the last stamp (rule 12)
+CLOCK_BOUND = 1_000_000  # microseconds by which a leader's clock may run ahead of the log time it knows of (rule 12)
 
 
 class OwnLog:
@@ -33,7 +33,7 @@ class OwnLog:
         """Entries up to here are those of this epoch's leader, as far as it has shown them."""
         self._verified_in = 0  # the epoch that `verified` speaks of
         self._outbox = outbox
-        self._anchor: tuple[int, int] | None = None  # (log time, monotonic time we received it at)
+        self._anchor: tuple[int, int] | None = None  # (log time, monotonic time at which we knew it)
         clock.advance(log.last_stamp)
 
     @property
@@ -65,7 +65,8 @@ class OwnLog:
             if self.writes.unsynced_size > UNSYNCED_SIZE_MAX:
                 return  # the disk is behind; the leader will send this again
             self.append(batch)
-            self._anchor = (batch.time, now)
+            if self._anchor is None:
+                self.hear_time(batch.time, now)
 
     def truncate(self, first: int) -> None:
         invariant(first > self.commit, "nothing committed is ever removed", first=first, commit=self.commit)
@@ -75,7 +76,7 @@ class OwnLog:
 
     def persisted(self, number: int) -> None:
         """Everything that was asked of the disk up to `number` is there."""
-        self.writes.persisted(number, self.log)
+        self.writes.persisted(number)
 
     # -- being relied on -------------------------------------------------------------------------------------------
 
@@ -106,9 +107,19 @@ class OwnLog:
 
     # -- log time --------------------------------------------------------------------------------------------------
 
+    def hear_time(self, time: int, now: int) -> None:
+        """Log time is this at the monotonic time `now`. The newest word counts: a faster clock of ours adds nothing."""
+        self._anchor = max(time, self.log.last_time), now
+
     def time(self, now: Now) -> int:
-        """Our clock, but ahead of the last stamp we received by no more than the time since, and a bound (rule 12)."""
-        if self._anchor is None:
-            self._anchor = (max(now.wall, self.log.last_time), now.monotonic)
-        time, received_at = self._anchor
-        return max(self.log.last_time, min(now.wall, time + now.monotonic - received_at + CLOCK_BOUND))
+        """Log time now, for a leader to stamp with: our clock, within bounds (rule 12).
+
+        It goes on from what the last leader told as fast as the monotonic clock, and by no more than a bound ahead of
+        that: a clock that is wrong, or set anew, neither makes log time leap nor stand still. Who has heard no leader
+        since its start cannot tell how long the group was down, and takes its clock, unless the log is ahead of it:
+        that this one clock is about right is all that is assumed.
+        """
+        time, known_at = self._anchor or (max(now.wall, self.log.last_time), now.monotonic)
+        self._anchor = time, known_at
+        least = time + now.monotonic - known_at
+        return max(self.log.last_time, least, min(now.wall, least + CLOCK_BOUND))

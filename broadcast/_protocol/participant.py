@@ -84,7 +84,7 @@ class Participant:
         if handle is not None:
             handle(self, given)
         if isinstance(given, Applied):  # only reads wait for that
-            self._read(now.monotonic)
+            self._read(now)
         else:
             self._advance(now)
 
@@ -100,7 +100,7 @@ class Participant:
         if leadership is not None:
             leadership.replicate(now.monotonic)
         self._following.acknowledge()
-        self._read(now.monotonic)
+        self._read(now)
         self._tell_leader()
         self._own.check(self.election.epoch)
 
@@ -124,12 +124,12 @@ class Participant:
                 self._outbox.send(ballot.to, ballot.message)
         self.election.sends.clear()
 
-    def _read(self, now: int) -> None:
+    def _read(self, now: Now) -> None:
         """Linearizable reads: ask the leader, or as leader prove that we still are (rule 20)."""
         reads, election, leadership = self._reads, self.election, self.leadership
         if reads.wants_request and election.leader is not None:
             number = self._own.clock.tick()
-            reads.request(number, now)
+            reads.request(number, now.monotonic)
             if leadership is not None:
                 leadership.rounds.ask(election.name, number)
             else:
@@ -154,7 +154,7 @@ class Participant:
         if lost_at is not None and now >= lost_at:
             reads.lose()
         if self.leadership is not None and election.leads:
-            self.leadership.tick(now)
+            self.leadership.tick(self._now)
 
     def _on_submitted(self, given: Submitted) -> None:
         """Sequence it, or pass it on. Without a leader it is dropped: submitters send again when one is known."""
@@ -176,7 +176,7 @@ class Participant:
     def _on_connected(self, given: Connected) -> None:
         """A new link: what was under way on the old one may be lost."""
         if self.leadership is not None:
-            self.leadership.connected(given.name)
+            self.leadership.connected(given.name, self._now)
         elif given.name == self.election.leader:
             self._reads.lose()
             self._told = None  # so that submitters send again
@@ -244,8 +244,8 @@ class Participant:
             leader.REQUESTS[type(message)](self.leadership, received, message)
 
     def _on_read_index_reply(self, received: Received, message: ReadIndexReply) -> None:
-        if message.epoch == self.election.epoch and received.sender == self.election.leader:
-            self._reads.answered(message.number, message.index)
+        """The number, never used twice, says which request it answers: sender and epoch need no look."""
+        self._reads.answered(message.number, message.index)
 
 
 # The tables that dispatch. Their values are methods of the class above; a table has no way to say that each takes

@@ -19,16 +19,19 @@ class Round:
 
     number: int
     index: int
-    reads: list[tuple[str, int]]
+    reads: dict[str, int]
     confirmed: dict[str, None] = field(default_factory=dict[str, None])
 
 
 class ReadRounds:
-    """The leader's part: which reads wait for which round. A read is (who asks, its number there)."""
+    """The leader's part: which reads wait for which round.
+
+    A read is (who asks, its number there). A replica asks one thing at a time: of its numbers only the newest counts.
+    """
 
     def __init__(self, leader: str) -> None:
         self._leader = leader
-        self._waiting: list[tuple[str, int]] = []
+        self._waiting: dict[str, int] = {}
         self._rounds: deque[Round] = deque()
         self._number = 0
 
@@ -43,14 +46,14 @@ class ReadRounds:
         return self._number
 
     def ask(self, asker: str, number: int) -> None:
-        self._waiting.append((asker, number))
+        self._waiting[asker] = max(number, self._waiting.get(asker, 0))
 
     def begin(self, commit: int | None) -> int:
         """A round of heartbeats leaves now; returns its number. Without a `commit` that is known, reads wait on."""
         self._number += 1
         if self._waiting and commit is not None:
             self._rounds.append(Round(self._number, commit, self._waiting))
-            self._waiting = []
+            self._waiting = {}
         return self._number
 
     def confirm(self, name: str, number: int) -> None:
@@ -65,7 +68,7 @@ class ReadRounds:
         ready: list[tuple[str, int, int]] = []
         while self._rounds and configuration.commits(frozenset(self._rounds[0].confirmed) | {self._leader}):
             done = self._rounds.popleft()
-            ready.extend((asker, number, done.index) for asker, number in done.reads)
+            ready.extend((asker, number, done.index) for asker, number in done.reads.items())
         return ready
 
 
@@ -81,11 +84,7 @@ class Reads:
         self._asked: dict[int, None] = {}
         self._number = 0
         self._asked_at = 0
-        self._fresh: list[tuple[int, list[int]]] = []  # (index to be applied, tokens)
-
-    @property
-    def idle(self) -> bool:
-        return not self._waiting and not self._asked
+        self._fresh: dict[int, int] = {}  # token -> index to be applied
 
     def wait(self, token: int) -> None:
         self._waiting[token] = None
@@ -93,6 +92,7 @@ class Reads:
     def give_up(self, token: int) -> None:
         self._waiting.pop(token, None)
         self._asked.pop(token, None)
+        self._fresh.pop(token, None)
 
     @property
     def wants_request(self) -> bool:
@@ -117,12 +117,12 @@ class Reads:
     def answered(self, number: int, index: int) -> None:
         """The leader names the index for the request `number`; answers to others are old."""
         if number == self._number and self._asked:
-            self._fresh.append((index, list(self._asked)))
+            self._fresh.update(dict.fromkeys(self._asked, index))
             self._asked = {}
 
     def take_ready(self, applied: int) -> list[int]:
         """The tokens whose index is applied."""
-        ready = [token for index, tokens in self._fresh if index <= applied for token in tokens]
-        if ready:
-            self._fresh = [(index, tokens) for index, tokens in self._fresh if index > applied]
+        ready = [token for token, index in self._fresh.items() if index <= applied]
+        for token in ready:
+            del self._fresh[token]
         return ready

@@ -155,11 +155,6 @@ class Replica:
         return self._own.applied
 
     @property
-    def verified(self) -> int:
-        """Entries up to here are those of this epoch's leader, as far as it has shown them."""
-        return self._own.verified
-
-    @property
     def durable(self) -> int:
         """Entries up to here are on this disk."""
         return self._writes.durable

@@ -2,7 +2,8 @@
 
 Facts become durable in the order they were asked for, and each is recorded when its write is done, if it is still true:
 a log truncated in the meantime takes it back. A message that vouches for the promise is held here until the promise is
-on disk, and dropped if the epoch has moved on by then.
+on disk, and dropped if the epoch has moved on by then. For each member the newest of each kind is held: whoever needs
+another one asks again, and a disk that hangs must not fill the memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections import deque
 from dataclasses import dataclass
 
 from actors._protocol.errors import invariant
-from broadcast._protocol.log import Log
 from broadcast._protocol.output import Persist, Send
 from broadcast._protocol.position import START, Batch, Position
 from membership._protocol.view import Formation, Promise
@@ -44,7 +44,7 @@ class Writes:
         self._batches: list[Batch] = []
         self._truncate: int | None = None
         self._formation: Formation | None = None
-        self._held: list[tuple[Promise, Send]] = []
+        self._held: dict[tuple[str, type], tuple[Promise, Send]] = {}  # by receiver and kind of message
 
     @property
     def busy(self) -> bool:
@@ -90,28 +90,27 @@ class Writes:
         self._asked_promise, self._batches, self._truncate, self._formation = promise, [], None, None
         return asked
 
-    def persisted(self, number: int, log: Log) -> None:
+    def persisted(self, number: int) -> None:
         """Everything asked for up to `number` is on disk."""
         invariant(number <= self._number, "only what was asked for is written", number=number)
         while self._asked and self._asked[0].number <= number:
             done = self._asked.popleft()
             self.promise = done.promise
             self.unsynced_size -= done.size
-            if done.end != START and log.holds(done.end):
-                self.durable = max(self.durable, done.end.index)
+            self.durable = max(self.durable, done.end.index)
 
     def bind(self, send: Send, promise: Promise) -> list[Send]:
         """Send this once `promise`, the one it vouches for, is on disk; returns it if it already is."""
         if self.promise == promise:
             return [send]
-        self._held.append((promise, send))
+        self._held[send.to, type(send.message)] = promise, send
         return []
 
     def release(self, epoch: int) -> list[Send]:
         """Messages whose promise is on disk by now; those of an epoch that is over are dropped."""
-        held = [(promise, send) for promise, send in self._held if promise.epoch == epoch]
-        self._held = [(promise, send) for promise, send in held if not self._covers(promise)]
-        return [send for promise, send in held if self._covers(promise)]
+        held = {kind: waiting for kind, waiting in self._held.items() if waiting[0].epoch == epoch}
+        self._held = {kind: waiting for kind, waiting in held.items() if not self._covers(waiting[0])}
+        return [send for kind, (_, send) in held.items() if kind not in self._held]
 
     def _covers(self, promise: Promise) -> bool:
         return promise.epoch == self.promise.epoch and promise.granted_to in (None, self.promise.granted_to)

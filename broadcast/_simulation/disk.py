@@ -39,6 +39,7 @@ class Disk:
         self._asked: list[tuple[Persist, Done]] = []
         self._writing: list[tuple[Persist, Done]] = []
         self._life = 0
+        self._began = 0  # the write under way
 
     def open(self) -> Stored:
         """What a process finds when it starts."""
@@ -62,6 +63,11 @@ class Disk:
             self._world.note(self.name, "dropped", dropped)
 
     @property
+    def hung_for(self) -> int:
+        """How long the write under way has taken so far."""
+        return self._world.now - self._began if self._writing else 0
+
+    @property
     def wiped(self) -> bool:
         """Is this another disk than the group knows? What is durable, for the group, is what the old one holds."""
         return self._old is not None
@@ -81,6 +87,7 @@ class Disk:
     def _begin(self) -> None:
         world, options = self._world, self._world.options
         self._writing, self._asked = self._asked, []
+        self._began = world.now
         latency = 1 + world.chance.randrange(options.disk_latency)
         if world.strikes(options.stall):
             latency += world.chance.randrange(4 * options.election_timeout)

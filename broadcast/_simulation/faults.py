@@ -1,4 +1,4 @@
-"""What strikes: crashes, power cuts, pauses, wiped disks, links cut in every pattern. Each ends after a while.
+"""What strikes: crashes, power cuts, pauses, wiped disks, clocks set, links cut in every pattern. Each ends in a while.
 
 The leader is struck more often than it deserves: that is where the rules are tried.
 """
@@ -39,6 +39,7 @@ class Faults:
             self._pause: options.pauses,
             self._cut: options.cuts if len(nodes) > 1 else 0,
             self._wipe: options.wipes if len(nodes) > 2 else 0,
+            self._set_clock: options.clock_jumps,
         }
         self._choices = [fault for fault, weight in weights.items() for _ in range(weight)]
         if options.strike_interval and self._choices:
@@ -115,6 +116,11 @@ class Faults:
         if self._disks[name].wiped:
             self._crash_one(self._nodes[name])
             self._disks[name].bring_back()
+
+    def _set_clock(self) -> None:
+        node = self._victim()
+        if node.alive:
+            node.set_clock()
 
     # -- links -----------------------------------------------------------------------------------------------------
 

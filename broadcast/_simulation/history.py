@@ -63,7 +63,7 @@ class Stage:
         )
         plan = Plan(GROUP, tuple(names), Majority(), limits)
         disks = {name: Disk(world, name) for name in names}
-        self.watch = Watch(disks, play.expectation(), world.marks)
+        self.watch = Watch(world, disks, play.expectation())
         self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}
         self.network = Network(
             world,

@@ -13,9 +13,11 @@ from broadcast._machine import Machine
 from broadcast._protocol.entries import Commands, decode_entries, span
 from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply, Message
 from broadcast._protocol.output import Persist
+from broadcast._protocol.own import CLOCK_BOUND
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.replica import Replica
 from broadcast._simulation.disk import Disk
+from broadcast._simulation.world import Schedule
 from membership._protocol.messages import Forming, VoteReply, VoteRequest
 from membership._protocol.view import Promise, View
 
@@ -136,6 +138,19 @@ class Standings:
         else:
             standing = self._campaigns[promise]
             check(standing >= last, "a grant goes to the better log", voter=process.name, own=last, candidate=standing)
+
+
+class Candidates:
+    """Who cannot write does not stand (rule 25)."""
+
+    def __init__(self, disks: Mapping[str, Disk]) -> None:
+        self._disks = disks
+
+    def sending(self, process: Process, message: Message) -> None:
+        formation = process.replica.formation
+        if isinstance(message, VoteRequest) and message.pre and formation is not None:
+            hung, floor = self._disks[process.name].hung_for, formation.configuration.limits.election_timeout
+            check(hung < floor, "who cannot write does not stand", name=process.name, hung=hung)
 
 
 class Acknowledgements:
@@ -324,6 +339,47 @@ class Stamps:
             if isinstance(entry, Commands):
                 check(stamp > entry.stamp, "an entry is later than its asker", stamp=stamp, entry=entry)
             stamp += span(entry)
+
+
+class LogTime:
+    """Log time goes on as fast as time does, whatever wall clocks say, within a bound for each leader (rule 12).
+
+    Who leads without having heard a leader since its start may begin with any time; all that follows is held to that.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._heard: dict[str, int] = {}  # name -> how far log time was ahead of `schedule`, by its last leader's word
+        self._ahead: dict[int, int] = {}  # epoch -> the same, by its first batch
+
+    def started(self, process: Process) -> None:
+        self._heard.pop(process.name, None)
+
+    def heard(self, process: Process, sender: str, message: Message) -> None:
+        replica = process.replica
+        if isinstance(message, Heartbeat) and (message.epoch, sender) == (replica.epoch, replica.leader):
+            self._heard[process.name] = max(message.time, replica.log.last_time) - self._schedule.now
+
+    def persisting(self, process: Process, persist: Persist) -> None:
+        leadership = process.replica.leadership
+        for batch in persist.batches:
+            if leadership is not None and batch.epoch == leadership.epoch:
+                self._stamped(process, batch)
+
+    def _stamped(self, process: Process, batch: Batch) -> None:
+        ahead = batch.time - self._schedule.now
+        known = self._heard.get(process.name, ahead)
+        before = process.replica.log.batch_at(batch.first - 1)
+        repeated = before is not None and before.time == batch.time
+        check(
+            known <= ahead and (repeated or ahead <= known + CLOCK_BOUND),
+            "a leader goes on from the log time it was told",
+            name=process.name,
+            known=known,
+            ahead=ahead,
+        )
+        began = self._ahead.setdefault(batch.epoch, ahead)
+        check(abs(ahead - began) <= 2 * CLOCK_BOUND, "log time gets on as time does", began=began, ahead=ahead)
 
 
 class Views:

@@ -1,7 +1,8 @@
 """Is a history linearizable? (Herlihy and Wing 1990; the search of Wing and Gong 1993 with Lowe's cache, 2017.)
 
-What the object should do is said by the actor's class itself, run by one caller after the other. A history is split by
-key first: objects that have nothing in common are linearizable together if each of them is, and the search is short.
+What the object should do is said by the actor's class itself, run by one caller after the other as replicas run it:
+with arguments that have travelled, and undone where it crashes. A history is split by key first: objects that have
+nothing in common are linearizable together if each of them is, and the search is short.
 """
 
 from __future__ import annotations
@@ -9,11 +10,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NoReturn, TypeAlias, cast
 
-from actors._actor import Actor
+from actors._actor import Actor, give_context
+from actors._context import Context
+from actors._interface import Interface, Method
 from actors._plain import encode_plain, to_plain
-from actors._protocol.errors import Refused
+from actors._protocol.codec import decode
+from actors._protocol.errors import ActorCrashed, Refused
+from broadcast._calls import open_call
+from broadcast._moment import VERSION
+from broadcast._outcomes import pack_refusal
+from broadcast._protocol.sessions import Outcome
 
 STEPS_MAX = 1_000_000  # of the search in one part of a history
 
@@ -23,7 +31,8 @@ class Operation:
     """One call as its caller saw it. Times are of any clock that all callers share.
 
     method, arguments: what was called. begun: when it was about to be sent. ended: when its outcome was known; None if
-    it never was. outcome: the answer, or the `Refused` that it raised; of no meaning while `ended` is None.
+    it never was. outcome: the answer, or the `Refused` or `ActorCrashed` that was raised; of no meaning while `ended`
+    is None. (What was rejected otherwise was not applied, and is no part of a history.)
     """
 
     caller: str
@@ -72,7 +81,8 @@ def check(
     """Is there one order of these operations, each between its beginning and its end, that the class itself would give?
 
     key: what an operation is about; operations of different keys must have nothing in common.
-    Returns the first part's verdict that is not good, or a good one of all.
+    Returns the first part's verdict that is not good, or a good one of all. Raises CannotCheck for a class that looks
+    at what no history tells, InvalidMessage for a call that cannot be sent, KeyError for one that the class has not.
     """
     parts: dict[Hashable, list[Operation]] = {}
     for operation in history:
@@ -84,6 +94,88 @@ def check(
             return verdict
         order.extend(verdict.order)
     return Verdict(True, tuple(order))
+
+
+class CannotCheck(Exception):
+    """The class does not say what an operation should do: that follows from more than messages and their order."""
+
+
+class _Nowhere:
+    """The context of operations whose time and place are what is looked for. method: the one that is run."""
+
+    active = True
+    version = VERSION
+    method = ""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise CannotCheck(
+            f"{self.method} looks at self.context.{name}, which no history tells: such a class cannot be checked so"
+        )
+
+
+_State: TypeAlias = "dict[str, object]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An operation as replicas get it. told: what its caller was told, empty if none can be; None if nothing."""
+
+    method: Method
+    call: bytes
+    told: bytes | None
+
+
+class _Object:
+    """Runs one operation after the other, from any state."""
+
+    def __init__(self, actor: Callable[[], Actor]) -> None:
+        self._actor = actor()
+        self.state: _State = dict(vars(self._actor))  # before the first
+        self._nowhere = _Nowhere()
+        give_context(self._actor, cast("Context", self._nowhere))
+        self._interface = Interface.of(type(self._actor))
+        self._interface.replicable()
+        self._methods = {method.name: method for method in self._interface.methods.values()}
+
+    def asked(self, operation: Operation) -> _Asked:
+        method = self._methods[operation.method]
+        told = None
+        if operation.ended is not None:
+            try:
+                told = _told(method, operation.outcome)
+            except TypeError:  # not what the method declares
+                told = b""
+        return _Asked(method, method.pack(operation.arguments, {}), told)
+
+    def run(self, state: _State, asked: _Asked) -> tuple[_State, bytes]:
+        """The state that follows, and what the caller is told."""
+        now = vars(self._actor)
+        now.clear()
+        now.update(copy.deepcopy(state))
+        self._nowhere.method = asked.method.label
+        method, arguments = open_call(self._interface, decode(asked.call), asked.method.kind)
+        try:
+            told = _told(method, method.function(self._actor, *arguments))
+        except Refused as refusal:
+            told = _told(method, refusal)
+        except CannotCheck:
+            raise
+        except Exception as error:  # a bug of the class: undone
+            return state, _told(method, ActorCrashed(error))
+        return dict(now), told
+
+
+def _told(method: Method, outcome: object) -> bytes:
+    """What is the same for two outcomes that are one to a caller. `TypeError` for no answer of this method."""
+    match outcome:
+        case Refused():
+            parts = cast("list[object]", decode(pack_refusal(method, outcome)))[:3]  # its kind, class and arguments
+        case ActorCrashed():
+            parts = [Outcome.CRASHED.value]
+        case _:
+            answer = method.unpack_answer(method.pack_answer(outcome))
+            parts = [Outcome.APPLIED.value, to_plain(answer)]
+    return encode_plain(parts)
 
 
 class _Event:
@@ -103,11 +195,13 @@ class _Search:
 
     def __init__(self, part: Sequence[Operation], actor: Callable[[], Actor]) -> None:
         self._operations = part
-        self._state = actor()
+        self._object = _Object(actor)
+        self._asked = [self._object.asked(operation) for operation in part]
+        self._state = self._object.state
         self._head = _events(part)
         self._placed = 0  # a bit for each operation that has its place
         self._open = sum(operation.ended is not None for operation in part)  # those that must find theirs
-        self._stack: list[tuple[_Event, Actor]] = []
+        self._stack: list[tuple[_Event, _State]] = []
         self._seen: set[tuple[int, bytes]] = set()
         self._best: tuple[Operation, ...] = ()
         self._stuck: tuple[Operation, ...] = ()
@@ -128,18 +222,18 @@ class _Search:
 
     def _place(self, event: _Event) -> bool:
         """Let this one come next, unless it does not fit, or what follows was tried before."""
-        operation = self._operations[event.number]
-        state = copy.deepcopy(self._state)
-        if not _fits(state, operation):
+        asked = self._asked[event.number]
+        state, told = self._object.run(self._state, asked)
+        if asked.told not in (None, told):
             return False
         placed = self._placed | 1 << event.number
-        reached = placed, encode_plain(to_plain(vars(state), "state"))
+        reached = placed, encode_plain(to_plain(state, "state"))
         if reached in self._seen:
             return False
         self._seen.add(reached)
         self._stack.append((event, self._state))
         self._state, self._placed = state, placed
-        self._open -= operation.ended is not None
+        self._open -= asked.told is not None
         _take_out(event)
         return True
 
@@ -162,20 +256,6 @@ class _Search:
                 stuck.append(self._operations[at.number])
                 at = at.after
             self._stuck = tuple(stuck)
-
-
-def _fits(state: Any, operation: Operation) -> bool:
-    """Apply it; is this what the caller saw? Whoever saw nothing is content with everything."""
-    try:
-        outcome: object = getattr(state, operation.method)(*operation.arguments)
-    except Refused as refusal:
-        outcome = refusal
-    if operation.ended is None:
-        return True
-    expected = operation.outcome
-    if isinstance(outcome, Refused) or isinstance(expected, Refused):
-        return type(outcome) is type(expected) and getattr(outcome, "args", None) == getattr(expected, "args", None)
-    return outcome == expected
 
 
 def _events(part: Sequence[Operation]) -> _Event:

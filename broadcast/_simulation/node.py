@@ -64,7 +64,7 @@ class Life:
     def __init__(self, node: Node, world: World, plan: Plan, disk: Disk, mark: int) -> None:
         self.clock = LamportClock(node.name, mark, mark)
         self.boot = world.chance.randrange(1000 * SECOND)  # the monotonic clock at time 0
-        self.wall = WALL_START + world.chance.randrange(-world.options.clock_error, world.options.clock_error + 1)
+        self.wall = _wall(world)
         self.replica = Replica(
             name=node.name,
             plan=plan,
@@ -82,6 +82,11 @@ class Life:
         self.tick_at: int | None = None
         self.paused = False
         self.waiting: deque[Callable[[], None]] = deque()
+
+
+def _wall(world: World) -> int:
+    """What a wall clock showed when the history began."""
+    return WALL_START + world.chance.randrange(-world.options.clock_error, world.options.clock_error + 1)
 
 
 class Node:
@@ -146,6 +151,12 @@ class Node:
         for asker in askers:
             asker.broken()
 
+    def set_clock(self) -> None:
+        """Somebody sets its wall clock, rightly or not."""
+        self._world.note(self.name, "clock set")
+        self._world.marks["clocks set"] += 1
+        self._living.wall = _wall(self._world)
+
     def pause(self) -> None:
         """The process is stopped: what comes waits."""
         self._world.note(self.name, "pause")
@@ -197,6 +208,7 @@ class Node:
         came = decode_message(data)
         self._living.clock.witness(stamp)
         self._step(Received(sender, came.cluster, came.storage, stamp, came.message), data)
+        self._watch.heard(self, sender, came.message)
 
     def _step(self, given: Input, data: bytes | None = None) -> None:
         living, now = self._living, self._world.now

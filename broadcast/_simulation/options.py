@@ -21,8 +21,8 @@ class Options:
     latency, delay: of a message, one way: usually at most, and when it is reordered at most.
     disk_latency, stall: of a write, at most; and the chance that it takes longer than an election.
     strike_interval: mean time between two of the faults below, each with its weight.
-    crashes, power_cuts, pauses, cuts, wipes: weights: one process, all at once, one process stopped, links cut, one
-        disk wiped.
+    crashes, power_cuts, pauses, cuts, wipes, clock_jumps: weights: one process, all at once, one process stopped, links
+        cut, one disk wiped, one wall clock set anew.
     clock_error: by how much a wall clock may be wrong.
     """
 
@@ -44,6 +44,7 @@ class Options:
     pauses: int = 2
     cuts: int = 4
     wipes: int = 0
+    clock_jumps: int = 0
     election_timeout: int = 200 * MILLISECOND
     session_term: int = 600 * SECOND
     clock_error: int = SECOND
@@ -77,4 +78,5 @@ class Options:
             session_term=chance.choice((600 * SECOND, 600 * SECOND, 1500 * MILLISECOND)),
             clock_error=chance.choice((0, SECOND, 3600 * SECOND)),
             wipes=chance.choice((0, 0, 2)),
+            clock_jumps=chance.choice((0, 0, 2)),
         )

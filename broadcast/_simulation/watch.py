@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from broadcast._protocol.entries import Commands, decode_entries
@@ -12,8 +11,10 @@ from broadcast._protocol.position import Batch
 from broadcast._simulation.disk import Disk
 from broadcast._simulation.invariants import (
     Acknowledgements,
+    Candidates,
     Leaders,
     LogMatching,
+    LogTime,
     Order,
     Pointers,
     Process,
@@ -24,28 +25,32 @@ from broadcast._simulation.invariants import (
     WipedDisks,
 )
 from broadcast._simulation.play import Expectation
+from broadcast._simulation.world import World
 
 
 class Watch:
     """Looks on. Each method is called when what it names happens, and raises `Violation`."""
 
-    def __init__(self, disks: Mapping[str, Disk], expected: Expectation, marks: Counter[str]) -> None:
+    def __init__(self, world: World, disks: Mapping[str, Disk], expected: Expectation) -> None:
         self.calls = expected
-        self._marks = marks
+        self._marks = world.marks
         self._leaders = Leaders()
         self._promises = Promises(disks)
         self._standings = Standings()
+        self._candidates = Candidates(disks)
         self._acknowledgements = Acknowledgements(disks)
         self._wiped = WipedDisks(disks)
         self._matching = LogMatching(self._leaders)
         self._order = Order(disks)
         self._pointers = Pointers()
         self._stamps = Stamps()
+        self._time = LogTime(world.schedule)
         self._views = Views()
         self._numbers: dict[int, tuple[int, int]] = {}  # session -> (its highest number in the order, epoch of that)
 
     def started(self, process: Process) -> None:
         self._promises.started(process)
+        self._time.started(process)
         self._order.started(process)
         self._pointers.started(process)
 
@@ -55,6 +60,10 @@ class Watch:
             self._marks["elections"] += 1
             self._order.elected(process)
 
+    def heard(self, process: Process, sender: str, message: Message) -> None:
+        """A message was taken in."""
+        self._time.heard(process, sender, message)
+
     def persisting(self, process: Process, persist: Persist) -> None:
         if persist.truncate is not None:
             self._marks["truncations"] += 1
@@ -63,11 +72,13 @@ class Watch:
         self._acknowledgements.persisting(process, persist)
         self._order.persisting(process, persist)
         self._matching.persisting(process, persist)
+        self._time.persisting(process, persist)
 
     def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
         self._stamps.sending(process, stamp)
         self._wiped.sending(process, message)
         self._promises.sending(process, to, message)
+        self._candidates.sending(process, message)
         self._acknowledgements.sending(process, message)
 
     def delivering(self, process: Process, batches: Sequence[Batch]) -> None:

@@ -28,7 +28,7 @@ LINE_SIZE_MAX = 500_000  # bytes; well within what a command may take
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True), required=False)
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, writable=True),
     help="Keep the replicas' data and logs in this directory, which must be new or empty.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object in the place of the story.")
@@ -59,7 +59,8 @@ def _read(file: Path | None) -> list[str]:
     if file is None:
         return own_lines()
     name = "standard input" if str(file) == "-" else str(file)
-    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    with _usable(name):
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     lines = data.decode(errors="replace").split("\n")
     if not lines[-1]:
         lines.pop()
@@ -80,13 +81,23 @@ def own_lines() -> list[str]:
 
 
 @contextmanager
+def _usable(name: str | Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be used: {error.strerror}; give another") from None
+
+
+@contextmanager
 def _directory(data: Path | None) -> Generator[Path]:
     if data is None:
         with tempfile.TemporaryDirectory(prefix="troupe-demo-") as made:
             yield Path(made)
         return
-    data.mkdir(parents=True, exist_ok=True)
-    if any(data.iterdir()):
+    with _usable(data):
+        data.mkdir(parents=True, exist_ok=True)
+        empty = not any(data.iterdir())
+    if not empty:
         raise click.UsageError(f"{data} is not empty: the demo begins with an empty group; give another directory")
     yield data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import click
 import msgspec
@@ -46,7 +46,7 @@ def command(group: str, addresses: tuple[str, ...], as_json: bool) -> None:
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     try:
-        found = trio.run(_ask_all, group, addresses)
+        found = trio.run(ask_all, group, addresses)
     except* KeyboardInterrupt:
         sys.exit(130)
     if as_json:
@@ -62,11 +62,15 @@ def verdict(found: Sequence[Status | Silent]) -> int:
     answers = [each for each in found if isinstance(each, Status)]
     if not answers:
         return 2
-    newest = max(answers, key=lambda each: each.epoch)
-    agreeing = {
-        each.node for each in answers if each.epoch == newest.epoch and each.leader == newest.leader is not None
-    }
-    return 0 if 2 * len(agreeing & set(newest.voters)) > len(newest.voters) else 1
+    newest = max(each.epoch for each in answers)
+    telling = [each for each in answers if each.epoch == newest and each.leader is not None]
+    return 0 if any(_agreed(each, telling) for each in telling) else 1
+
+
+def _agreed(one: Status, telling: Sequence[Status]) -> bool:
+    """Do a majority of its voters tell of the leader that it tells of?"""
+    agreeing = {each.node for each in telling if each.leader == one.leader}
+    return 2 * len(agreeing & set(one.voters)) > len(one.voters)
 
 
 def table(group: str, found: Sequence[Status | Silent]) -> str:
@@ -94,31 +98,32 @@ def _trouble(said: Status | Silent) -> str | None:
     return said.trouble if isinstance(said, Silent) else said.waiting
 
 
-async def _ask_all(group: str, addresses: Sequence[str]) -> list[Status | Silent]:
+async def ask_all(group: str, addresses: Sequence[str]) -> list[Status | Silent]:
     """Ask those named, and then whom they name."""
     known = dict.fromkeys(addresses, UNKNOWN)
     found: dict[str, Status | Silent] = {}
     while unasked := [address for address in known if address not in found]:
         async with trio.open_nursery() as nursery:
             for address in unasked:
-                nursery.start_soon(_ask, group, known[address], address, found)
+                nursery.start_soon(_ask, group, address, found)
         for said in found.values():
             if isinstance(said, Status):
                 known.update((address, name) for name, address in said.members.items() if address)
-    named = [_named(each, known[address]) for address, each in found.items()]
-    return sorted(named, key=lambda each: each.node)
+    return sorted(_rows(found.values(), known), key=lambda each: each.node)
 
 
-def _named(said: Status | Silent, name: str) -> Status | Silent:
-    """By the name that others have told in the meantime, if it did not say its own."""
-    return Silent(name, said.address, said.trouble) if isinstance(said, Silent) else said
+def _rows(found: Collection[Status | Silent], known: Mapping[str, str]) -> list[Status | Silent]:
+    """One of each member, at however many addresses it was asked. known: address -> name, as others have told it."""
+    answers = {each.node: each for each in found if isinstance(each, Status)}
+    silent = [Silent(known[each.address], each.address, each.trouble) for each in found if isinstance(each, Silent)]
+    return [*answers.values(), *(each for each in silent if each.node not in answers)]
 
 
-async def _ask(group: str, node: str, address: str, found: dict[str, Status | Silent]) -> None:
+async def _ask(group: str, address: str, found: dict[str, Status | Silent]) -> None:
     said: Status | str = f"did not answer within {ANSWER_SECONDS:g} s"
     with trio.move_on_after(ANSWER_SECONDS):
         said = await _ask_one(group, address)
-    found[address] = said if isinstance(said, Status) else Silent(node, address, said)
+    found[address] = said if isinstance(said, Status) else Silent(UNKNOWN, address, said)
 
 
 async def _ask_one(group: str, address: str) -> Status | str:
@@ -138,4 +143,6 @@ async def _ask_one(group: str, address: str) -> Status | str:
     except OSError as error:
         number = error.errno or 0
         return os.strerror(number) if number > 0 else str(error)  # those of looking up a name are negative
+    except ValueError as error:  # a member may name an address that is none
+        return str(error)
     return "did not answer"

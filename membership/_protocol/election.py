@@ -116,6 +116,7 @@ class Election:
         elif able and self.configuration.storage_of(self.name) == self.storage:
             self._canvass(now, standing)
         else:
+            self.role = Role.FOLLOWER  # a campaign under way ends too
             self._wait(now)
 
     def suspect(self, name: str, now: int) -> None:

@@ -24,6 +24,10 @@ def test_a_bad_name_is_refused_with_what_is_allowed(name: str) -> None:
         ("127.0.0.1:7101", "127.0.0.1", 7101),
         ("[::1]:0", "::1", 0),
         ("db-1.example:65535", "db-1.example", 65535),
+        ("my_app:1", "my_app", 1),
+        ("bücher.example.:1", "bücher.example.", 1),
+        ("x" * 63 + ":1", "x" * 63, 1),
+        ("[fe80::1%eth0]:1", "fe80::1%eth0", 1),
     ],
 )
 def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
@@ -47,6 +51,13 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
         ("tcp://h:1", "needs brackets|is no host"),
         ("user@h:1", "is no host"),
         ("a b:1", "is no host"),
+        ("db..example:1", "is no host"),
+        (".:1", "is no host"),
+        ("x" * 64 + ".example:1", "is no host"),
+        ("x." * 150 + "example:1", "is no host"),
+        ("10.0.0.1\0:1", "is no host"),
+        ("a\x7f:1", "is no host"),
+        ("\ufffd:1", "is no host"),
     ],
 )
 def test_a_bad_address_is_refused_with_what_is_expected(text: str, why: str) -> None:

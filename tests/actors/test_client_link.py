@@ -154,6 +154,25 @@ async def test_garbage_from_a_node_breaks_the_link(nursery: trio.Nursery) -> Non
             await anext(client)
 
 
+async def test_a_node_takes_a_clients_clock_no_further_than_another_node_takes_its_word(nursery: trio.Nursery) -> None:
+    """Or no other node would ever take the client in again."""
+
+    async def rush(stream: trio.SocketStream, counters: tuple[int, int]) -> None:
+        link = protocol.Link.answer()
+        link.receive_data(await stream.receive_some())
+        assert isinstance(link.next_event(), protocol.Asked)
+        await stream.send_all(link.accept("b", 1, counters[0]) + e.pack_envelope("me", "", counters[1], 0, "t", b""))
+        await trio.sleep_forever()
+
+    async with open_client_link(await serve(partial(rush, counters=(2**50, 2**61)), nursery)) as client:
+        with pytest.raises(LinkBroken, match="beyond belief"):
+            await anext(client)
+        assert client.clock.counter == 2**50
+    with pytest.raises(ConnectionAbortedError, match="beyond belief"):
+        async with open_client_link(await serve(partial(rush, counters=(2**61, 0)), nursery)):
+            pass
+
+
 async def test_what_waits_to_be_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_client_link, "BULK_SIZE_MAX", 10_000)
     async with open_node("a") as a, open_client_link(str(a.address)) as client:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors._protocol.clock import COUNTER_JUMP_MAX, COUNTER_MAX, LamportClock, Timestamp
+from actors._protocol.clock import (
+    COUNTER_ALLOWANCE,
+    COUNTER_BLOCK,
+    COUNTER_LEAST_MAX,
+    COUNTER_MAX,
+    LamportClock,
+    Timestamp,
+    counter_max,
+)
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
 
 
@@ -23,22 +31,44 @@ def test_stamps_are_in_one_total_order() -> None:
     assert sorted([Timestamp(2, "a"), Timestamp(1, "b"), Timestamp(1, "a")]) == [(1, "a"), (1, "b"), (2, "a")]
 
 
-@pytest.mark.parametrize("stamp", [-1, COUNTER_JUMP_MAX + 8, COUNTER_MAX, COUNTER_MAX + 1, 2**63, 2**64])
+@pytest.mark.parametrize("stamp", [-1, 2**50 + 1, COUNTER_MAX, COUNTER_MAX + 1, 2**63, 2**64])
 def test_a_poisoned_stamp_is_refused_and_changes_nothing(stamp: int) -> None:
     clock = LamportClock("a", 7)
     with pytest.raises(RemoteProtocolError, match="Lamport stamp"):
-        clock.witness(stamp)
+        clock.witness(stamp, 2**50)
     assert clock.counter == 7
 
 
 def test_the_bounds_themselves_are_accepted() -> None:
     clock = LamportClock("a")
-    clock.witness(COUNTER_JUMP_MAX)
-    assert clock.counter == COUNTER_JUMP_MAX
+    clock.witness(2**50, 2**50)
+    assert clock.counter == 2**50
+    clock.witness(2**49, 100)  # what it is ahead of already is no matter
     clock = LamportClock("a", COUNTER_MAX - 1)
     clock.witness(COUNTER_MAX)
     with pytest.raises(RemoteProtocolError):
         clock.witness(COUNTER_MAX + 1)
+
+
+YEAR_2026 = 1_780_000_000_000_000
+
+
+def test_strangers_take_no_clock_beyond_what_another_node_follows_to_nor_near_the_end() -> None:
+    """However many stamps they send, and though the other node's wall clock is hours behind."""
+    ahead, behind = LamportClock("a"), LamportClock("b")
+    hour = 3_600_000_000
+    most = counter_max(YEAR_2026, known=False)
+    ahead.witness(most, most)
+    with pytest.raises(RemoteProtocolError, match="beyond belief"):
+        ahead.witness(most + 1, most)
+    behind.witness(ahead.tick(), counter_max(YEAR_2026 - 23 * hour, known=True))
+    assert counter_max(YEAR_2026 + hour, known=False) > behind.counter + 1_000_000  # time makes room again
+    assert counter_max(100 * YEAR_2026, known=True) < COUNTER_MAX - 1_000 * COUNTER_BLOCK
+
+
+def test_a_node_without_a_clock_believes_what_any_group_may_have_counted() -> None:
+    assert counter_max(0, known=False) == COUNTER_LEAST_MAX
+    assert counter_max(0, known=True) == COUNTER_LEAST_MAX + COUNTER_ALLOWANCE
 
 
 def test_its_own_memory_advances_it_and_never_takes_it_back() -> None:

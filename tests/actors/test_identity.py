@@ -131,6 +131,22 @@ def test_the_record_is_synced_beside_then_renamed_then_the_directory_synced(
     directory.close()
 
 
+def test_every_directory_that_is_made_is_synced_into_the_one_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut takes the data directory away, and what was promised in it."""
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def note_sync(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    DataDirectory.open(tmp_path / "x" / "y" / "a", "a").close()
+    assert synced[:3] == [tmp_path, tmp_path / "x", tmp_path / "x" / "y"]
+
+
 def test_a_mark_that_could_not_be_written_is_not_reserved(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = DataDirectory.open(path, "a")
     before = directory.reserved
@@ -153,3 +169,11 @@ def test_a_mark_never_goes_back_and_a_closed_directory_is_not_written(path: Path
     directory.close()
     with pytest.raises(InvariantViolation):
         directory.reserve(directory.reserved + 1)
+
+
+def test_a_life_is_never_numbered_below_what_its_clock_says(tmp_path: Path) -> None:
+    """So that a restart is newer than whoever claimed to be this node in between, and did not outrun the clock."""
+    for first, expected in ((100, 100), (50, 101), (500, 500), (500, 501)):
+        held = DataDirectory.open(tmp_path / "a", "a", first)
+        assert held.incarnation == expected
+        held.close()

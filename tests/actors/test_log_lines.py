@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -44,6 +45,29 @@ def test_an_exception_is_shown_with_its_traceback(capsys: pytest.CaptureFixture[
     assert first.endswith("it crashed tag=t")
     assert more[0].startswith("Traceback")
     assert more[-1] == "ZeroDivisionError: why"
+
+
+class _Full(io.StringIO):
+    """Standard error on a full disk, or a pipe that nobody reads."""
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def _closed() -> io.StringIO:
+    closed = io.StringIO()
+    closed.close()
+    return closed
+
+
+@pytest.mark.usefixtures("unconfigured")
+@pytest.mark.parametrize("stderr", [_Full(), _closed(), None], ids=["full", "closed", "none"])
+def test_a_line_that_cannot_be_said_ends_nobody(
+    stderr: io.StringIO | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr)
+    Log("part").error("it stops", exc_info=ZeroDivisionError())
+    assert capsys.readouterr().out == ""
 
 
 def test_a_program_that_configured_structlog_gets_every_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import structlog.testing
 import trio
 import trio.testing
 
-from actors import _acceptor, _connection
+from actors import _acceptor, _connection, _exchange
 from actors._client_link import open_client_link
 from actors._identity import DataDirectory, DataDirectoryInUse
 from actors._node import Node, Origin, open_node
@@ -288,7 +288,7 @@ async def test_a_receiver_that_a_client_crashes_costs_the_client_its_link_and_no
         assert [envelope.tag for envelope in at_a.envelopes] == ["bad", "after"]
         assert a.statistics().faults == 1
         crashed, closed = [line for line in lines if line["log_level"] in ("warning", "error")]
-        assert (crashed["log_level"], crashed["client"], crashed["tag"]) == ("error", "c", "bad")
+        assert (crashed["log_level"], crashed["origin"], crashed["tag"]) == ("error", "c", "bad")
         assert isinstance(crashed["exc_info"], ZeroDivisionError)
         assert crashed["exc_info"].__traceback__ is not None
         assert closed["reason"] == "'bad' to 'box' made its receiver crash"
@@ -392,6 +392,41 @@ async def test_a_poisoned_stamp_closes_the_link_and_changes_nothing(counter: int
         greeter = await Stranger.meet(a, peer_hello(counter=counter))
         assert await greeter.is_closed()
         assert a.clock.counter < 100
+
+
+async def test_strangers_take_no_clock_beyond_the_time_and_known_peers_somewhat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_780_000_000_000_000
+    monkeypatch.setattr(_exchange, "_now", lambda: now)
+    async with recorded("a") as (a, at_a):
+        a.add_peer("known", "127.0.0.1:1")
+        unknown, known = [await Stranger.meet(a, peer_hello(name, counter=now)) for name in ("unknown", "known")]
+        later = e.pack_envelope("box", "", now + 1_000_000, 0, "t", b"")
+        for stranger in (unknown, known):
+            assert isinstance(await stranger.event(), PeerReady)
+            await stranger.stream.send_all(later)
+        assert await unknown.is_closed()
+        await at_a.wait("received", "t")
+        assert [origin.name for origin in at_a.origins] == ["known"]
+        client = await Stranger.meet(a, e.Hello(1, 1, "c", 0, "client", now + 2_000_000))
+        assert not isinstance(await client.event(), PeerReady)
+        await known.stream.aclose()
+        await client.stream.aclose()
+
+
+async def test_a_receiver_that_an_unknown_peer_crashes_costs_that_peer_its_link() -> None:
+    def crash(origin: Origin, envelope: e.Envelope) -> None:
+        raise ZeroDivisionError
+
+    async with recorded("a") as (a, at_a):
+        at_a.answer = crash
+        stranger = await Stranger.meet(a, peer_hello("unknown"))
+        assert isinstance(await stranger.event(), PeerReady)
+        await stranger.stream.send_all(e.pack_envelope("box", "", 1, 0, "bad", b""))
+        assert await stranger.is_closed()
+        await at_a.wait("disconnected", "unknown")
+        assert await answered(a, "other") == "let in"
 
 
 # -- losing and finding ---------------------------------------------------------------------------------------------
@@ -582,6 +617,26 @@ async def test_a_stale_life_that_answers_is_not_believed_either(leaping_clock: t
         await newer.stream.aclose()
 
 
+async def test_a_life_numbered_far_ahead_of_the_wall_clock_is_not_believed() -> None:
+    """It would make each later life of that peer a stale one."""
+    year = 366 * 86_400_000_000
+    listener, address = await free_listener()
+    async with listener, recorded("a") as (a, at_a):
+        a.add_peer("p", address)
+        impostor = await Stranger.meet(a, peer_hello(incarnation=a.incarnation + year + 60_000_000))
+        refused = await impostor.event()
+        assert isinstance(refused, Refused)
+        assert "more than a year ahead of the clock of a: set the clock" in refused.reason
+        assert await impostor.is_closed()
+        dialed = await Stranger.await_dial(listener)
+        await dialed.stream.send_all(dialed.link.accept("p", 2**62, 0))
+        assert await dialed.is_closed()
+        assert at_a.told == []
+        genuine = await Stranger.meet(a, peer_hello(incarnation=a.incarnation + year))
+        assert isinstance(await genuine.event(), PeerReady)
+        await genuine.stream.aclose()
+
+
 async def test_a_node_of_our_own_name_is_refused() -> None:
     async with recorded("a") as (a, _):
         impostor = await Stranger.meet(a, peer_hello("a", incarnation=2**60))
@@ -664,13 +719,49 @@ async def test_connections_beyond_the_limit_are_closed_at_once(monkeypatch: pyte
 
 
 async def test_clients_leave_places_for_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_acceptor, "CLIENTS_MAX", 1)
+    monkeypatch.setattr(_acceptor, "STRANGERS_MAX", 1)
     async with recorded("a") as (a, _), open_client_link(str(a.address)):
-        with pytest.raises(ConnectionRefusedError, match="1 clients are here already, and no more are taken"):
+        with pytest.raises(ConnectionRefusedError, match="1 clients and unknown peers are here already"):
             async with open_client_link(str(a.address)):
                 pass
-        peer = await Stranger.meet(a, peer_hello())
-        assert isinstance(await peer.event(), PeerReady)
+        assert await answered(a, "unknown") == "refused"
+        a.add_peer("p", "127.0.0.1:1")
+        assert await answered(a, "p") == "let in"
+        with pytest.raises(ConnectionRefusedError):
+            async with open_client_link(str(a.address), "p"):  # a client of a peer's name is a client
+                pass
+
+
+async def test_peers_that_are_not_known_yet_are_let_in_and_make_room_when_they_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_acceptor, "STRANGERS_MAX", 1)
+    async with recorded("a") as (a, at_a):
+        for count in (1, 2):
+            assert await answered(a, "unknown") == "let in"
+            await at_a.wait("disconnected", "unknown", count)
+
+
+async def answered(node: Node, peer: str) -> str:
+    """How a peer of this name is received that says hello and goes."""
+    stranger = await Stranger.meet(node, peer_hello(peer))
+    event = await stranger.event()
+    await stranger.stream.aclose()
+    return "let in" if isinstance(event, PeerReady) else "refused" if isinstance(event, Refused) else repr(event)
+
+
+async def test_who_says_nothing_makes_room_for_who_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_acceptor, "CONNECTIONS_MAX", 2)
+    async with recorded("a") as (a, _):
+        silent = [Stranger(await dial(a.address), Link.answer()) for _ in range(2)]
+        await trio.testing.wait_all_tasks_blocked()
+        with structlog.testing.capture_logs() as lines:
+            peer = await Stranger.meet(a, peer_hello())
+            assert isinstance(await peer.event(), PeerReady)
+        assert [line["event"] for line in lines] == ["too many connections"]
+        with trio.fail_after(2):  # long before a handshake's time is over
+            assert await silent[0].is_closed()
+        await silent[1].stream.aclose()
         await peer.stream.aclose()
 
 
@@ -717,6 +808,23 @@ async def test_a_host_that_is_not_there_is_told() -> None:
     with pytest.raises(CannotListen, match="no such host"):
         async with open_node("a", listen="no-such-host.invalid:0"):
             pass
+
+
+async def test_a_host_that_no_resolver_can_be_asked_for_is_one_that_is_not_there(
+    leaping_clock: trio.testing.MockClock,
+) -> None:
+    """Resolvers are stricter about what is a name than `parse_address`."""
+    snowman = "\u2603:1"
+    with pytest.raises(CannotListen, match="no such host"):
+        async with open_node("a", listen=snowman):
+            pass
+    with pytest.raises(OSError, match="is no name of a host"):
+        async with open_client_link(snowman):
+            pass
+    with structlog.testing.capture_logs() as lines:
+        async with open_node("a", peers={"b": snowman}):
+            await trio.sleep(5)
+    assert [(line["event"], line["reason"]) for line in lines] == [("no link", "'\u2603' is no name of a host")]
 
 
 async def test_bad_names_and_addresses_are_refused_before_anything_is_opened(tmp_path: Path) -> None:

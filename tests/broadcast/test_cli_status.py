@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import msgspec
 import pytest
+import trio
 
-from broadcast import Status
-from broadcast.cli.status import Silent, table, verdict
+from actors import Actor, Envelope, Origin, command, open_node
+from actors._protocol.codec import encode_struct
+from broadcast import Status, local_group
+from broadcast.cli.status import UNKNOWN, Silent, ask_all, table, verdict
 
+SECONDS_MAX = 20
 MEMBERS = {"a": "127.0.0.1:1", "b": "127.0.0.1:2", "c": "127.0.0.1:3"}
 
 
@@ -47,6 +53,9 @@ A, B, C = said("a"), said("b"), said("c")
         pytest.param([silent("a"), B, C], 0, id="a majority agrees on one that is silent"),
         pytest.param([A, B, said("c", leader=None, epoch=5)], 1, id="one has gone on to an epoch without a leader"),
         pytest.param([A, B, said("c", leader="b", epoch=3)], 0, id="one has not heard of the epoch yet"),
+        pytest.param(
+            [said("a", leader=None), said("b", "b"), said("c", "b")], 0, id="one has just come, and knows nobody"
+        ),
         pytest.param([said("a", epoch=5), B, C], 1, id="it leads anew, and nobody has heard of that yet"),
         pytest.param([A, said("b", leader=None), said("c", leader=None)], 1, id="only the leader thinks so"),
         pytest.param([A, silent("b"), silent("c")], 1, id="a leader alone"),
@@ -59,8 +68,8 @@ A, B, C = said("a"), said("b"), said("c")
     ],
 )
 def test_the_exit_status(found: list[Status | Silent], status: int) -> None:
-    assert verdict(found) == status
-    assert verdict(found[::-1]) == status, "whoever answers first"
+    for order in permutations(found):
+        assert verdict(order) == status, "whoever answers first"
 
 
 def test_the_table() -> None:
@@ -90,3 +99,69 @@ def test_who_is_silent_and_nameless_is_told_by_the_address() -> None:
         "",
         "127.0.0.1:1: Connection refused",
     ]
+
+
+# -- whom it asks ----------------------------------------------------------------------------------------------------
+
+
+class Count(Actor):
+    """Just any."""
+
+    @command
+    def add(self) -> None:
+        """Nothing is counted."""
+
+
+async def test_a_member_that_has_two_addresses_is_one_member() -> None:
+    with trio.fail_after(SECONDS_MAX):
+        async with local_group(Count) as group:
+            await group.ask(Count.add)
+            port = group.replicas[0].status().members["a"].rpartition(":")[2]
+            told = await ask_all("local", [f"localhost:{port}", f"127.0.0.1:{port}"])
+    assert [each.node for each in told] == ["a", "b", "c"]
+    assert all(isinstance(each, Status) for each in told)
+
+
+async def test_a_member_that_answers_is_not_told_of_as_silent_where_it_does_not() -> None:
+    """It listens elsewhere than the members know."""
+    status = said("x", members={"x": "127.0.0.1:1"})
+    assert await told_by_a_member_that_says(status) == [status]
+
+
+class Teller:
+    """A node's group that answers everything with this."""
+
+    def __init__(self, answer: Status) -> None:
+        self._answer = answer
+
+    def received(self, origin: Origin, envelope: Envelope) -> None:
+        origin.send("bank", "group", encode_struct(self._answer))
+
+    def connected(self, peer: str) -> None:
+        """Nobody is awaited."""
+
+    def suspected(self, peer: str) -> None:
+        """Nobody is missed."""
+
+    def disconnected(self, origin: Origin) -> None:
+        """And nobody is told anything later."""
+
+
+async def told_by_a_member_that_says(answer: Status) -> list[Status | Silent]:
+    with trio.fail_after(SECONDS_MAX):
+        async with open_node("x", listen="127.0.0.1:0") as node:
+            node.attach("bank", Teller(answer))
+            return await ask_all("bank", [str(node.address)])
+
+
+@pytest.mark.parametrize("address", ["nonsense", f"{'x' * 64}:1"])
+async def test_an_address_that_is_none_is_told_beside_the_others(address: str) -> None:
+    told = await told_by_a_member_that_says(said("a", members={"b": address}))
+    assert [(each.node, type(each)) for each in told] == [("a", Status), ("b", Silent)]
+    assert isinstance(told[1], Silent)
+    assert told[1].address == address
+    assert told[1].trouble
+
+
+async def test_a_silent_address_that_nobody_names_is_told_by_itself() -> None:
+    assert [each.node for each in await ask_all("bank", ["127.0.0.1:1"])] == [UNKNOWN]

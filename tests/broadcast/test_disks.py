@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,13 @@ async def test_a_node_that_is_closed_has_none() -> None:
         await disk_writer(node)
     with pytest.raises(RuntimeError, match="closed"):
         await disk_writer(node)
+
+
+async def test_a_writer_that_could_not_be_made_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "eventfd", refuse)
+    async with open_node("a", listen="127.0.0.1:0") as node:
+        with pytest.raises(OSError, match="too many open files"):
+            await disk_writer(node)

@@ -100,9 +100,24 @@ def test_who_gave_up_is_not_asked_for() -> None:
     reads = Reads()
     reads.wait(1)
     reads.give_up(1)
-    assert reads.idle
+    assert not reads.wants_request
     reads.wait(2)
     reads.request(5, now=0)
     reads.give_up(2)
     reads.answered(5, 1)
     assert reads.take_ready(1) == []
+    reads.wait(3)
+    reads.request(6, now=0)
+    reads.answered(6, 2)
+    reads.give_up(3)  # its index is not applied yet
+    assert reads.take_ready(2) == []
+
+
+def test_who_asks_again_while_no_round_may_begin_waits_once() -> None:
+    rounds = ReadRounds("a")
+    for number in (3, 5, 4):  # the network turned two of them round
+        rounds.ask("b", number)
+        rounds.begin(commit=None)
+    rounds.begin(commit=7)
+    rounds.confirm("b", 4)
+    assert rounds.take_confirmed(THREE) == [("b", 5, 7)]

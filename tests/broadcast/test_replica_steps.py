@@ -215,7 +215,7 @@ def test_why_it_cannot_take_part_is_kept_by_who_showed_it_until_that_is_mended()
 
 def test_another_cluster_s_messages_are_told_of_once_and_ignored() -> None:
     one = One()
-    stranger = Received("b", b"x" * 16, disk("b"), 5, Heartbeat(9, 0, 1))
+    stranger = Received("b", b"x" * 16, disk("b"), 5, Heartbeat(9, 0, 1, 0))
     (noticed,) = one.step(stranger).settle[:1]
     assert isinstance(noticed, Noticed)
     assert "another cluster" in noticed.text
@@ -226,7 +226,7 @@ def test_another_cluster_s_messages_are_told_of_once_and_ignored() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Heartbeat(9, 0, 1),
+        Heartbeat(9, 0, 1, 0),
         Append(9, START, (batch(9, 1),), 0),
         Committed(9, 1),
         VoteRequest(9, (9, 9), pre=False),
@@ -270,10 +270,45 @@ def test_a_vote_of_an_epoch_that_is_over_never_leaves() -> None:
     assert one.written().send == [Send("c", VoteReply(4, 4, pre=False, granted=True))]
 
 
+def test_of_what_waits_for_a_disk_that_hangs_the_newest_is_kept_for_each_member() -> None:
+    one = One()
+    for number in range(1, 1_000):
+        one.now += FLOOR // 10
+        one.hear("b", Heartbeat(1, 0, number, 0))
+        one.hear("c", VoteRequest(2, (0, 0), pre=True))
+    assert one.written().send == [
+        Send("b", HeartbeatReply(1, 999)),
+        Send("c", VoteReply(1, 2, pre=True, granted=False)),
+        Send("b", AppendReply(1, 0)),
+    ]
+
+
+def test_who_cannot_write_does_not_stand() -> None:
+    """Rule 25. A disk that answers again lets it stand."""
+    one = One()
+    one.hear("b", Heartbeat(1, 0, 1, 0))
+    for _ in range(3):
+        assert sent(one.tick(), VoteRequest) == []
+    one.written()
+    assert sent(one.tick(), VoteRequest) == [(name, VoteRequest(2, (0, 0), pre=True)) for name in "bc"]
+
+
+def test_a_leader_that_cannot_write_steps_down() -> None:
+    """Rule 25: all followers answer, and still."""
+    one = leading()
+    one.step(Submitted((ASKED,)))
+    for _ in range(10):
+        one.tick(FLOOR // 8)
+        if one.replica.role == "leader":
+            for name in "bc":
+                one.hear(name, HeartbeatReply(1, 1))
+    assert one.replica.role == "follower"
+
+
 def test_an_older_leader_is_told_the_newer_epoch() -> None:
     one = One(epoch=7)
     assert one.hear("b", Append(6, START, (), 0)).send == [Send("b", HeartbeatReply(7, 0))]
-    assert one.hear("b", Heartbeat(6, 0, 3)).send == [Send("b", HeartbeatReply(7, 0))]
+    assert one.hear("b", Heartbeat(6, 0, 3, 0)).send == [Send("b", HeartbeatReply(7, 0))]
 
 
 def test_a_leader_that_learns_of_a_newer_epoch_steps_down() -> None:
@@ -296,7 +331,7 @@ def test_what_is_taken_in_is_acknowledged_when_it_is_durable() -> None:
 
 def test_commit_is_what_the_leader_says_as_far_as_it_has_shown_its_log() -> None:
     one = One("abc", batch(1, 1, 3), batch(1, 4))
-    assert one.hear("b", Heartbeat(2, 4, 1)).deliver == []  # ours may be others
+    assert one.hear("b", Heartbeat(2, 4, 1, 0)).deliver == []  # ours may be others
     assert one.hear("b", Append(2, Position(1, 3), (), 4)).deliver == [batch(1, 1, 3)]
     assert one.hear("b", Committed(2, 4)).deliver == []
     assert one.hear("b", Append(2, Position(1, 4), (), 4)).deliver == [batch(1, 4)]
@@ -307,8 +342,8 @@ def test_what_an_old_leader_has_shown_says_nothing_about_a_new_one() -> None:
     one = One()
     one.hear("b", Append(1, START, (batch(1, 1), batch(1, 2)), 1))
     one.written()
-    assert one.hear("c", Heartbeat(2, 2, 1)).deliver == []
-    assert (one.replica.commit, one.replica.verified) == (1, 1)
+    assert one.hear("c", Heartbeat(2, 2, 1, 0)).deliver == []
+    assert (one.replica.commit, one.replica._own.verified) == (1, 1)
 
 
 def test_a_conflict_is_repaired_from_the_first_batch_that_differs() -> None:
@@ -326,7 +361,7 @@ def test_a_conflict_is_repaired_from_the_first_batch_that_differs() -> None:
 def test_a_write_that_cuts_carries_no_commit_beyond_the_cut() -> None:
     """Found by seed 1: what takes the place of the cut may be committed already, but is not on this disk."""
     one = One("abc", batch(1, 1), batch(1, 2))
-    one.hear("b", Heartbeat(2, 3, 1))
+    one.hear("b", Heartbeat(2, 3, 1, 0))
     (persist,) = one.hear("b", Append(2, Position(1, 1), (batch(2, 2, 2, previous=1),), 3)).persist
     assert (persist.truncate, persist.commit, one.replica.commit) == (2, 1, 3)
 
@@ -399,7 +434,7 @@ def test_a_log_that_cannot_be_the_leader_s_is_refused_and_nothing_of_it_is_taken
     one = One()
     one.hear("b", Append(1, START, HELD, 6))
     one.written()
-    one.hear("c", Heartbeat(3, 6, 1))
+    one.hear("c", Heartbeat(3, 6, 1, 0))
     one.written()
     with pytest.raises(RemoteProtocolError):
         one.hear("c", Append(3, previous, batches, 6), stamp=10_000)
@@ -420,7 +455,7 @@ def test_a_commit_within_a_batch_is_refused_and_nothing_is_delivered() -> None:
 def test_told_of_entries_that_it_was_not_shown_it_says_what_it_has() -> None:
     """Found by seed 2575: an earlier life had acknowledged them, and the leader waited for nothing."""
     one = One("abc", batch(1, 1))
-    output = one.hear("b", Heartbeat(1, 1, 4))
+    output = one.hear("b", Heartbeat(1, 1, 4, 0))
     assert output.send == [Send("b", HeartbeatReply(1, 4)), Send("b", AppendReply(1, 0))]
 
 
@@ -549,6 +584,60 @@ def test_a_new_leader_s_clock_runs_ahead_of_the_last_stamp_by_no_more_than_the_b
     assert persist.batches[0].time == 3 * FLOOR + 1_000_000
 
 
+def succeed(one: One) -> int:
+    """Be elected after a leader's silence; returns how the epoch-start entry is stamped."""
+    one.written()
+    epoch = one.replica.epoch + 1
+    one.tick(3 * FLOOR)
+    one.tick(0)
+    one.hear("c", VoteReply(epoch - 1, epoch, pre=True, granted=True))
+    one.written()
+    (persist,) = one.hear("c", VoteReply(epoch, epoch, pre=False, granted=True)).persist
+    return persist.batches[0].time
+
+
+def test_who_heard_a_leader_of_an_idle_group_goes_on_from_its_time() -> None:
+    """However wrong our own clock is, and however long ago the last entry was written."""
+    day = 86_400 * 10**6
+    for told in (WALL - 365 * day, WALL + 365 * day):
+        one = One("abc", Batch(1, 0, 1, 1, WALL - 2 * 365 * day, 1, b"\x80"))
+        one.now += 5_000
+        one.hear("b", Heartbeat(1, 1, 1, told))
+        ahead = 1_000_000 if told < WALL else 0
+        assert succeed(one) == told + 3 * FLOOR + ahead
+
+
+def test_log_time_does_not_stand_still_for_a_clock_that_is_behind() -> None:
+    one = leading()
+    times = []
+    for after in (0, 7_000, 9_000):
+        one.now += after
+        one.replica.step(Submitted((ASKED,)), Now(one.now, WALL - 10**12 + one.now))
+        (persist,) = one.replica.take_output().persist
+        times += [each.time for each in persist.batches]
+        one.number += 1
+        one.written()
+    assert times == [times[0], times[0] + 7_000, times[0] + 16_000]
+
+
+def test_a_word_that_the_network_held_back_does_not_take_log_time_back() -> None:
+    one = One("abc", Batch(1, 0, 1, 1, WALL + 10**12, 1, b"\x80"))
+    one.hear("b", Heartbeat(1, 1, 1, WALL))
+    assert succeed(one) == WALL + 10**12 + 3 * FLOOR
+
+
+def test_who_has_heard_no_leader_takes_its_clock_or_goes_on_from_the_log_s_time() -> None:
+    for time in (5, WALL + 10**12):
+        one = One("abc", Batch(1, 0, 1, 1, time, 1, b"\x80"))
+        one.lead()
+        began = one.replica.log.last_time
+        assert began == max(WALL + one.now, time)
+        one.written()
+        one.now += 7_000
+        one.step(Submitted((ASKED,)))
+        assert one.replica.log.last_time == began + 7_000
+
+
 def test_a_follower_that_is_silent_while_it_has_all_does_not_hold_the_leader_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -600,7 +689,7 @@ def test_a_link_made_anew_is_probed_at_once() -> None:
 
 def test_a_leader_that_is_gone_is_replaced_without_waiting() -> None:
     one = One()
-    one.hear("b", Heartbeat(1, 0, 1))
+    one.hear("b", Heartbeat(1, 0, 1, 0))
     one.written()
     before = one.replica.deadline
     one.step(Suspected("b"))
@@ -615,7 +704,7 @@ def test_a_leader_s_read_waits_for_a_round_that_began_after_it() -> None:
     one = leading()
     number = one.replica.leadership.rounds.number if one.replica.leadership else 0
     output = one.step(ReadAsked(5))
-    assert [message for _, message in sent(output, Heartbeat)] == [Heartbeat(1, 1, number + 1)] * 2
+    assert [message for _, message in sent(output, Heartbeat)] == [Heartbeat(1, 1, number + 1, WALL + one.now)] * 2
     assert one.hear("b", HeartbeatReply(1, number)).settle == []
     assert one.hear("b", HeartbeatReply(1, number + 1)).settle == [ReadReady(5)]
 
@@ -641,8 +730,8 @@ def test_a_follower_s_read_asks_the_leader_and_waits_until_it_is_applied() -> No
     ((to, asked),) = sent(one.step(ReadAsked(5)), ReadIndex)
     assert (to, isinstance(asked, ReadIndex)) == ("b", True)
     number = asked.number if isinstance(asked, ReadIndex) else 0
-    assert one.hear("b", ReadIndexReply(1, number + 1, 1)).settle == []
-    assert one.hear("b", ReadIndexReply(1, number, 2)).settle == []
+    assert one.hear("b", ReadIndexReply(number + 1, 1)).settle == []
+    assert one.hear("b", ReadIndexReply(number, 2)).settle == []
     one.hear("b", Committed(1, 2))
     assert one.step(Applied(1)).settle == []
     assert one.step(Applied(2)).settle == [ReadReady(5)]
@@ -650,11 +739,11 @@ def test_a_follower_s_read_asks_the_leader_and_waits_until_it_is_applied() -> No
 
 def test_a_follower_s_read_is_asked_again_under_a_new_number_when_it_stays_unanswered() -> None:
     one = One()
-    one.hear("b", Heartbeat(1, 0, 1))
+    one.hear("b", Heartbeat(1, 0, 1, 0))
     one.written()
     ((_, first),) = sent(one.step(ReadAsked(5)), ReadIndex)
     one.now += FLOOR
-    one.hear("b", Heartbeat(1, 0, 2))
+    one.hear("b", Heartbeat(1, 0, 2, 0))
     ((_, second),) = sent(one.tick(), ReadIndex)
     assert isinstance(first, ReadIndex)
     assert isinstance(second, ReadIndex)
@@ -667,7 +756,7 @@ def test_a_follower_s_read_is_asked_again_under_a_new_number_when_it_stays_unans
 def test_a_follower_passes_entries_on_to_the_leader_it_knows() -> None:
     one = One()
     assert one.step(Submitted((ASKED,))).send == []
-    assert LeaderKnown(1, "b") in one.hear("b", Heartbeat(1, 0, 1)).settle
+    assert LeaderKnown(1, "b") in one.hear("b", Heartbeat(1, 0, 1, 0)).settle
     assert one.step(Submitted((ASKED,))).send == [Send("b", Submit((ASKED,)))]
 
 

@@ -9,7 +9,9 @@ and a damaged last transaction look the same.
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -280,6 +282,98 @@ def test_a_page_of_the_database_that_never_reached_the_disk(tmp_path: Path) -> N
         found = later.found_with(**{DATABASE: mixed})
         assert found is None, offset
     assert changed_pages >= 2  # of each group
+
+
+def test_any_page_taken_back_to_any_version_it_had(tmp_path: Path) -> None:
+    """Promises, cuts and appends of many batches, over some lives; then each page is as after one of them."""
+    chance = random.Random(12)
+    pages_back = 0
+    for trial in range(4):
+        data = tmp_path / str(trial)
+        logs: dict[str, list[Batch]] = {group: [] for group in GROUPS}
+        epochs: dict[str, int] = dict.fromkeys(GROUPS, 0)
+        versions: list[dict[str, bytes]] = []
+        stored: Found = ()
+        for _ in range(4):
+            disk = SqliteDisk(data)
+            for group in GROUPS:
+                disk.open_group(group)
+            for number in range(1, chance.randrange(3, 12)):
+                group = chance.choice(GROUPS)
+                disk.write([(group, any_persist(chance, number, logs[group], epochs, group))])
+            stored = tuple(disk.open_group(group) for group in GROUPS)
+            disk.close()
+            versions.append({name: (data / name).read_bytes() for name in (DATABASE, MARKS)})
+        dead = Dead(data, versions.pop() | {JOURNAL: b""}, [stored])
+        assert dead.open() == stored
+        new = dead.files[DATABASE]
+        for old in {version[DATABASE] for version in versions}:
+            for here in range(0, len(old), 4096):
+                if any(old[here : here + 4096]) and old[here : here + 4096] != new[here : here + 4096]:
+                    pages_back += 1
+                    mixed = new[:here] + old[here : here + 4096] + new[here + 4096 :]
+                    dead.put_back(**{DATABASE: mixed})
+                    assert dead.open() in (None, stored), (trial, here)
+    assert pages_back > 30
+
+
+def any_persist(chance: random.Random, number: int, log: list[Batch], epochs: dict[str, int], group: str) -> Persist:
+    promise = truncate = None
+    if not epochs[group] or chance.random() < 0.3:
+        epochs[group] += 1
+        promise = Promise(epochs[group], chance.choice("abc"))
+    if log and chance.random() < 0.2:
+        truncate = chance.choice(log).first
+        log[:] = [batch for batch in log if batch.first < truncate]
+    batches: list[Batch] = []
+    for _ in range(chance.choice([0, 1, 1, 3])):
+        previous, first = (log[-1].epoch, log[-1].last + 1) if log else (0, 1)
+        entries = chance.randbytes(chance.choice([10, 300, 6000]))
+        batches.append(Batch(epochs[group], previous, first, 1, first, first, entries))
+        log.append(batches[-1])
+    return Persist(number, promise, truncate=truncate, batches=tuple(batches))
+
+
+BEFORE_IT = (Persist(1, promise=Promise(1, "a")), Persist(2, batches=(batch(1, 30), batch(2, 30))))
+
+
+@pytest.mark.parametrize(
+    ("lost", "rest"),
+    [
+        (Persist(3, promise=Promise(2, "b")), Persist(4, batches=(batch(3, 30),))),
+        (Persist(3, truncate=2), Persist(4, promise=Promise(2, "b"))),
+        (Persist(3, batches=(batch(3, 30),)), Persist(4, promise=Promise(2, "b"))),
+    ],
+    ids=["a promise before a batch", "a cut before a promise", "a batch before a promise"],
+)
+def test_what_is_lost_while_something_later_is_there_is_found_without_the_marks(
+    tmp_path: Path, lost: Persist, rest: Persist
+) -> None:
+    """As after a power cut, at a disk that says that it has written what it has not."""
+    data = tmp_path / "data"
+    disk = SqliteDisk(data)
+    disk.open_group("bank")
+    for persist in BEFORE_IT:
+        disk.write([("bank", persist)])
+    disk.close()
+    old, marks = (data / DATABASE).read_bytes(), (data / MARKS).read_bytes()
+    disk.open_group("bank")
+    disk.write([("bank", lost)])
+    disk.write([("bank", rest)])
+    disk.close()
+    new = (data / DATABASE).read_bytes()
+    with closing(sqlite3.connect(data / DATABASE)) as connection:
+        name = "groups" if lost.promise is not None else "batches_1"
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    start, end = (page - 1) * 4096, page * 4096
+    (data / DATABASE).write_bytes(new[:start] + old[start:end] + new[end:])
+    (data / MARKS).write_bytes(marks)
+    with pytest.raises(DiskDamaged, match="stored"):
+        disk.open_group("bank")
+    disk.close()
+    (data / DATABASE).write_bytes(new)
+    disk.open_group("bank")
+    disk.close()
 
 
 def test_the_check_of_the_journal_is_what_finds_it(dead: Dead, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -123,6 +128,67 @@ def test_a_copy_is_refused(disk: SqliteDisk, tmp_path: Path) -> None:
     with pytest.raises(DiskRefused, match="is a copy"):
         copy.open_group("bank")
     disk.open_group("bank")  # the original is not
+
+
+class Told:
+    """What the system tells of every file; the device and its id may be other ones in the next life."""
+
+    def __init__(self, device: int, file_system: int, generation: int) -> None:
+        self.device = device
+        self.file_system = file_system
+        self.generation = generation
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        status_of = os.fstat
+
+        def status(file: int) -> os.stat_result:
+            return os.stat_result([*status_of(file)[:2], self.device, *status_of(file)[3:]])
+
+        def statistics(file: int) -> SimpleNamespace:
+            return SimpleNamespace(f_fsid=self.file_system)
+
+        def generation(file: int) -> int:
+            return self.generation
+
+        monkeypatch.setattr(os, "fstat", status)
+        monkeypatch.setattr(os, "fstatvfs", statistics)
+        monkeypatch.setattr(_sqlite, "_generation", generation)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "is_refused"),
+    [
+        (Told(10, 99, 7), Told(10, 99, 8), True),  # copied, the original removed, copied back into its inode
+        (Told(10, 99, 7), Told(11, 99, 7), False),  # the device has another number
+        (Told(10, 10, 7), Told(11, 11, 7), False),  # the same, where the id of the file system is that number
+        (Told(10, 99, 7), Told(10, 98, 7), True),
+        (Told(10, 10, 7), Told(10, 10, 8), True),
+        (Told(10, 10, 7), Told(11, 99, 7), True),
+        (Told(10, 10, 0), Told(11, 11, 0), True),  # nothing else tells it from a copy
+        (Told(10, 99, 0), Told(11, 99, 0), False),
+    ],
+)
+def test_a_file_is_the_same_on_a_device_with_another_number(
+    disk: SqliteDisk, monkeypatch: pytest.MonkeyPatch, first: Told, then: Told, is_refused: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        first.install(patch)
+        disk.open_group("bank")
+        disk.close()
+    then.install(monkeypatch)
+    with pytest.raises(DiskRefused, match="is a copy") if is_refused else nullcontext():
+        disk.open_group("bank")
+
+
+def test_a_look_at_the_files_place_leaves_sqlite_its_locks(disk: SqliteDisk, tmp_path: Path) -> None:
+    """A process gives up all its locks on a file when it closes any descriptor of it (POSIX)."""
+    for _ in range(2):  # made, and opened
+        disk.open_group("bank")
+        look = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('SELECT * FROM identity')"
+        command = [sys.executable, "-c", look, str(tmp_path / "data" / "log.sqlite3")]
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "database is locked" in other.stderr
+        disk.close()
 
 
 def test_a_newer_schema_is_refused_with_both_versions_named(disk: SqliteDisk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,13 +299,31 @@ async def test_leaving_by_an_exception_finishes_what_was_submitted() -> None:
     assert [batch.first for batch in disk.open_group("bank").batches] == [1]
 
 
-async def test_nothing_is_submitted_after_the_end() -> None:
-    async with open_writer(MemoryDisk()) as writer:
-        await begin(writer)
-    with pytest.raises(InvariantViolation):
-        writer.submit("bank", persist(1))
-    with pytest.raises(InvariantViolation):
+async def test_after_the_end_nothing_is_written_and_nobody_has_broken_a_rule() -> None:
+    """A writer ends with its node, in the same tick as those who use it: they may not have heard yet."""
+    disk = MemoryDisk()
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+    writer.submit("bank", persist(1))
+    with pytest.raises(trio.ClosedResourceError, match="the node is closing"):
         await writer.call(lambda: None)
+    assert disk.open_group("bank").batches == []
+    assert heard.said == []
+
+
+async def test_a_call_by_one_who_is_cancelled_already_is_cancelled_whatever_the_writer_does() -> None:
+    ran: list[int] = []
+    async with open_writer(MemoryDisk()) as writer:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await writer.call(ran.append, 1)
+        assert scope.cancelled_caught
+        await writer.call(ran.append, 2)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await writer.call(ran.append, 3)
+    assert scope.cancelled_caught
+    assert ran == [2]
 
 
 async def test_a_call_comes_after_what_was_submitted_and_raises_what_it_raises() -> None:

@@ -41,7 +41,7 @@ def test_the_size_that_is_not_on_disk_is_that_of_all_that_was_asked_for(steps: l
                 assert list(persist.batches) == waiting
                 waiting = []
         elif step == "persisted" and asked:
-            writes.persisted(asked.pop(0)[0], log)
+            writes.persisted(asked.pop(0)[0])
         everything = [each for _, batches in asked for each in batches] + waiting
         assert writes.unsynced_size == sum(each.size for each in everything)
 

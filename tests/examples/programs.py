@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
@@ -29,6 +30,14 @@ def at_free_addresses(example: Path, directory: Path) -> Generator[tuple[Path, l
         copy = directory / example.name
         copy.write_text(ADDRESS.sub(lambda found: free[found[0]], source))
         yield copy, [free[address] for address in named]
+
+
+@contextmanager
+def listened_on(address: str) -> Generator[None]:
+    """Another process, as it were, listens there."""
+    host, port = address.split(":")
+    with socket.create_server((host, int(port))):
+        yield
 
 
 class Program:
@@ -98,7 +107,7 @@ class Programs:
         return program
 
     async def _live(self, arguments: tuple[str, ...], task_status: trio.TaskStatus[Program]) -> None:
-        errors = self.example.with_name(f"{'-'.join(arguments)}.errors")
+        errors = self.example.with_name(f"{'-'.join(arguments)[:50]}.errors")
         with errors.open("wb") as stderr:
             process = await trio.lowlevel.open_process(
                 [sys.executable, self.example.name, *arguments],

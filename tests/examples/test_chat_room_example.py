@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from programs import Program, Programs, open_programs
+from programs import Program, Programs, listened_on, open_programs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "chat_room.py"
 SECONDS_MAX = 90
@@ -103,6 +103,14 @@ async def test_a_line_that_waits_for_a_majority_can_be_interrupted(programs: Pro
     assert await alone.wait_ended() == 0
     assert alone.lines == []
     assert alone.errors == welcome("a") + "bye\n"
+
+
+async def test_what_another_has_is_told_in_a_sentence(programs: Programs) -> None:
+    with listened_on(programs.addresses[0]):
+        program = await programs.start("a")
+        assert await program.wait_ended() == 1
+    assert "another process listens there" in program.errors
+    assert program.errors.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [(), ("d",), ("a", "b")])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from programs import Program, Programs, open_programs
+from programs import Program, Programs, listened_on, open_programs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "key_value.py"
 TROUPE = [sys.executable, "-c", "from broadcast.cli import main; main(prog_name='troupe')"]
@@ -118,6 +118,27 @@ async def test_a_member_ends_by_ctrl_c_and_words_that_mean_nothing_are_told(stor
         member.interrupt()
         assert await member.wait_ended() == 130
         assert (member.lines, member.errors) == ([], "")
+
+
+async def test_what_the_store_cannot_take_is_told_in_a_sentence(store: Store) -> None:
+    for words, says in (
+        (("cas", "color", "9" * 20, "red"), "KeyValue.compare_and_set: version: 67 bits"),
+        (("cas", "color", "9" * 5_000, "red"), "5000 digits"),
+        (("put", "color", "\udcff"), "KeyValue.put: text with half a surrogate pair cannot be sent"),
+        (("get", "\udcff"), "KeyValue.get: text with half a surrogate pair cannot be sent"),
+    ):
+        exited, told = await store.run(*words)
+        assert (exited, told.count("\n")) == (1, 1), told
+        assert says in told
+    assert await store.does("get", "color") == "(nothing)"
+
+
+async def test_what_another_has_is_told_in_a_sentence(programs: Programs) -> None:
+    with listened_on(programs.addresses[0]):
+        member = await programs.start("serve", "a")
+        assert await member.wait_ended() == 1
+    assert "another process listens there" in member.errors
+    assert member.errors.count("\n") == 1
 
 
 async def test_a_command_that_gets_no_answer_says_so(programs: Programs) -> None:

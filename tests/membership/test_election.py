@@ -208,6 +208,14 @@ def test_who_has_no_disk_that_answers_does_not_stand() -> None:
     assert (one.role, taken(one)) == (Role.FOLLOWER, [])
 
 
+def test_a_disk_that_hangs_ends_a_campaign() -> None:
+    one = election()
+    one.tick(TIMEOUT, (3, 7), able=True)
+    one.tick(one.deadline, (3, 7), able=False)
+    answer(one, "b", 5, pre=True)  # late
+    assert (one.role, one.promise) == (Role.FOLLOWER, Promise(4, None))
+
+
 def test_another_disk_than_the_group_knows_does_not_stand() -> None:
     one = election()
     one.storage = b"x" * 16

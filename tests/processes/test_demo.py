@@ -18,6 +18,7 @@ from broadcast.cli.demo import LINE_SIZE_MAX, LINES_MIN, own_lines
 
 TROUPE = [sys.executable, "-c", "from broadcast.cli import main; main(prog_name='troupe')"]
 SECONDS_MAX = 120
+OURS = str(Path(__file__).parent)
 
 
 def troupe(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -71,7 +72,10 @@ def test_a_planted_difference_is_found() -> None:
         (b"", ["-"], "there are no lines in standard input"),
         (b"ok\n" + b"x" * (LINE_SIZE_MAX + 1), ["-"], "line 2 of standard input is longer"),
         (b"", ["no-such-file"], "no-such-file"),
-        (b"x", ["-", "--data", "/proc/self"], "/proc/self is not empty"),
+        (b"x", ["-", "--data", OURS], f"{OURS} is not empty"),
+        (b"x", ["-", "--data", "/proc/self"], "'/proc/self' is not writable"),
+        (b"x", ["-", "--data", "/dev/null/x"], "/dev/null/x cannot be used: Not a directory"),
+        (b"", ["/proc/self/mem"], "/proc/self/mem cannot be used: Input/output error"),
     ],
 )
 def test_what_cannot_be_played_is_told_before_it_begins(given: bytes, arguments: list[str], says: str) -> None:

@@ -18,7 +18,6 @@ from actors import Actor, CannotListen, DataDirectoryError, DataDirectoryInUse, 
 from broadcast import connect, local_group, open_group
 from broadcast.cli._process import loopback_addresses, open_replicas, start_all
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "counter.py"
 SECONDS_MAX = 60
 MEMBERS = {"a": "127.0.0.1:0"}
 
@@ -154,18 +153,6 @@ async def test_an_argument_of_the_wrong_type_harms_nobody() -> None:
 
 
 # -- a process, and those that talk nonsense to it -------------------------------------------------------------------
-
-
-def example(directory: Path, name: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLE), name]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
-
-
-def test_the_example_under_an_unknown_name(tmp_path: Path) -> None:
-    ended = example(tmp_path, "d")
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert ended.stderr.splitlines()[-1].startswith("ValueError: node='d' is not one of the members a, b, c: ")
 
 
 async def test_a_replica_process_says_why_it_cannot_start(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Actor, Refused, command, query
-from broadcast._simulation.linearizability import Operation, check
+from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, query
+from broadcast._simulation.linearizability import CannotCheck, Operation, check
 
 
 class Register(Actor):
@@ -145,3 +146,151 @@ def test_a_search_that_takes_too_long_is_given_up(steps_max: int) -> None:
     verdict = check(history, Register, steps_max=steps_max)
     assert verdict.linearizable is None
     assert str(verdict).startswith("undecided")
+
+
+# -- operations are run as replicas run them ---------------------------------------------------------------------------
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class NoRoom(Refused):
+    def __init__(self, *, room: int) -> None:
+        super().__init__(f"room for {room}")
+
+
+class Bag(Actor):
+    def __init__(self) -> None:
+        self.items: list[int] = []
+        self.ratio = 0.0
+
+    @command
+    def put(self, item: int) -> None:
+        self.items.append(item)
+
+    @command
+    def pour(self, items: list[int], at: Point | None = None) -> int:
+        """Empties what it is given."""
+        while items:
+            self.items.append(items.pop())
+        self.items.append(at.x if at else 0)
+        return sum(self.items)
+
+    @command
+    def pop(self) -> int:
+        return self.items.pop()
+
+    @command
+    def spill(self) -> None:
+        self.items.clear()
+        raise ZeroDivisionError
+
+    @command
+    def refuse(self) -> None:
+        raise NoRoom(room=len(self.items))
+
+    @command
+    def divide(self, ratio: float) -> float:
+        self.ratio = ratio
+        return ratio
+
+    @query
+    def half(self) -> float:
+        return len(self.items) // 2
+
+    @query
+    def content(self) -> tuple[int, ...]:
+        return tuple(self.items)
+
+    @query
+    def wrong(self) -> int:
+        return "text"  # type: ignore[return-value]
+
+
+def is_good(*history: Operation) -> bool | None:
+    return check(history, Bag).linearizable
+
+
+def test_each_trial_gets_arguments_of_its_own() -> None:
+    add = call("pour", [], at=(1, 2), outcome=0)
+    for items, came in (([5], 5), ([5], 0)):
+        pour = call("pour", items, at=(0, 3), outcome=came)
+        assert is_good(pour, add) is (came == 5)
+        assert pour.arguments == ([5],)
+
+
+def test_arguments_come_as_they_are_declared() -> None:
+    assert is_good(call("pour", [1], Point(2), at=(0, 1), outcome=3))
+    with pytest.raises(InvalidMessage, match=r"Bag\.put: item: Expected `int`"):
+        is_good(call("put", "x", at=(0, 1)))
+
+
+def test_what_crashes_in_an_order_that_is_merely_tried_does_not_fit_there() -> None:
+    assert is_good(call("pop", at=(0, 3), outcome=1), call("put", 1, at=(1, 2)))
+    assert is_good(call("pop", at=(0, None)), call("put", 1, at=(1, 2)), call("content", at=(3, 4), outcome=()))
+
+
+def test_a_crash_is_an_outcome_and_changes_nothing() -> None:
+    crashed = ActorCrashed("whatever it says")
+    put = call("put", 1, at=(0, 1))
+    content = call("content", at=(4, 5), outcome=(1,))
+    assert is_good(put, call("spill", at=(2, 3), outcome=crashed), content)
+    assert not is_good(put, call("put", 2, at=(2, 3), outcome=crashed), content)
+    assert not is_good(put, call("spill", at=(2, 3), outcome=None), content)
+    assert is_good(call("wrong", at=(0, 1), outcome=crashed))
+    assert not is_good(call("wrong", at=(0, 1), outcome="text"))
+
+
+def test_a_refusal_is_its_class_and_its_arguments() -> None:
+    put = call("put", 1, at=(0, 1))
+    assert is_good(put, call("refuse", at=(2, 3), outcome=NoRoom(room=1)))
+    assert not is_good(put, call("refuse", at=(2, 3), outcome=NoRoom(room=2)))
+    assert not is_good(put, call("refuse", at=(2, 3), outcome=Refused("room for 1")))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "came", "good"),
+    [
+        (1.0, 1.0, True),
+        (1.0, 2.0, False),
+        (1, 1.0, True),
+        (float("nan"), float("nan"), True),
+        (1.0, True, False),
+        (1.0, None, False),
+    ],
+)
+def test_answers_are_the_same_if_their_asker_sees_no_difference(ratio: float, came: object, good: bool) -> None:
+    assert is_good(call("divide", ratio, at=(0, 1), outcome=came)) is good
+
+
+def test_an_answer_is_compared_as_it_arrives() -> None:
+    assert is_good(call("half", at=(0, 1), outcome=0.0))
+    assert not check(
+        [call("swap", 1, at=(0, 1), outcome=0), call("read", at=(2, 3), outcome=True)], Register
+    ).linearizable
+
+
+class Stamped(Actor):
+    def __init__(self) -> None:
+        self.count = 0
+
+    @command
+    def version(self) -> int:
+        self.count += 1
+        return self.context.version
+
+    @command
+    def look(self, what: str) -> None:
+        getattr(self.context, what)
+
+
+def test_a_class_may_look_at_what_is_the_same_for_all_operations() -> None:
+    assert check([call("version", at=(0, 1), outcome=1)], Stamped).linearizable
+
+
+@pytest.mark.parametrize("what", ["time", "position", "timestamp", "random", "sender"])
+def test_a_class_that_looks_at_its_place_in_the_order_cannot_be_checked(what: str) -> None:
+    with pytest.raises(CannotCheck, match=rf"^Stamped\.look looks at self\.context\.{what}, which no history tells"):
+        check([call("look", what, at=(0, 1))], Stamped)

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
+from actors._protocol.clock import LamportClock
 from broadcast._machine import Machine
-from broadcast._protocol import follower
+from broadcast._protocol import follower, leader
 from broadcast._protocol.entries import Commands
 from broadcast._protocol.follower import Following
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import AppendReply
-from broadcast._protocol.output import Send
+from broadcast._protocol.output import Now, Send
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.position import Batch
-from broadcast._protocol.reads import ReadRounds
+from broadcast._protocol.reads import ReadRounds, Reads
 from broadcast._protocol.reports import Answers
 from broadcast._protocol.writes import Writes
 from broadcast._simulation.disk import Disk
@@ -74,6 +75,36 @@ PARTED = replace(
     pauses=0,
     election_timeout=250 * MILLISECOND,
 )
+SLOW = replace(
+    HARSH,
+    clients=6,
+    duration=3 * SECOND,
+    idle=20 * MILLISECOND,
+    loss=0.1,
+    duplication=0,
+    reordering=0.3,
+    latency=10 * MILLISECOND,
+    delay=60 * MILLISECOND,
+    disk_latency=MILLISECOND,
+    stall=0,
+    strike_interval=0,
+    election_timeout=250 * MILLISECOND,
+)
+LATE = replace(
+    SLOW,
+    loss=0,
+    reordering=0.4,
+    delay=300 * MILLISECOND,
+    latency=2 * MILLISECOND,
+    strike_interval=200 * MILLISECOND,
+    crashes=0,
+    power_cuts=0,
+    pauses=6,
+    cuts=1,
+    election_timeout=100 * MILLISECOND,
+)
+WRONG_CLOCKS = replace(HARSH, clock_error=3600 * SECOND, clock_jumps=4)
+STALLING = replace(HARSH, stall=0.1)
 
 
 @dataclass(frozen=True)
@@ -171,13 +202,61 @@ def standing_ignored(patch: pytest.MonkeyPatch) -> None:
 def read_without_round(patch: pytest.MonkeyPatch) -> None:
     def take_confirmed(self: Any, configuration: Configuration) -> list[tuple[str, int, int]]:
         rounds, self._rounds = list(self._rounds), type(self._rounds)()
-        return [(asker, number, round_.index) for round_ in rounds for asker, number in round_.reads]
+        return [(asker, number, round_.index) for round_ in rounds for asker, number in round_.reads.items()]
 
     patch.setattr(ReadRounds, "take_confirmed", take_confirmed)
 
 
 def read_before_epoch_start_commits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leadership, "_knows_commit", True)
+
+
+def read_joins_a_request_under_way(patch: pytest.MonkeyPatch) -> None:
+    def wait(self: Any, token: int) -> None:
+        (self._asked or self._waiting)[token] = None
+
+    patch.setattr(Reads, "wait", wait)
+
+
+def read_joins_a_round_under_way(patch: pytest.MonkeyPatch) -> None:
+    def ask(self: Any, asker: str, number: int) -> None:
+        (self._rounds[-1].reads if self._rounds else self._waiting)[asker] = number
+
+    patch.setattr(ReadRounds, "ask", ask)
+
+
+def log_time_unbounded(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OwnLog, "time", lambda self, now: max(self.log.last_time, now.wall))
+
+
+def log_time_stands_for_a_clock_behind(patch: pytest.MonkeyPatch) -> None:
+    time = OwnLog.time
+
+    def stands(self: OwnLog, now: Now) -> int:
+        return max(self.log.last_time, min(time(self, now), now.wall))
+
+    patch.setattr(OwnLog, "time", stands)
+
+
+def log_time_not_told(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OwnLog, "hear_time", lambda self, time, now: None)
+
+
+def stamps_forget_their_askers(patch: pytest.MonkeyPatch) -> None:
+    seal: Callable[[Any, Any, Now], None] = Leadership._seal
+
+    def careless(self: Any, entries: Any, now: Now) -> None:
+        clock, self._own.clock = self._own.clock, LamportClock("nobody")
+        seal(self, entries, now)
+        self._own.clock = clock
+        clock.advance(self._own.log.last_stamp)
+
+    patch.setattr(Leadership, "_seal", careless)
+    patch.setattr(leader, "Commands", type("Nothing", (), {}))
+
+
+def stands_on_a_disk_that_hangs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Writes, "answers", lambda self, now, patience: True)
 
 
 def repeats_applied(patch: pytest.MonkeyPatch) -> None:
@@ -249,6 +328,13 @@ MUTANTS: Sequence[Mutant] = (
     Mutant("standings not compared", standing_ignored),
     Mutant("a read without a round", read_without_round, PARTED),
     Mutant("a read before the epoch-start entry commits", read_before_epoch_start_commits),
+    Mutant("a read that joins a request under way", read_joins_a_request_under_way, SLOW),
+    Mutant("a read that joins a round under way", read_joins_a_round_under_way, LATE),
+    Mutant("log time that takes any clock's word", log_time_unbounded, WRONG_CLOCKS),
+    Mutant("log time that stands still", log_time_stands_for_a_clock_behind, WRONG_CLOCKS),
+    Mutant("log time that its leader does not tell", log_time_not_told, WRONG_CLOCKS),
+    Mutant("entries stamped before their askers", stamps_forget_their_askers),
+    Mutant("a candidate that cannot write", stands_on_a_disk_that_hangs, STALLING),
     Mutant("repeated commands applied again", repeats_applied),
     Mutant("commands applied over a gap", gaps_applied),
     Mutant("a promise dropped at a restart", promise_dropped_at_restart),

@@ -17,6 +17,7 @@ from broadcast._protocol.entries import SessionAsked
 from broadcast._protocol.output import Submitted
 from broadcast._simulation.history import Stage
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from broadcast._simulation.outcomes import Diaries
 from membership._protocol import election
 from membership._protocol.election import Election, Role
 
@@ -44,7 +45,7 @@ class Trio:
     """A group of three, healthy."""
 
     def __init__(self) -> None:
-        self._stage = Stage(SEED, QUIET)
+        self._stage = Stage(SEED, QUIET, Diaries())
         self.idle(SECOND)
 
     def idle(self, span: int) -> None:

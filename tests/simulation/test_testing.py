@@ -151,7 +151,7 @@ def test_a_class_that_no_other_process_can_import_is_run_twice_in_this_one() -> 
 
 def test_a_stale_read_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def as_it_is(self: Any, token: int) -> None:
-        self._fresh.append((0, [token]))
+        self._fresh[token] = 0
 
     monkeypatch.setattr(Reads, "wait", as_it_is)
     with pytest.raises(Violation, match="a read sees a state of its time"):

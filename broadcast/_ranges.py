@@ -1,0 +1,35 @@
+"""What became of the commands of a log (rule 9), in memory for each change from one outcome to another.
+
+Not for each index: a few bytes can ask for many thousands of commands that all come to the same.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+
+from actors._protocol.errors import invariant
+from broadcast._protocol.sessions import Outcome
+
+
+class OutcomeRanges:
+    """The outcome at each index: `APPLIED`, unless it was noted otherwise."""
+
+    def __init__(self) -> None:
+        self._firsts = array("q", [0])  # where a range of one outcome begins; the last one has no end
+        self._outcomes = [Outcome.APPLIED]
+
+    def __getitem__(self, index: int) -> Outcome:
+        return self._outcomes[bisect_right(self._firsts, index) - 1]
+
+    def note(self, first: int, count: int, outcome: Outcome) -> None:
+        """`count` commands from index `first` on, beyond all that were noted before, came to this."""
+        invariant(first >= self._firsts[-1], "outcomes are noted in index order", first=first)
+        if first == self._firsts[-1]:
+            self._firsts.pop()
+            self._outcomes.pop()
+        if not self._outcomes or self._outcomes[-1] is not outcome:
+            self._firsts.append(first)
+            self._outcomes.append(outcome)
+        self._firsts.append(first + count)
+        self._outcomes.append(Outcome.APPLIED)
