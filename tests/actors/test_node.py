@@ -370,7 +370,7 @@ async def test_stamps_and_lives_grow_over_restarts(tmp_path: Path) -> None:
                 await at_b.wait("received", "t", count)
         first, second = at_b.envelopes
         assert second.counter > first.counter
-        assert at_b.origins[1].incarnation == at_b.origins[0].incarnation + 1
+        assert at_b.origins[1].incarnation > at_b.origins[0].incarnation
 
 
 async def test_a_data_directory_is_for_one_node_at_a_time(tmp_path: Path) -> None:
