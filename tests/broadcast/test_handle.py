@@ -128,8 +128,9 @@ async def test_what_is_too_large_is_told_with_both_sizes_before_anything_is_sent
 async def test_without_a_way_nothing_leaves_and_with_the_next_everything_does() -> None:
     async with held() as (handle, group, way, nursery):
         handle.lose_way()
-        nursery.start_soon(group.ask, Count.add, 7)
         nursery.start_soon(group.ask, Count.value)
+        await wait_all_tasks_blocked()  # a query waits for earlier commands, and for later ones not
+        nursery.start_soon(group.ask, Count.add, 7)
         await wait_all_tasks_blocked()
         assert (way.sent, way.queries) == ([], [])
         handle.take_way(way, CLUSTER, LIMITS)
