@@ -91,7 +91,7 @@ def simulate(
 
     Raises Violation, whose text says what broke and how to see it again, and whose `trace` holds the last events;
     NotDeterministic, a Violation, for a class whose instances come to differ; TypeError for one that cannot be
-    replicated, ValueError for a workload without commands.
+    replicated, or a workload that gives no call; ValueError for one without commands.
     """
     if not 1 <= replicas <= 7:
         raise ValueError(f"replicas is between 1 and 7, not {replicas}")
@@ -135,7 +135,10 @@ class _Play:
 
     def _find(self, chance: random.Random, kind: str) -> tuple[str, bytes] | None:
         for _ in range(TRIES):
-            asked, *arguments = self._workload(chance)
+            call = self._workload(chance)
+            if not isinstance(call, tuple) or not call:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"a workload gives a call, (Class.method, *arguments), and not {call!r}")
+            asked, *arguments = call
             method = self.interface.method_for(asked)
             if method.kind == kind:
                 return method.tag, method.pack(tuple(arguments), {})

@@ -178,6 +178,9 @@ def test_a_command_that_is_applied_twice_is_found(monkeypatch: pytest.MonkeyPatc
         ({"replicas": 8}, ValueError, "replicas is between 1 and 7, not 8"),
         ({"clients": 0}, ValueError, "clients is at least 1, not 0"),
         ({"workload": lambda chance: (Accounts.total,)}, ValueError, "the workload gave no command of Accounts"),
+        ({"workload": lambda chance: None}, TypeError, "a workload gives a call, .*, and not None"),
+        ({"workload": lambda chance: Accounts.total}, TypeError, "a workload gives a call"),
+        ({"workload": lambda chance: ()}, TypeError, "a workload gives a call"),
     ],
 )
 def test_what_cannot_be_played_is_told(others: dict[str, Any], error: type[Exception], says: str) -> None:
