@@ -12,7 +12,6 @@ from actors._gate import Gate
 from actors._protocol.envelope import Envelope
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Answer, Event, Link, LinkClosed
-from actors._tcp import QuickStream
 
 WRITE_SIZE = 2**18
 """Bytes that are joined into one write, about."""
@@ -28,16 +27,29 @@ PING_SECONDS = 1.0
 """Between two pings of a dialer."""
 
 
+class _Turns(trio.abc.Instrument):
+    """Tells one turn of Trio's scheduler from the next: `count` is another one each time."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.count += 1
+
+
+_TURNS = _Turns()
+
+
 class Outbox:
     """What waits to be sent on one connection: bounded, the control lane always first, emptied by one writer.
 
-    What is alone does not wait for the writer's turn, but is written by whoever sends it. The writer gets a turn all
-    the same, and only then may the next one go that way: a burst is joined, as it is where all of it waits.
+    What is the first of a turn, and alone, does not wait for the writer, but is written by whoever sends it: to wake
+    the writer costs as much as the message. What follows in the same turn waits, and is joined: a burst is one write
+    or two, not one for each message.
 
     bulk_size_max: bytes in the bulk lane. gate: stamps wait there; None if they need not.
     """
 
-    __slots__ = ("_bulk", "_bulk_size", "_control", "_direct", "_gate", "_writer", "bulk_size_max")
+    __slots__ = ("_bulk", "_bulk_size", "_control", "_direct", "_gate", "_turn", "_writer", "bulk_size_max")
 
     def __init__(self, bulk_size_max: int, gate: Gate | None) -> None:
         self.bulk_size_max = bulk_size_max
@@ -45,23 +57,32 @@ class Outbox:
         self._control: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
         self._bulk_size = 0
-        # While the writer waits, with nothing before it and no write begun: its task, and where to write past it.
+        # While the writer waits, with nothing before it and no write begun: its task, and what writes past it.
         self._writer: trio.lowlevel.Task | None = None
-        self._direct: QuickStream | None = None
+        self._direct: Callable[[bytes], int] | None = None
+        self._turn = 0  # in which something was last written past the writer
 
     def put(self, data: bytes, *, control: bool = False) -> bool:
         """Take `data` to send it; False, and nothing is taken, if its lane is full."""
-        direct, self._direct = self._direct, None
-        if direct is not None and len(data) <= DIRECT_SIZE_MAX and (self._gate is None or self._gate.is_open):
-            rest = data[direct.send_nowait(data) :]
-            if rest:
-                self._control.append(rest)  # whichever lane it came by: nothing may get between its parts
+        direct = self._direct
+        if direct is not None and self._may_pass(data):
+            self._turn = _TURNS.count
+            rest = data[direct(data) :]
+            if not rest:
+                return True
+            self._control.append(rest)  # whichever lane it came by: nothing may get between its parts
         elif not self._queue(data, control):
             return False
+        self._direct = None
         writer, self._writer = self._writer, None
         if writer is not None:
             trio.lowlevel.reschedule(writer)
         return True
+
+    def _may_pass(self, data: bytes) -> bool:
+        """May this be written past the writer, if it waits?"""
+        is_alone = self._turn != _TURNS.count and len(data) <= DIRECT_SIZE_MAX
+        return is_alone and (self._gate is None or self._gate.is_open)
 
     def _queue(self, data: bytes, control: bool) -> bool:
         if control:
@@ -77,6 +98,7 @@ class Outbox:
 
     async def write_to(self, stream: trio.abc.SendStream) -> NoReturn:
         """Send for ever. Raises what the stream raises once the connection is lost."""
+        trio.lowlevel.add_instrument(_TURNS)  # once more is no more
         while True:
             while not self._control and not self._bulk:
                 await self._wait(stream)
@@ -88,7 +110,7 @@ class Outbox:
                 await trio.lowlevel.checkpoint()
 
     async def _wait(self, stream: trio.abc.SendStream) -> None:
-        self._direct = stream if isinstance(stream, QuickStream) else None
+        self._direct = getattr(stream, "send_nowait", None)  # not every stream has it (see `Network`)
         self._writer = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._give_up_waiting)
 

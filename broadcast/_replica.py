@@ -104,6 +104,7 @@ class ReplicaHost(Generic[A]):
         self._stepping = False
         self._failure: BaseException | None = None
         self._wake = trio.Event()
+        self._wakes_at = 0  # on the monotonic clock, unless it is woken before
         self._reads: dict[int, Callable[[], None]] = {}
         self._tokens = 0
 
@@ -139,8 +140,8 @@ class ReplicaHost(Generic[A]):
         """Tick when it is due, until cancelled. Raises what stopped this replica: a failed disk, or a bug of ours."""
         while True:
             self._check_failure()
-            deadline = self.replica.deadline if self.replica else monotonic()
-            with trio.move_on_at(deadline / 1_000_000):
+            self._wakes_at = self.replica.deadline if self.replica else monotonic()
+            with trio.move_on_at(self._wakes_at / 1_000_000):
                 await self._wake.wait()
             self._wake = trio.Event()
             self._check_failure()
@@ -174,7 +175,6 @@ class ReplicaHost(Generic[A]):
         if self._stepping:
             return
         self._stepping = True
-        before = self.replica.deadline
         nonsense: RemoteProtocolError | None = None
         try:
             while self._inputs:
@@ -187,7 +187,7 @@ class ReplicaHost(Generic[A]):
             self._fail(error)
         finally:
             self._stepping = False
-        if self.replica.deadline < before:
+        if self.replica.deadline < self._wakes_at:
             self._wake.set()
         if nonsense is not None:
             raise nonsense

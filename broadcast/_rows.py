@@ -17,7 +17,6 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import cast
 
 import msgspec
@@ -54,8 +53,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     promise: Promise = Promise()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True, gc=False):
     """What is kept in memory of a group.
 
     number: its row in `groups`, and slot in the marks. written: the highest serial of its record and rows; before
@@ -100,8 +98,8 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
         ]
         insert = f"INSERT INTO {group.table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
         connection.executemany(insert, rows)
-    group = replace(group, written=group.written + len(persist.batches), ledger=ledger)
-    if persist.batches and persist.truncate is None and persist.promise is None and persist.formation is None:
+    group = msgspec.structs.replace(group, written=group.written + len(persist.batches), ledger=ledger)
+    if _is_append(persist):
         return group
     record = msgspec.structs.replace(
         group.record,
@@ -110,9 +108,20 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
         formation=persist.formation or group.record.formation,
         promise=persist.promise or group.record.promise,
     )
-    group = replace(group, written=record.serial, record=record)
+    group = msgspec.structs.replace(group, written=record.serial, record=record)
     _store_record(connection, group)
     return group
+
+
+def is_one_statement(persist: Persist) -> bool:
+    """Does `store` take no more than one? Most of the time, when little is to do."""
+    return _is_append(persist) and len(persist.batches) == 1
+
+
+def _is_append(persist: Persist) -> bool:
+    """Are rows appended, and is nothing else done?"""
+    changed = persist.truncate is not None or persist.promise is not None or persist.formation is not None
+    return bool(persist.batches) and not changed
 
 
 def end_before(connection: sqlite3.Connection, group: Group, index: int) -> Position:
@@ -202,7 +211,7 @@ def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tu
     if written < group.written:
         raise DiskDamaged(f"{where}: {group.written} writes were durable, and {written} are there")
     ledger = Ledger(record.formation is not None, record.promise.epoch, end, commit)
-    return batches, replace(group, written=written, ledger=ledger)
+    return batches, msgspec.structs.replace(group, written=written, ledger=ledger)
 
 
 def _open_row(group: Group, row: Row, where: str) -> tuple[Batch, int, int]:

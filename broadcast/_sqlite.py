@@ -26,11 +26,12 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
+
+import msgspec
 
 from actors._durable import make_directory, sync
 from actors._protocol.errors import invariant, violated
@@ -167,7 +168,7 @@ class SqliteDisk:
             storage, written = marks.pop(group.number, (group.record.storage, 0))
             if storage != group.record.storage:
                 raise DiskDamaged(f"{self._path} and its log.marks do not belong together")
-            groups[group.record.name] = replace(group, written=written)
+            groups[group.record.name] = msgspec.structs.replace(group, written=written)
         if marks:
             raise DiskDamaged(f"{self._path} has lost the groups with the numbers {sorted(marks)}")
         return groups
@@ -196,7 +197,8 @@ class SqliteDisk:
     def _write(self, writes: Sequence[tuple[str, Persist]]) -> None:
         changed: dict[str, Group] = {}
         with self._guarded(DiskFailed):
-            with self._transaction() as connection:
+            alone = len(writes) == 1 and _rows.is_one_statement(writes[0][1])  # which is a transaction in itself
+            with nullcontext(self._open_connection) if alone else self._transaction() as connection:
                 for name, persist in writes:
                     group = changed.get(name) or self._opened(name)
                     if group.ledger is None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.output import Persist
@@ -87,8 +89,7 @@ class Disk(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(msgspec.Struct, frozen=True, gc=False):
     """What a disk must know of a group to tell whether the next write fits; the rules of a write are here.
 
     promised: the highest epoch granted. end: of the last batch stored. commit: the highest commit mark.
@@ -119,7 +120,7 @@ class Ledger:
             invariant(batch.epoch >= end.epoch, "epochs in the log never go down", end=end, epoch=batch.epoch)
             end = batch.end
         invariant(commit <= end.index, "what is committed is in the log", commit=commit, end=end)
-        return replace(
+        return msgspec.structs.replace(
             self,
             formed=self.formed or persist.formation is not None,
             promised=promised,

@@ -34,6 +34,7 @@ from membership._protocol.view import Configuration
 
 HEARTBEATS_PER_TIMEOUT = 5
 SEALED_AT_ONCE_MAX = 8 * 1024 * 1024  # bytes sealed before our disk has them
+COMMIT_TOLD_WITHIN = 5_000  # microseconds: who does not wait for a commit hears of it with what comes next, or by then
 UNCOMMITTED_SIZE_MAX = 64 * 1024 * 1024  # bytes sequenced and not yet committed
 
 
@@ -54,8 +55,15 @@ class Leadership:
         self._election = election
         self._outbox = outbox
         self._uncommitted_size = 0
+        self._tell_at: int | None = None  # when those are to be told who have not heard yet how far is committed
+        self._submitters: dict[str, None] = {}  # whose entries are pending
         self._seal([EpochStart(self.name)], now)
         self.beat(now)
+
+    @property
+    def deadline(self) -> int:
+        """When a `Tick` is due."""
+        return self.heartbeat_at if self._tell_at is None else min(self.heartbeat_at, self._tell_at)
 
     # -- sequencing ------------------------------------------------------------------------------------------------
 
@@ -64,8 +72,12 @@ class Leadership:
         writes = self._own.writes
         while not writes.busy and self.pending and self._uncommitted_size < UNCOMMITTED_SIZE_MAX:
             self._seal(self.pending.take(), now)
+            for name in self._submitters:
+                self.followers[name].awaits = self._own.log.last.index
             if writes.unsynced_size >= SEALED_AT_ONCE_MAX:
-                return
+                break
+        if not self.pending:
+            self._submitters.clear()
 
     def _seal(self, entries: Sequence[Entry], now: Now) -> None:
         """Give these entries their places. Their stamps exceed all of the log, of this node and of their askers."""
@@ -89,13 +101,24 @@ class Leadership:
 
     def replicate(self, now: int) -> None:
         """Send to each follower what it may be sent, and how far is committed."""
-        election, commit = self._election, self._own.commit
+        election = self._election
         for name, progress in self.followers.items():
             if progress.may_send():
                 self._append_to(name, progress, now, listening=election.heard_within(name, now, election.floor))
-            if progress.commit < commit:  # told at once: askers may wait at any replica
+        self._tell_commit(now)
+
+    def _tell_commit(self, now: int) -> None:
+        """At once where an asker waits for it. For the others a message of its own can mostly be spared."""
+        commit, followers = self._own.commit, self.followers
+        late = self._tell_at is not None and now >= self._tell_at
+        for name, progress in followers.items():
+            if progress.commit < commit and (late or progress.commit < progress.awaits):
                 progress.commit = commit
                 self._outbox.send(name, Committed(self.epoch, commit))
+        if all(progress.commit >= commit for progress in followers.values()):
+            self._tell_at = None
+        elif self._tell_at is None:
+            self._tell_at = now + COMMIT_TOLD_WITHIN
 
     def _append_to(self, name: str, progress: Progress, now: int, *, listening: bool) -> None:
         """One that is not `listening` gets probes without content.
@@ -193,6 +216,8 @@ class Leadership:
     def on_submit(self, received: Received, message: Submit) -> None:
         check_submitted(message, received.stamp)
         self.pending.add(message.entries)
+        if received.sender in self.followers:
+            self._submitters[received.sender] = None
 
     def on_read_index(self, received: Received, message: ReadIndex) -> None:
         if message.epoch == self.epoch:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import Message
 from broadcast._protocol.position import Batch
 from membership._protocol.view import Formation, Promise
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(msgspec.Struct, frozen=True, gc=False):
     """The moment of a step, in microseconds. `monotonic` measures waiting; `wall` only stamps log time (rule 12)."""
 
     monotonic: int
@@ -26,13 +27,11 @@ class Now:
 # -- inputs ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True, gc=False):
     """Time has passed: at least up to the deadline that the replica named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A message of another member. `cluster` and `storage` are the sender's, as rule 16 wants them.
 
     stamp: the Lamport counter it was sent under. It strictly grows at the sender, restarts included, and so tells
@@ -46,50 +45,43 @@ class Received:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True, gc=False):
     """Entries for the log from a session that ends at this replica."""
 
     entries: tuple[Submittable, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAsked:
+class ReadAsked(msgspec.Struct, frozen=True, gc=False):
     """A linearizable read wants to know when this replica's state is fresh enough; answered by `ReadReady(token)`."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadGivenUp:
+class ReadGivenUp(msgspec.Struct, frozen=True, gc=False):
     """Nobody waits for this read any more."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Persisted:
+class Persisted(msgspec.Struct, frozen=True, gc=False):
     """Everything up to and including `Persist(number)` is on disk."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True, gc=False):
     """Everything delivered up to and including `index` was applied to the actor."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(msgspec.Struct, frozen=True, gc=False):
     """A link to this member was made anew; what was sent before it may be lost."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Suspected:
+class Suspected(msgspec.Struct, frozen=True, gc=False):
     """The link to this member was closed, and an immediate reconnect was refused or met its successor (rule 5)."""
 
     name: str
@@ -101,8 +93,7 @@ Input = Tick | Received | Submitted | ReadAsked | ReadGivenUp | Persisted | Appl
 # -- output ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True, gc=False):
     """Make durable, all of it or nothing, in the order of the numbers; answered by `Persisted`.
 
     number: 1, 2, 3... in one life of the replica. The shell may join several into one disk write.
@@ -122,38 +113,33 @@ class Persist:
     commit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """A message for another member. May be lost, doubled or overtaken: the protocol sees to all of these."""
 
     to: str
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderKnown:
+class LeaderKnown(msgspec.Struct, frozen=True, gc=False):
     """Who leads, as far as this replica knows; None while nobody does. Submitters send again what is unanswered."""
 
     epoch: int
     leader: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadReady:
+class ReadReady(msgspec.Struct, frozen=True, gc=False):
     """The actor's state is now at least as fresh as when this read was asked for."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Formed:
+class Formed(msgspec.Struct, frozen=True, gc=False):
     """The group has formed (or was found formed): this replica takes part from now on."""
 
     formation: Formation
 
 
-@dataclass(frozen=True, slots=True)
-class Noticed:
+class Noticed(msgspec.Struct, frozen=True, gc=False):
     """Something that an operator should know, and what to do about it. Told once for each text."""
 
     text: str

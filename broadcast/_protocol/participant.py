@@ -55,7 +55,7 @@ class Participant:
         """When a `Tick` is due."""
         due = self.election.deadline
         if self.leadership is not None:
-            due = min(due, self.leadership.heartbeat_at)
+            due = min(due, self.leadership.deadline)
         lost_at = self._reads.overdue_at(self.election.floor)
         return due if lost_at is None else min(due, lost_at)
 

@@ -30,6 +30,8 @@ class Progress:
         """What to send next begins here."""
         self.commit = 0
         """The commit index it was last told."""
+        self.awaits = 0
+        """Up to here it passed on what askers wait for there."""
         self.lost = False
         """It no longer has what it acknowledged: nothing it says is counted (rule 16)."""
         self._in_flight: deque[tuple[int, int]] = deque()  # (last index, bytes)

@@ -205,6 +205,30 @@ async def test_what_is_alone_leaves_at_once_and_a_burst_is_joined() -> None:
             assert wire.came() == b"urgentbulk"
 
 
+class Steps(trio.abc.Instrument):
+    """Counts what tasks do."""
+
+    count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_what_leaves_at_once_wakes_nobody() -> None:
+    async with wired() as wire:
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        try:
+            for messages, woken in (([b"alone"], 0), ([b"first of a turn", b"second"], 1)):
+                steps.count = 0
+                for message in messages:
+                    wire.outbox.put(message)
+                await trio.testing.wait_all_tasks_blocked()
+                assert steps.count == 1 + woken  # this task is one
+        finally:
+            trio.lowlevel.remove_instrument(steps)
+
+
 async def test_one_after_another_each_leaves_at_once() -> None:
     async with wired() as wire:
         for _ in range(3):

@@ -10,6 +10,7 @@ import pytest
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
 from broadcast._protocol.entries import Commands, EpochStart, SessionAsked, decode_entries
+from broadcast._protocol.leader import COMMIT_TOLD_WITHIN
 from broadcast._protocol.messages import (
     Append,
     AppendReply,
@@ -695,6 +696,41 @@ def test_a_leader_that_is_gone_is_replaced_without_waiting() -> None:
     one.step(Suspected("b"))
     assert one.replica.deadline < before
     assert len(sent(one.tick(), VoteRequest)) == 2
+
+
+# -- how far is committed, told (rule 9) ---------------------------------------------------------------------------
+
+
+def committed_through(one: One, given: Input) -> Output:
+    """A leader of `leading` sequences what comes with `given`, and `b` and it have it on disk."""
+    one.step(given)
+    one.written()
+    return one.hear("b", AppendReply(1, 2))
+
+
+def test_a_commit_that_nobody_waits_for_is_told_with_what_comes_next() -> None:
+    one = leading()
+    one.tick()  # of the epoch-start entry all have heard
+    assert sent(committed_through(one, Submitted((ASKED,))), Committed) == []
+    commits = [(to, message.commit) for to, message in sent(one.step(Submitted((ASKED,))), Append)]  # type: ignore[union-attr]
+    assert commits == [("b", 2), ("c", 2)]
+
+
+def test_a_commit_that_nobody_waits_for_is_told_soon_even_if_nothing_comes() -> None:
+    one = leading()
+    one.tick()
+    committed_through(one, Submitted((ASKED,)))
+    assert one.replica.deadline - one.now == COMMIT_TOLD_WITHIN < FLOOR // 5
+    assert sent(one.tick(), Committed) == [("b", Committed(1, 2)), ("c", Committed(1, 2))]
+    assert sent(one.tick(), Committed) == []
+
+
+def test_a_commit_is_told_at_once_where_an_asker_waits_for_it() -> None:
+    one = leading()
+    one.tick()
+    received = Received("c", CLUSTER, disk("c"), one.stamp, Submit((ASKED,)))
+    assert sent(committed_through(one, received), Committed) == [("c", Committed(1, 2))]
+    assert sent(one.tick(), Committed) == [("b", Committed(1, 2))]
 
 
 # -- reads (rule 20) -----------------------------------------------------------------------------------------------
