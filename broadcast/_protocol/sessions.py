@@ -84,7 +84,7 @@ class Sessions:
         self._term = term
         self._max = sessions_max
         self._sessions: dict[int, Session] = {}
-        self._by_nonce: dict[bytes, int] = {}
+        self._by_nonce: dict[tuple[str, bytes], int] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -101,14 +101,14 @@ class Sessions:
         Asked for once more under the same nonce, as who has heard nothing does, it is the session that began before.
         """
         invariant(session not in self._sessions, "an index opens one session", session=session)
-        before = self._by_nonce.get(nonce)
-        if before is not None and self._sessions[before].owner == owner:
+        before = self._by_nonce.get((owner, nonce))
+        if before is not None:
             self.touch(before, time)
             return before
         if len(self._sessions) >= self._max:
             return None
         self._sessions[session] = Session(owner, time, nonce=nonce)
-        self._by_nonce[nonce] = session
+        self._by_nonce[owner, nonce] = session
         return session
 
     def touch(self, session: int, time: int) -> Session | None:
@@ -121,8 +121,8 @@ class Sessions:
 
     def end(self, session: int) -> None:
         ended = self._sessions.pop(session, None)
-        if ended is not None and self._by_nonce.get(ended.nonce) == session:
-            del self._by_nonce[ended.nonce]
+        if ended is not None:
+            del self._by_nonce[ended.owner, ended.nonce]
 
     def expire(self, time: int) -> list[int]:
         """Remove those whose term has passed at log time `time`; returns their ids."""
@@ -143,4 +143,4 @@ class Sessions:
     def restore(self, sessions: Iterable[tuple[int, Session]]) -> None:
         """Replace all, in the order given."""
         self._sessions = dict(sessions)
-        self._by_nonce = {session.nonce: number for number, session in self._sessions.items()}
+        self._by_nonce = {(session.owner, session.nonce): number for number, session in self._sessions.items()}

@@ -241,7 +241,7 @@ class Election:
         """(epoch, pre) of the campaign under way."""
         if self.role is Role.CANVASSER:
             return self.epoch + 1, True
-        if self.role is Role.CANDIDATE:
+        if self.role is Role.CANDIDATE and self._durable == self.promise:  # before that, nobody has been asked
             return self.epoch, False
         return None
 

@@ -95,3 +95,10 @@ def test_a_session_asked_for_twice_is_one() -> None:
     assert sessions.open(4, nonce(7), "one", 200) == 4
     assert sessions.expire(300) == [4]
     assert sessions.open(5, nonce(7), "one", 300) == 5
+
+
+def test_a_nonce_is_its_owner_s() -> None:
+    sessions = Sessions(term=100, sessions_max=10)
+    assert sessions.open(1, b"n" * 16, "me", 0) == 1
+    assert sessions.open(2, b"n" * 16, "you", 0) == 2
+    assert sessions.open(3, b"n" * 16, "me", 0) == 1

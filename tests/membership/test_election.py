@@ -300,3 +300,14 @@ def test_each_word_of_the_leader_puts_the_election_off() -> None:
     for now in (0, 500, 1_000):
         one.follow("c", 4, now)
         assert one.deadline == now + TIMEOUT
+
+
+def test_votes_that_come_before_anybody_was_asked_are_not_counted() -> None:
+    """Nobody is asked before the own promise is durable, so whoever answers then makes it up."""
+    one = election()
+    one.tick(TIMEOUT, (3, 7), able=True)
+    answer(one, "b", 5, pre=True)
+    assert one.role is Role.CANDIDATE
+    for name in "bc":
+        answer(one, name, 5, pre=False, epoch=5)
+    assert one.role is Role.CANDIDATE
