@@ -69,14 +69,18 @@ Verdict = Clean | TornTail | Damage
 @dataclass(frozen=True, slots=True)
 class _Frame:
     offset: int
+    page: int
     ends_transaction: bool
     salts: Sums
     sums: Sums
     summed: bytes
 
     def follows(self, sums: Sums, order: str) -> bool:
-        """Does this frame continue the checksum of a frame before it?"""
-        return _add(self.summed, sums, order) == self.sums
+        """Does this frame continue the checksum of a frame before it?
+
+        Zeros do not: they would continue a checksum of zeros, which is what a header has that was cut off before it.
+        """
+        return self.page != 0 and _add(self.summed, sums, order) == self.sums
 
 
 def scan(journal: BinaryIO) -> Verdict:
@@ -119,9 +123,9 @@ def _read_frame(journal: BinaryIO, offset: int, page_size: int) -> _Frame | byte
     read = journal.read(FRAME_HEADER.size + page_size)
     if len(read) < FRAME_HEADER.size + page_size:
         return read
-    _, size_after, salt_1, salt_2, sum_1, sum_2 = FRAME_HEADER.unpack_from(read)
+    page, size_after, salt_1, salt_2, sum_1, sum_2 = FRAME_HEADER.unpack_from(read)
     summed = read[:8] + read[FRAME_HEADER.size :]
-    return _Frame(offset, size_after != 0, (salt_1, salt_2), (sum_1, sum_2), summed)
+    return _Frame(offset, page, size_after != 0, (salt_1, salt_2), (sum_1, sum_2), summed)
 
 
 def _beyond(

@@ -147,6 +147,16 @@ def test_a_journal_cut_short_is_torn_where_it_was_cut(journal: Journal) -> None:
             assert verdict.offset == max([0, *(end for end in ends if end <= length)])
 
 
+def test_a_write_that_ended_at_any_byte_of_a_journal_filled_beforehand_is_no_damage(journal: Journal) -> None:
+    """A frame's header cut off in front of its checksum has one of zeros, which the zeros behind it would continue."""
+    for size in (10, 900, 10):
+        journal.append(size)
+    whole = journal.content
+    for length in range(commits(whole)[-2], len(whole)):
+        filled = whole[:length].ljust(len(whole) + 2 * FRAME, b"\0")
+        assert not isinstance(judge(filled), Damage), length
+
+
 def test_zeroed_frames_before_the_last_transaction_are_damage_when_something_tells(journal: Journal) -> None:
     for _ in range(6):
         journal.append(10)
