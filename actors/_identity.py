@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -93,7 +94,8 @@ class DataDirectory:
         """Take the directory for node `name` and begin a new life of it; makes the directory if there is none.
 
         first_incarnation: the least of this life; greater than any that a lost directory may have had.
-        Raises DataDirectoryInUse, DataDirectoryError (of another node, damaged, not a data directory), OSError.
+        Raises DataDirectoryInUse, DataDirectoryError (of another node, damaged, not a data directory, not to be
+        written), OSError.
         """
         make_directory(path)
         lock = _lock(path)
@@ -102,7 +104,13 @@ class DataDirectory:
             counter = 0 if record is None else record.mark
             incarnation = first_incarnation if record is None else max(record.incarnation + 1, first_incarnation)
             directory = cls(path, lock, _Record(name, incarnation, counter), counter)
-            directory.reserve(counter + COUNTER_BLOCK)
+            try:
+                directory.reserve(counter + COUNTER_BLOCK)
+            except OSError as error:
+                raise DataDirectoryError(
+                    f"the file {path / 'node'} cannot be written ({error.strerror}): no life of this node has begun. "
+                    "See to the disk, and start the node again"
+                ) from error
         except BaseException:
             os.close(lock)
             raise
@@ -136,8 +144,9 @@ def _lock(path: Path) -> int:
     lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # for whoever meets the lock: a full disk may do without
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
     except BlockingIOError:
         holder = os.pread(lock, 20, 0).decode("ascii", "replace")
         os.close(lock)

@@ -61,7 +61,7 @@ class Marks:
         """Write the first, empty state, and make it durable."""
         try:
             os.ftruncate(self._file, 0)
-            os.pwrite(self._file, _pack(TITLE, VERSION).ljust(FILE_SIZE, b"\0"), 0)
+            self._write(_pack(TITLE, VERSION).ljust(FILE_SIZE, b"\0"), 0)
             os.fsync(self._file)
         except OSError as error:
             raise _failure(self._path, error) from error
@@ -85,9 +85,14 @@ class Marks:
     def set(self, number: int, storage: bytes, written: int) -> None:
         """Note that all of a group up to the serial `written` is durable."""
         try:
-            os.pwrite(self._file, _pack(storage, written), number * SLOT.size)
+            self._write(_pack(storage, written), number * SLOT.size)
         except OSError as error:
             raise _failure(self._path, error) from error
+
+    def _write(self, data: bytes, offset: int) -> None:
+        written = os.pwrite(self._file, data, offset)
+        if written < len(data):
+            os.pwrite(self._file, data[written:], offset + written)  # which says why, if there is no room
 
     def sync(self) -> None:
         try:

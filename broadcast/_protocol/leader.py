@@ -159,8 +159,8 @@ class Leadership:
     def count(self) -> None:
         """Commit what a commit quorum holds (rule 9)."""
         index = self.committable(self._election.configuration, self._own.writes.durable)
-        freed = sum(batch.size for batch in self._own.commit_up_to(index))
-        self._uncommitted_size = max(0, self._uncommitted_size - freed)
+        committed = self._own.commit_up_to(index)
+        self._uncommitted_size -= sum(batch.size for batch in committed if batch.epoch == self.epoch)
 
     def committable(self, configuration: Configuration, durable: int) -> int:
         """The highest index that is durable on a commit quorum, our own disk counted like any other (rule 9).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -100,6 +101,22 @@ def test_a_directory_of_something_else_or_without_its_identity_is_refused(path: 
     (path / "log.sqlite3").write_bytes(b"x")
     with pytest.raises(DataDirectoryError, match=r"'log.sqlite3' but no file 'node'"):
         DataDirectory.open(path, "a")
+
+
+def test_a_directory_that_takes_nothing_is_named_and_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    DataDirectory.open(path, "a").close()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in ("write", "pwrite"):
+        monkeypatch.setattr(os, call, full)
+    with pytest.raises(DataDirectoryError, match=rf"{path}/node cannot be written \(No space left on device\)"):
+        DataDirectory.open(path, "a")
+    monkeypatch.undo()
+    opened = DataDirectory.open(path, "a")
+    assert opened.incarnation == 2
+    opened.close()
 
 
 def test_a_first_opening_that_was_cut_short_is_done_again(path: Path) -> None:
