@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify lint types contracts examples kill-soak stop-trials jepsen fix wheel-test bench clean
+.PHONY: help setup demo test verify lint types contracts examples simulate soak kill-soak stop-trials jepsen fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,15 @@ contracts: setup ## who may import whom
 
 examples: setup ## run each example
 	@$(BIN)/python -m pytest -q tests/examples
+
+SIMULATE := $(BIN)/python -m broadcast._simulation --jobs $(shell getconf _NPROCESSORS_ONLN) --strict --quiet
+
+simulate: setup ## the simulator: 100 histories of CI's seeds and 50 of fresh ones, on all processors
+	@$(SIMULATE) --seed 0 --count 100 --fresh 50
+
+soak: SEEDS ?= 4000
+soak: setup ## the simulator: SEEDS=4000 histories of fresh seeds, on all processors
+	@$(SIMULATE) --fresh $(SEEDS)
 
 # A soak leaves nothing behind of the runs that went well: each takes some tens of megabytes.
 SOAK := $(BIN)/python -m pytest -x -o tmp_path_retention_policy=failed -o console_output_style=count

@@ -1,35 +1,100 @@
-"""`python -m broadcast._simulation --seed N [--count M] [--trace]`: play histories, one line each."""
+"""`python -m broadcast._simulation`: play seeded histories of a group under faults, and check every step of them."""
 
 from __future__ import annotations
 
+import random
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
 
 import click
 
-from broadcast._simulation.history import run
-from broadcast._simulation.invariants import Violation
+from broadcast._simulation.campaign import Played, play_all
+from broadcast._simulation.summary import Summary
+
+PROGRESS_INTERVAL = 5  # seconds
+INTERRUPTED = 130  # the exit status that shells know
 
 
 @click.command()
-@click.option("--seed", type=int, required=True, help="The history to play, or the first of them.")
-@click.option("--count", type=click.IntRange(min=1), default=1, help="How many, from this seed on.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="The history to play, or the first of them.")
+@click.option("--count", type=click.IntRange(min=0), help="How many, from this seed on; 1 unless fresh ones are asked.")
+@click.option("--fresh", type=click.IntRange(min=0), default=0, help="So many more, of seeds that nobody has chosen.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Begin no history after this time.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, help="How many at a time.")
+@click.option("--strict", is_flag=True, help="Fail too if they met too little; for a hundred or more.")
+@click.option("--quiet", is_flag=True, help="No line for a history that went well.")
 @click.option("--trace", is_flag=True, help="Show the last events.")
-def main(seed: int, count: int, trace: bool) -> None:
-    """Play seeded histories of a replicated group under faults, and check every step of them."""
-    failed = False
-    for number in range(seed, seed + count):
-        try:
-            history = run(number)
-        except Violation as violation:
-            failed = True
-            lines, text = violation.trace, f"FAILED {violation}"
-        else:
-            marks = ", ".join(f"{name} {times}" for name, times in sorted(history.marks.items()))
-            lines, text = history.trace, f"{number} {history.digest} {history.ended_at / 1e6:.3f} s: {marks}"
-        for line in lines if trace else ():
-            click.echo(line)
-        click.echo(text)
-    sys.exit(failed)
+def main(
+    seed: int, count: int | None, fresh: int, seconds: float | None, jobs: int, strict: bool, quiet: bool, trace: bool
+) -> None:
+    """Play seeded histories of a replicated group under faults, and check every step of them.
+
+    Fails if one of them does, and says how to see it again.
+    """
+    fixed = range(seed, seed + (count if count is not None else int(not fresh)))
+    begin = random.SystemRandom().randrange(2**32)
+    new = range(begin, begin + fresh)
+    click.echo("; ".join(filter(None, (_seeds("", fixed), _seeds("fresh ", new)))))
+    summary, began = Summary(), time.monotonic()
+    progress = Progress(len(fixed) + fresh, began)
+    interrupted = False
+    try:
+        with closing(play_all(_until(chain(fixed, new), began, seconds), jobs)) as results:
+            for played in results:
+                summary.add(played)
+                _show(played, quiet=quiet, trace=trace)
+                progress.show(summary)
+    except KeyboardInterrupt:
+        interrupted = True
+        click.echo("interrupted", err=True)
+    for line in summary.lines(time.monotonic() - began):
+        click.echo(line)
+    shortfalls = summary.shortfalls() if strict and not interrupted else []
+    for text in shortfalls:
+        click.echo(f"FAILED {text}")
+    sys.exit(INTERRUPTED if interrupted else int(bool(summary.failed or shortfalls)))
+
+
+def _seeds(kind: str, seeds: range) -> str:
+    return f"{kind}seeds {seeds[0]} to {seeds[-1]}" if seeds else ""
+
+
+def _until(seeds: Iterator[int], began: float, seconds: float | None) -> Iterator[int]:
+    for seed in seeds:
+        if seconds is not None and time.monotonic() - began >= seconds:
+            return
+        yield seed
+
+
+def _show(played: Played, *, quiet: bool, trace: bool) -> None:
+    for line in played.trace if trace else ():
+        click.echo(line)
+    history = played.history
+    if history is None:
+        click.echo(f"FAILED {played.failure}")
+    elif not quiet:
+        marks = ", ".join(f"{name} {times}" for name, times in sorted(history.marks.items()))
+        click.echo(f"{played.seed} {history.digest} {history.ended_at / 1e6:.3f} s: {marks}")
+
+
+class Progress:
+    """A line on standard error now and then."""
+
+    def __init__(self, count: int, began: float) -> None:
+        self._count = count
+        self._began = began
+        self._shown_at = began
+
+    def show(self, summary: Summary) -> None:
+        now = time.monotonic()
+        if now - self._shown_at >= PROGRESS_INTERVAL:
+            self._shown_at = now
+            rate = 60 * summary.count / (now - self._began)
+            text = f"{summary.count} of {self._count}, {rate:.0f} a minute, {len(summary.failed)} failed"
+            click.echo(text, err=True)
 
 
 if __name__ == "__main__":

@@ -1,138 +1,42 @@
 """A session's owner, outside of the group: a real `Submitter`, and a link to one replica at a time.
 
-It offers commands, reads, withdraws some of what was not sent, and gives up on a replica that keeps it waiting.
+It offers commands, reads, withdraws some of what was not sent, gives up some reads, and leaves a replica that keeps it
+waiting. It sleeps now and then, and its link breaks, so that it comes back elsewhere, or too late.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TypeAlias
-
-import msgspec
 
 from actors._protocol.clock import LamportClock
-from actors._protocol.codec import OneOf, encode_struct
-from broadcast._protocol.entries import Submittable
 from broadcast._protocol.patience import FAR
 from broadcast._protocol.reports import Answers, Report
 from broadcast._protocol.submitter import Answered, Submitter, Unknown
+from broadcast._simulation.link import Asked, GivenUp, Link, Offered, Reported, ToClient
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
 from broadcast._simulation.play import Expectation, Play
 from broadcast._simulation.world import World
+from membership._protocol.view import Limits
 
-OFFERED_AT_ONCE = (1, 1, 1, 2, 5, 12)
-OUTSTANDING_MAX = 40
-WINDOW = 25  # answers that the group lets a session leave open
+OUTSTANDING_MAX = 40  # calls, or two bursts; fewer where the group lets a session leave only a few open
 OFFERS = 0.7  # chance that it offers commands when it does something
 ENDS = 0.01  # chance that it ends its session, if nothing is open
-READS = 0.6  # chance that it reads
 READS_MAX = 10  # under way at once
-LATENCY = MILLISECOND  # of a client's link, at most
+READ_GIVEN_UP = 0.03  # chance that it gives up one of them
 PATIENCE = 600 * MILLISECOND  # at most, with a replica that tells nothing
 SLEEPS = 0.01  # chance that it does nothing at all for long, so that its session may expire
 SLEEP = 1000 * MILLISECOND, 2500 * MILLISECOND
 WITHDRAWN = 0.1  # chance that the last call of an offer is given up at once
-
-
-class Offered(msgspec.Struct, frozen=True, array_like=True, tag="offered"):
-    """From the client: for the log."""
-
-    stamp: int
-    entries: tuple[Submittable, ...]
-
-
-class Asked(msgspec.Struct, frozen=True, array_like=True, tag="asked"):
-    """From the client: a query."""
-
-    stamp: int
-    token: int
-    call: bytes
-
-
-class Reported(msgspec.Struct, frozen=True, array_like=True, tag="reported"):
-    """To the client: about its session."""
-
-    stamp: int
-    report: Report
-
-
-class Told(msgspec.Struct, frozen=True, array_like=True, tag="told"):
-    """To the client: what the query gave."""
-
-    stamp: int
-    token: int
-    outcome: bytes
-
-
-ToNode: TypeAlias = Offered | Asked
-ToClient: TypeAlias = Reported | Told
-_TO_NODE = OneOf[ToNode](Offered, Asked)
-_TO_CLIENT = OneOf[ToClient](Reported, Told)
-
-
-class Link:
-    """A connection to one life of one replica. Keeps its order and loses nothing, as long as it stands."""
-
-    def __init__(self, world: World, client: Client, node: Node) -> None:
-        self.name = client.name
-        self.stands = node.connect(self)
-        self._world = world
-        self._client = client
-        self._node = node
-        self._life = node.life
-        self._latency = 1 + world.chance.randrange(LATENCY)
-
-    def close(self) -> None:
-        """The client hangs up."""
-        self.stands = False
-        if self._same_life:
-            self._world.schedule.after(self._latency, partial(self._node.disconnect, self))
-
-    def broken(self) -> None:
-        """The replica's process is gone."""
-        self._world.schedule.after(self._latency, partial(self._client.cut_off, self))
-
-    @property
-    def _same_life(self) -> bool:
-        return self._node.alive and self._node.life == self._life
-
-    # -- to the replica --------------------------------------------------------------------------------------------
-
-    def send(self, message: ToNode) -> None:
-        self._world.schedule.after(self._latency, partial(self._arrive, encode_struct(message)))
-
-    def _arrive(self, data: bytes) -> None:
-        if not self._same_life:
-            return
-        message = _TO_NODE.decode(data)
-        if isinstance(message, Offered):
-            self._node.submit(self, message.stamp, message.entries)
-        else:
-            self._node.ask(self, message.token, message.call)
-
-    # -- to the client ---------------------------------------------------------------------------------------------
-
-    def report(self, report: Report) -> None:
-        self._answer(Reported(self._node.stamp(), report))
-
-    def told(self, token: int, outcome: bytes) -> None:
-        self._answer(Told(self._node.stamp(), token, outcome))
-
-    def _answer(self, message: ToClient) -> None:
-        self._world.schedule.after(self._latency, partial(self._answered, encode_struct(message)))
-
-    def _answered(self, data: bytes) -> None:
-        if self.stands and self._same_life:
-            self._client.receive(_TO_CLIENT.decode(data))
+FAREWELLS = 3  # times that it says, in the end, that its session is over: the word may be lost with a leader
 
 
 class Client:
     """One owner of one session after the other. Offers until it is calm, then waits for what is open."""
 
     def __init__(
-        self, name: str, world: World, nodes: Sequence[Node], play: Play, calls: Expectation, session_term: int
+        self, name: str, world: World, nodes: Sequence[Node], play: Play, calls: Expectation, limits: Limits
     ) -> None:
         self.name = name
         self._world = world
@@ -141,15 +45,18 @@ class Client:
         self._calls = calls
         self._offered = 0
         self._clock = LamportClock(name)
-        self._session_term = session_term
+        self._limits = limits
         self._submitter = self._open()
         self._before = 0  # calls offered to earlier sessions' submitters
         self._link: Link | None = None
+        self._at: str | None = None  # the replica it went to last
         self._reads: dict[int, tuple[int, bytes]] = {}  # token -> what was known when it began, and the query
         self._tokens = 0
         self._timer: int | None = None
         self._heard_at = 0
         self._asleep = False
+        self._farewells = 0
+        self._outstanding_max = min(max(OUTSTANDING_MAX, 2 * world.options.burst), 10 * limits.answers_max)
         world.schedule.after(world.chance.randrange(world.options.idle), self._act)
         world.schedule.after(PATIENCE, self._doubt)
 
@@ -160,7 +67,8 @@ class Client:
 
     def _enter(self, submitter: Submitter) -> None:
         """There is a way, or a new one; to the same group always."""
-        submitter.enter(b"c" * 16, term=self._session_term, window=WINDOW, now=self._world.now)
+        limits = self._limits
+        submitter.enter(b"c" * 16, term=limits.session_term, window=limits.answers_max, now=self._world.now)
 
     @property
     def done(self) -> bool:
@@ -177,10 +85,15 @@ class Client:
         if self._asleep:
             world.schedule.after(world.options.idle, self._act)
             return
-        if chance.random() < OFFERS and self._submitter.outstanding < OUTSTANDING_MAX:
-            self._offer(chance.choice(OFFERED_AT_ONCE))
-        if chance.random() < READS and len(self._reads) < READS_MAX:
+        if self._link is not None and world.strikes(world.options.hang_ups):
+            world.marks["clients' links broken"] += 1
+            self._leave(self._link)
+        if chance.random() < OFFERS and self._submitter.outstanding < self._outstanding_max:
+            self._offer(chance.choice((1, 1, 1, 2, 5, world.options.burst)))
+        if chance.random() < world.options.reads and len(self._reads) < READS_MAX:
             self._read()
+        if self._reads and chance.random() < READ_GIVEN_UP:
+            self._give_up(chance.choice(list(self._reads)))
         if chance.random() < ENDS and not self._submitter.outstanding:
             self._begin_anew()
         world.schedule.after(1 + chance.randrange(world.options.idle), self._act)
@@ -203,6 +116,7 @@ class Client:
 
     def _offer(self, count: int) -> None:
         chance = self._world.chance
+        self._world.marks["commands"] += count
         ticket = 0
         for _ in range(count):
             self._offered += 1
@@ -227,6 +141,13 @@ class Client:
             self._reads[self._tokens] = self._calls.known, call
             self._ask(self._tokens)
 
+    def _give_up(self, token: int) -> None:
+        """Do not wait for this read any more."""
+        self._world.marks["reads given up"] += 1
+        del self._reads[token]
+        if self._link is not None:
+            self._link.send(GivenUp(self._clock.tick(), token))
+
     def _ask(self, token: int) -> None:
         if self._link is not None:
             self._link.send(Asked(self._clock.tick(), token, self._reads[token][1]))
@@ -236,6 +157,8 @@ class Client:
         now = self._world.now
         if self._asleep:
             return
+        if self._submitter.full:
+            self._world.marks["sessions refused"] += 1
         if self._link is None:
             self._go_to(self._world.chance.choice(self._nodes))
         entries = self._submitter.take(self._clock.counter, now)
@@ -261,7 +184,8 @@ class Client:
         if not link.stands:
             return
         self._world.note(self.name, "goes to", node.name)
-        self._link = link
+        self._world.marks["went elsewhere"] += self._at not in (None, node.name)
+        self._link, self._at = link, node.name
         self._heard_at = self._world.now
         self._enter(self._submitter)
         for token in self._reads:
@@ -277,10 +201,19 @@ class Client:
         silent = self._world.now - self._heard_at
         if self._link is None:
             self._send()
-        elif not self.done and silent > self._world.chance.randrange(PATIENCE // 4, PATIENCE):
+        elif self.done:
+            self._say_farewell()
+        elif silent > self._world.chance.randrange(PATIENCE // 4, PATIENCE):
             self._world.marks["replicas given up"] += 1
             self._leave(self._link)
         self._world.schedule.after(PATIENCE // 8, self._doubt)
+
+    def _say_farewell(self) -> None:
+        """In the end: its session is over, so that there is room for another's."""
+        if self._world.calm and self._farewells < FAREWELLS:
+            self._farewells += 1
+            self._submitter.end()
+            self._send()
 
     def _leave(self, link: Link) -> None:
         link.close()
@@ -309,6 +242,7 @@ class Client:
         for result in self._submitter.take_results():
             if isinstance(result, Answered) and isinstance(report, Answers):
                 self._world.marks["answers"] += len(result.outcomes)
+                self._world.marks["answers under faults"] += 0 if self._world.calm else len(result.outcomes)
                 number = report.number + len(report.outcomes) - len(result.outcomes)
                 for at, outcome in enumerate(result.outcomes):
                     ticket = self._before + result.first + at

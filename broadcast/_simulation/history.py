@@ -1,7 +1,7 @@
 """One history: a group and its clients, under faults and then without, all of it following from one seed.
 
-First safety: whatever strikes, no invariant breaks. Then liveness: with everything repaired, the group must elect,
-commit, answer and level within a bound of virtual time.
+First safety: whatever strikes, no invariant breaks. Then liveness: with everything repaired, or just enough for a
+quorum, that must elect, commit, answer and level within a bound of virtual time.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
+from broadcast._simulation import bounds
 from broadcast._simulation.client import Client
 from broadcast._simulation.disk import GROUP, Disk
 from broadcast._simulation.faults import Faults
+from broadcast._simulation.faults.field import Field
 from broadcast._simulation.invariants import Violation, broken
 from broadcast._simulation.network import Network
 from broadcast._simulation.node import Node
@@ -53,16 +55,21 @@ class Stage:
     """Everything that takes part, set up."""
 
     def __init__(self, seed: int, options: Options | None, play: Play) -> None:
-        chance = random.Random(seed)  # noqa: S311 - it has to be reproducible
-        drawn = Options.drawn(chance)
-        self.world = world = World(chance, options or drawn)
-        names = list("abcdefg"[: world.options.replicas])
+        if options is None:
+            options = Options.drawn(random.Random(seed))  # noqa: S311 - it has to be reproducible
+        # A source of its own, so that one option more to draw does not change what happens under given ones.
+        chance = random.Random(f"history {seed}")  # noqa: S311
+        self.world = world = World(chance, options)
+        names = list("abcdefg"[: options.replicas])
         limits = Limits(
-            election_timeout=world.options.election_timeout,
-            session_term=world.options.session_term,
+            election_timeout=options.election_timeout,
+            session_term=options.session_term,
+            sessions_max=options.sessions_max,
+            answers_max=options.answers_max,
+            command_size_max=options.command_size_max,
         )
         plan = Plan(GROUP, tuple(names), Majority(), limits)
-        disks = {name: Disk(world, name) for name in names}
+        self.disks = disks = {name: Disk(world, name) for name in names}
         self.watch = Watch(world, disks, play.expectation())
         self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}
         self.network = Network(
@@ -75,42 +82,48 @@ class Stage:
             world.schedule.after(chance.randrange(50 * MILLISECOND), partial(node.start, self.network))
         everyone = list(self.nodes.values())
         self.clients = [
-            Client(f"client-{number}", world, everyone, play, self.watch.calls, limits.session_term)
-            for number in range(world.options.clients)
+            Client(f"client-{number}", world, everyone, play, self.watch.calls, limits)
+            for number in range(options.clients)
         ]
-        self.faults = Faults(world, self.nodes, disks, self.network)
+        self.faults = Faults(Field(world, self.nodes, disks, self.network))
+        self._sound = everyone
 
     def play(self) -> None:
         """Raises `Violation`, or what a core raises."""
         world = self.world
         world.schedule.run(world.options.duration)
         world.note("", "calm")
-        self.faults.end()
+        self._sound = [self.nodes[name] for name in self.faults.end()]
         end = world.now + REPAIRED_FOR_MAX
         while not self._is_level():
             if world.now >= end:
-                broken("with everything repaired the group comes to an end", open=self._open())
+                broken("with a quorum repaired the group comes to an end", open=self._open())
             world.schedule.run(world.now + LOOK_INTERVAL)
-        self.watch.ended(self.nodes)
+        self.watch.ended({node.name: node for node in self._sound})
 
     def _is_level(self) -> bool:
-        """Is everybody done, and every replica where the others are?"""
+        """Is everybody done, and every replica that works where the others are?"""
         if not all(client.done for client in self.clients):
             return False
-        ends = {(node.replica.applied, node.replica.log.last, node.replica.leader) for node in self.nodes.values()}
+        ends = {(node.replica.applied, node.replica.log.last, node.replica.leader) for node in self._sound}
         applied, last, leader = next(iter(ends))
         return len(ends) == 1 and leader is not None and applied == last.index > 0
 
     def _open(self) -> list[str]:
         """Who is not done."""
         waiting = [client.name for client in self.clients if not client.done]
-        for node in self.nodes.values():
+        for node in self._sound:
             replica = node.replica
             waiting.append(
                 f"{node.name}: {replica.role} of {replica.epoch}, leader {replica.leader}, applied {replica.applied}, "
                 f"commit {replica.commit}, durable {replica.durable}, last {replica.log.last}"
             )
         return waiting
+
+
+def replay(seed: int) -> str:
+    """What to type to see the history of this seed."""
+    return f"python -m broadcast._simulation --seed {seed} --trace"
 
 
 def run(seed: int, *, options: Options | None = None, play: Play | None = None, again: str | None = None) -> History:
@@ -121,9 +134,10 @@ def run(seed: int, *, options: Options | None = None, play: Play | None = None, 
     stage = Stage(seed, options, play or Diaries())
     world = stage.world
     try:
-        stage.play()
+        with bounds.in_force(world.options.bounds):
+            stage.play()
     except (Violation, InvariantViolation, RemoteProtocolError) as error:
-        again = again or f"python -m broadcast._simulation --seed {seed} --trace"
+        again = again or replay(seed)
         if options is not None and play is None:
             again = f"broadcast._simulation.history.run({seed}, options={options})"
         text = f"seed {seed}, at {world.now / SECOND:.6f} s: {error}\n  see it again: {again}"

@@ -33,6 +33,7 @@ class Network:
         self._give = give
         self._cut: Counter[tuple[str, str]] = Counter()
         self._arrives: dict[tuple[str, str], int] = {}  # when the last message in order arrives
+        self._connected: dict[tuple[str, str], int] = {}  # when one was told of a new link to the other
 
     def send(self, sender: str, to: str, stamp: int, data: bytes) -> None:
         """Carry this, or not."""
@@ -42,7 +43,7 @@ class Network:
             return
         copies = 2 if world.strikes(options.duplication) else 1
         for _ in range(copies):
-            world.schedule.at(self._arrival(sender, to), partial(self._arrive, sender, to, stamp, data))
+            world.schedule.at(self._arrival(sender, to), partial(self._arrive, sender, to, stamp, data, world.now))
 
     def _arrival(self, sender: str, to: str) -> int:
         world, options = self._world, self._world.options
@@ -52,8 +53,9 @@ class Network:
         self._arrives[sender, to] = max(usual, self._arrives.get((sender, to), 0))
         return self._arrives[sender, to]
 
-    def _arrive(self, sender: str, to: str, stamp: int, data: bytes) -> None:
+    def _arrive(self, sender: str, to: str, stamp: int, data: bytes, sent_at: int) -> None:
         if not self._cut[sender, to]:
+            self._world.marks["messages of an earlier link"] += sent_at < self._connected.get((to, sender), 0)
             self._receive(to, sender, stamp, data)
 
     # -- links -----------------------------------------------------------------------------------------------------
@@ -61,6 +63,10 @@ class Network:
     def cut(self, links: Sequence[tuple[str, str]]) -> None:
         """Cut these directions, until each is healed as often as it was cut."""
         self._cut.update(links)
+
+    def heal_all(self) -> None:
+        """Nothing is cut any more."""
+        self.heal(list(self._cut.elements()))
 
     def heal(self, links: Sequence[tuple[str, str]]) -> None:
         self._cut.subtract(links)
@@ -86,6 +92,7 @@ class Network:
 
     def _connect(self, name: str, of: str) -> None:
         if self._whole(name, of):
+            self._connected[name, of] = self._world.now
             self._give(name, Connected(of))
 
     def _noticed(self) -> bool:

@@ -1,17 +1,15 @@
 """A process: it runs the real replica, machine and desk, and performs each `Output` in its order.
 
-It can crash, restart and be paused. A restart finds what the disk kept, and nothing else: a stamp above every one that
-was sent, and the replica's durable word.
+It can crash, also in the midst of what it does, restart and be paused. A restart finds what the disk kept, and nothing
+else: a stamp above every one that was sent, and the replica's durable word. If the disk cannot be used, it stays down.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from actors._protocol.clock import LamportClock
 from broadcast._machine import Machine
 from broadcast._protocol.desk import Desk
 from broadcast._protocol.entries import Submittable
@@ -22,10 +20,10 @@ from broadcast._protocol.output import (
     Input,
     LeaderKnown,
     Noticed,
-    Now,
     Output,
     Persisted,
     ReadAsked,
+    ReadGivenUp,
     ReadReady,
     Received,
     Settled,
@@ -34,59 +32,19 @@ from broadcast._protocol.output import (
 )
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
-from broadcast._protocol.reports import Expired, Missing, Report
+from broadcast._protocol.reports import Expired, Missing
 from broadcast._simulation.disk import Disk
+from broadcast._simulation.life import Asker, Killed, Life
 from broadcast._simulation.network import Network
-from broadcast._simulation.options import MILLISECOND, SECOND
+from broadcast._simulation.options import MILLISECOND
 from broadcast._simulation.play import Play
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
+from broadcast._storage import DiskDamaged, DiskRefused
 from membership._protocol.formation import Plan
 
-WALL_START = 1_700_000_000 * SECOND  # the wall clock when a history begins
 STAMPS_RESERVED = 64  # stamps that one write of the mark covers
 APPLY_DELAY = 2 * MILLISECOND  # at most, from delivery to application
-
-
-class Asker(Protocol):
-    """The near end of a client's link."""
-
-    @property
-    def name(self) -> str: ...
-    def report(self, report: Report) -> None: ...
-    def told(self, token: int, outcome: bytes) -> None: ...
-    def broken(self) -> None: ...
-
-
-class Life:
-    """What a process has in memory, from one start to the next crash."""
-
-    def __init__(self, node: Node, world: World, plan: Plan, disk: Disk, mark: int) -> None:
-        self.clock = LamportClock(node.name, mark, mark)
-        self.boot = world.chance.randrange(1000 * SECOND)  # the monotonic clock at time 0
-        self.wall = _wall(world)
-        self.replica = Replica(
-            name=node.name,
-            plan=plan,
-            found=disk.open(),
-            cluster=world.chance.randbytes(16),
-            clock=self.clock,
-            chance=world.chance,
-            now=Now(self.boot + world.now, self.wall + world.now),
-        )
-        self.machine: Machine[Any] | None = None
-        self.desk: Desk | None = None
-        self.askers: dict[int, Asker] = {}
-        self.reads: dict[int, tuple[Asker, int, bytes]] = {}
-        self.applying: deque[Batch] = deque()
-        self.tick_at: int | None = None
-        self.paused = False
-        self.waiting: deque[Callable[[], None]] = deque()
-
-
-def _wall(world: World) -> int:
-    """What a wall clock showed when the history began."""
-    return WALL_START + world.chance.randrange(-world.options.clock_error, world.options.clock_error + 1)
 
 
 class Node:
@@ -103,6 +61,7 @@ class Node:
         self._network: Network | None = None
         self._mark = 0  # durable: at or above every stamp that was ever sent
         self._tokens = 0
+        self._wall = 0  # what the wall clock of the last life was set to
         self._now: Life | None = None
 
     # -- its lives -------------------------------------------------------------------------------------------------
@@ -129,11 +88,19 @@ class Node:
         return self._now
 
     def start(self, network: Network) -> None:
-        """The process starts, on what its disk holds."""
+        """The process starts, on what its disk holds. If that is not to be trusted it ends at once, with the reason."""
         self._network = network
         self.life += 1
         self._world.note(self.name, "start", self.life)
-        self._now = Life(self, self._world, self._plan, self._disk, self._mark)
+        try:
+            found = self._disk.open()
+        except (DiskDamaged, DiskRefused) as error:
+            self._world.note(self.name, "ends", error)
+            self._world.marks["disks refused"] += 1
+            return
+        self._now = Life(self.name, self._world, self._plan, found, self._mark)
+        self._world.marks["restarts with an older clock"] += self._now.wall < self._wall
+        self._wall = self._now.wall
         self._watch.started(self)
         self._perform(self._now.replica.take_output())
         self._set_timer()
@@ -155,7 +122,16 @@ class Node:
         """Somebody sets its wall clock, rightly or not."""
         self._world.note(self.name, "clock set")
         self._world.marks["clocks set"] += 1
-        self._living.wall = _wall(self._world)
+        self._living.set_clock(self._world)
+
+    def ambush(self, count: int) -> None:
+        """After so many things that it does, a write, a message, a batch to apply, it dies."""
+        self._living.dies_in = count
+
+    def spare(self) -> None:
+        """It need not die."""
+        if self._now is not None:
+            self._now.dies_in = None
 
     def pause(self) -> None:
         """The process is stopped: what comes waits."""
@@ -169,7 +145,7 @@ class Node:
         living = self._living
         living.paused = False
         while living.waiting and self._now is living:
-            living.waiting.popleft()()
+            self._do(living.waiting.popleft())
 
     @property
     def paused(self) -> bool:
@@ -182,7 +158,14 @@ class Node:
         if self._now.paused:
             self._now.waiting.append(action)
         else:
+            self._do(action)
+
+    def _do(self, action: Callable[[], None]) -> None:
+        try:
             action()
+        except Killed:
+            self._world.marks["ambushes"] += 1
+            self.crash()
 
     def _guard(self, action: Callable[[], None]) -> Callable[[], None]:
         """For what this life has under way: forgotten if it ends before."""
@@ -212,9 +195,8 @@ class Node:
 
     def _step(self, given: Input, data: bytes | None = None) -> None:
         living, now = self._living, self._world.now
-        shown = f"{given.sender}> {given.message}" if isinstance(given, Received) else given
-        self._world.note(self.name, "step", shown, data)
-        living.replica.step(given, Now(living.boot + now, living.wall + now))
+        self._world.note(self.name, "step", given, data)
+        living.replica.step(given, living.at(now))
         self._watch.stepped(self)
         self._perform(living.replica.take_output())
         self._set_timer()
@@ -239,26 +221,40 @@ class Node:
     # -- output, in its order --------------------------------------------------------------------------------------
 
     def _perform(self, output: Output) -> None:
+        living = self._living
         for persist in output.persist:
+            if living.dies_in is not None:
+                living.count_down()
             self._world.note(self.name, "persist", persist)
             self._watch.persisting(self, persist)
-            self._disk.submit(persist, self._persisted)
+            self._disk.submit(persist, self._persisted, self._disk_failed)
         for send in output.send:
-            replica = self._living.replica
+            if living.dies_in is not None:
+                living.count_down()
+            replica = living.replica
             stamp = self._stamp()
             data = encode_message(replica.cluster, replica.storage, send.message)
             self._watch.sending(self, send.to, stamp, send.message)
             if self._network is not None:
                 self._network.send(self.name, send.to, stamp, data)
         if output.deliver:
+            if living.dies_in is not None:
+                living.count_down()
             self._watch.delivering(self, output.deliver)
             self._deliver(output.deliver)
         for settled in output.settle:
+            if living.dies_in is not None:
+                living.count_down()
             self._world.note(self.name, "settle", settled)
             self._settle(settled)
 
     def _persisted(self, number: int) -> None:
         self._guard(partial(self._step, Persisted(number)))()
+
+    def _disk_failed(self) -> None:
+        """As the real shell: nothing more is said to anyone, and the process ends (rule 25)."""
+        self._world.marks["replicas stopped by their disk"] += 1
+        self._guard(self.crash)()
 
     def _stamp(self) -> int:
         """A stamp to send under; the mark above it is durable first."""
@@ -287,6 +283,8 @@ class Node:
             batch = living.applying.popleft()
             reports = machine.apply(batch)
             self._watch.applied(self, batch)
+            if living.dies_in is not None:
+                living.count_down()
             for report in reports:
                 self._world.marks["expired sessions"] += isinstance(report, Expired)
                 self._world.marks["reports of gaps"] += isinstance(report, Missing)
@@ -327,6 +325,8 @@ class Node:
     def _leave(self, asker: Asker) -> None:
         living = self._living
         living.askers.pop(id(asker), None)
+        for number in [number for number, read in living.reads.items() if read[0] is asker]:
+            self._give_up(number)
         if living.desk is not None:
             living.desk.leave(asker)
 
@@ -350,6 +350,20 @@ class Node:
         self._tokens += 1
         self._living.reads[self._tokens] = asker, token, call
         self._step(ReadAsked(self._tokens))
+
+    def give_up(self, asker: Asker, token: int) -> None:
+        """A client does not wait for that query any more."""
+        self._enter(partial(self._give_up_asked, asker, token))
+
+    def _give_up_asked(self, asker: Asker, token: int) -> None:
+        for number, read in self._living.reads.items():
+            if read[:2] == (asker, token):
+                self._give_up(number)
+                return
+
+    def _give_up(self, number: int) -> None:
+        del self._living.reads[number]
+        self._step(ReadGivenUp(number))
 
     def stamp(self) -> int:
         """A stamp for a message to a client."""

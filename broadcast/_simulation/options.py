@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from broadcast._simulation import bounds
+from broadcast._simulation.bounds import Bounds
+
 MILLISECOND = 1_000  # in microseconds, the unit of all times here
 SECOND = 1_000_000
 
@@ -15,21 +18,34 @@ class Options:
 
     replicas, clients: how many of them.
     idle: of a client, at most, between two things it does.
-    duration: how long faults strike. After it everything is repaired, and all must come to an end.
+    burst: calls that a client offers at once, at most.
+    reads: chance that it reads when it does something.
+    duration: how long faults strike. After it what is repaired must come to an end.
+    all_repaired: whether that is everything, or just enough members for a quorum.
     faults_from: when they begin; forming the group can be spared.
     loss, duplication, reordering: of each message between replicas.
     latency, delay: of a message, one way: usually at most, and when it is reordered at most.
     disk_latency, stall: of a write, at most; and the chance that it takes longer than an election.
+    hang_ups: chance that a client's link breaks before it does something.
     strike_interval: mean time between two of the faults below, each with its weight.
-    crashes, power_cuts, pauses, cuts, wipes, clock_jumps: weights: one process, all at once, one process stopped, links
-        cut, one disk wiped, one wall clock set anew.
-    clock_error: by how much a wall clock may be wrong.
+    crashes, ambushes, power_cuts, pauses: of one process; in the midst of what it does; all at once; one is stopped.
+    cuts: of links.
+    slow_disks, full_disks, failed_syncs: of one disk.
+    damaged_disks: a bit of one flips, for good; of a minority at most.
+    wipes, old_copies: of one disk, which is found again.
+    clock_jumps: one wall clock is set anew.
+    clock_error, clock_drift: by how much a wall clock may be wrong, and how fast it may go wrong (a rate).
+    election_timeout, session_term, sessions_max, answers_max, command_size_max: the group's limits.
+    bounds: of the core, where they are not as it has them.
     """
 
     replicas: int = 3
     clients: int = 2
     idle: int = 100 * MILLISECOND
+    burst: int = 12
+    reads: float = 0.6
     duration: int = 4 * SECOND
+    all_repaired: bool = True
     faults_from: int = 0
     loss: float = 0.02
     duplication: float = 0.02
@@ -38,16 +54,28 @@ class Options:
     delay: int = 100 * MILLISECOND
     disk_latency: int = 4 * MILLISECOND
     stall: float = 0.005
+    hang_ups: float = 0
     strike_interval: int = 500 * MILLISECOND
     crashes: int = 4
+    ambushes: int = 0
     power_cuts: int = 1
     pauses: int = 2
     cuts: int = 4
+    slow_disks: int = 0
+    full_disks: int = 0
+    failed_syncs: int = 0
+    damaged_disks: int = 0
     wipes: int = 0
+    old_copies: int = 0
     clock_jumps: int = 0
+    clock_error: int = SECOND
+    clock_drift: float = 0
     election_timeout: int = 200 * MILLISECOND
     session_term: int = 600 * SECOND
-    clock_error: int = SECOND
+    sessions_max: int = 100_000
+    answers_max: int = 25
+    command_size_max: int = 1_048_576
+    bounds: Bounds = ()
 
     @staticmethod
     def drawn(chance: random.Random) -> Options:
@@ -56,11 +84,17 @@ class Options:
         def rate(*choices: float) -> float:
             return chance.choice(choices)
 
+        session_term, sessions_max = chance.choice(_SESSIONS)
+        replicas = chance.choice(_REPLICAS)
+        many = replicas > 3  # it costs more to play: so for a shorter time, with fewer clients
         return Options(
-            replicas=chance.choice((1, 3, 3, 3, 3, 3, 3, 5)),
-            clients=chance.randrange(1, 5),
-            idle=chance.choice((60, 150, 300)) * MILLISECOND,
-            duration=chance.randrange(3 * SECOND, 6 * SECOND),
+            replicas=replicas,
+            clients=chance.randrange(1, 5 if many else 6),
+            idle=chance.choice((60, 150, 250)) * MILLISECOND,
+            burst=chance.choice((10, 20, 40, 60)),
+            reads=chance.choice((0.1, 0.3, 0.6)),
+            duration=chance.randrange(2 * SECOND, (3 if many else 5) * SECOND),
+            all_repaired=chance.random() < 0.6,
             faults_from=chance.choice((0, 300 * MILLISECOND, 300 * MILLISECOND)),
             loss=rate(0, 0, 0.01, 0.05, 0.2),
             duplication=rate(0, 0.02, 0.1),
@@ -69,14 +103,35 @@ class Options:
             delay=chance.choice((20 * MILLISECOND, 100 * MILLISECOND, 500 * MILLISECOND)),
             disk_latency=chance.choice((MILLISECOND, 5 * MILLISECOND, 40 * MILLISECOND)),
             stall=rate(0, 0.002, 0.02),
-            strike_interval=chance.choice((0, 150, 300, 300, 600)) * MILLISECOND,
-            crashes=chance.choice((0, 3, 6)),
+            hang_ups=rate(0, 0.02, 0.1),
+            strike_interval=chance.choice((0, 150, 200, 300, 400)) * MILLISECOND,
+            crashes=chance.choice((0, 2, 4)),
+            ambushes=chance.choice((0, 2, 4)),
             power_cuts=chance.choice((0, 1)),
-            pauses=chance.choice((0, 2)),
+            pauses=chance.choice((0, 2, 4)),
             cuts=chance.choice((0, 3, 6)),
-            election_timeout=chance.choice((100 * MILLISECOND, 250 * MILLISECOND)),
-            session_term=chance.choice((600 * SECOND, 600 * SECOND, 1500 * MILLISECOND)),
-            clock_error=chance.choice((0, SECOND, 3600 * SECOND)),
+            slow_disks=chance.choice((0, 2, 4)),
+            full_disks=chance.choice((0, 0, 2)),
+            failed_syncs=chance.choice((0, 0, 2)),
+            damaged_disks=chance.choice((0, 0, 1)),
             wipes=chance.choice((0, 0, 2)),
+            old_copies=chance.choice((0, 0, 1)),
             clock_jumps=chance.choice((0, 0, 2)),
+            clock_error=chance.choice((0, SECOND, 3600 * SECOND)),
+            clock_drift=rate(0, 0, 0.001, 0.1),
+            election_timeout=chance.choice((100, 150, 300)) * MILLISECOND,
+            session_term=session_term,
+            sessions_max=sessions_max,
+            answers_max=chance.choice((1, 5, 25, 25, 200, 200, 200)),
+            command_size_max=chance.choice((2**12, 2**20, 2**23)),
+            bounds=bounds.draw(chance) if chance.random() < 0.5 else (),
         )
+
+
+_REPLICAS = (1, 2, 4, 6, 7, *[3] * 10, *[5] * 3)
+_SESSIONS = (
+    (600 * SECOND, 100_000),
+    (600 * SECOND, 100_000),
+    (SECOND, 100_000),
+    (SECOND, 2),  # who finds no room waits until another one's has ended or expired
+)

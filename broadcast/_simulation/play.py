@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Protocol
 
 from actors._actor import Actor
 from actors._interface import Interface
-from broadcast._protocol.position import Batch
-from broadcast._simulation.invariants import Process
+from broadcast._simulation.calls import Calls
+from broadcast._simulation.invariants import Judge
 
-
-class Expectation(Protocol):
-    """What askers may rely on, told of all that they ask and get. Raises `Violation` where it is broken.
-
-    known: how far the order certainly is, by any answer so far; a floor for what is asked from now on.
-    """
-
-    known: int
-
-    def offered(self, owner: str, ticket: int, tag: str) -> None:
-        """An owner hands its session the call of this ticket."""
-        ...
-
-    def withdrawn(self, owner: str, ticket: int) -> None:
-        """It was given up before it was sent: definitely never applied."""
-        ...
-
-    def answered(self, owner: str, ticket: int, outcome: bytes, session: int, number: int) -> None:
-        """It has this outcome. session, number: what it was called in its session."""
-        ...
-
-    def unknown(self, owner: str, first: int, last: int) -> None:
-        """The outcome of these will never be known."""
-        ...
-
-    def read(self, floor: int, call: bytes, outcome: bytes) -> None:
-        """A linearizable query that began when `floor` was known has this outcome (6.4)."""
-        ...
-
-    def applied(self, process: Process, batch: Batch) -> None:
-        """A replica has applied this."""
-        ...
-
-    def ended(self, processes: Mapping[str, Process]) -> None:
-        """All is level, and nothing is open."""
-        ...
+Expectation = Calls
+"""What clients tell of what they ask and get."""
 
 
 class Play(Protocol):
@@ -57,8 +22,8 @@ class Play(Protocol):
     @property
     def interface(self) -> Interface: ...
 
-    def expectation(self) -> Expectation:
-        """For one history."""
+    def expectation(self) -> Judge:
+        """Of one history: what its askers may rely on, besides what all may."""
         ...
 
     def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:

@@ -1,111 +1,126 @@
-"""All invariants together, told of every step."""
+"""Tells every invariant of what it wants to hear, and counts what a history came to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from broadcast._protocol.entries import Commands, decode_entries
+from broadcast._protocol.entries import Commands, Entry, decode_entries, span
+from broadcast._protocol.leader import Leadership
 from broadcast._protocol.messages import Message
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
+from broadcast._simulation.calls import Calls, Numbered
 from broadcast._simulation.disk import Disk
-from broadcast._simulation.invariants import (
-    Acknowledgements,
-    Candidates,
-    Leaders,
-    LogMatching,
-    LogTime,
-    Order,
-    Pointers,
-    Process,
-    Promises,
-    Stamps,
-    Standings,
-    Views,
-    WipedDisks,
-)
-from broadcast._simulation.play import Expectation
+from broadcast._simulation.invariants import INVARIANTS, Invariant, Judge, Process, Scene
 from broadcast._simulation.world import World
+
+EVENTS = tuple(name for name in vars(Invariant) if not name.startswith("_"))
 
 
 class Watch:
     """Looks on. Each method is called when what it names happens, and raises `Violation`."""
 
-    def __init__(self, world: World, disks: Mapping[str, Disk], expected: Expectation) -> None:
-        self.calls = expected
+    def __init__(self, world: World, disks: Mapping[str, Disk], judge: Judge) -> None:
+        self._hears: dict[str, list[Callable[..., None]]] = {event: [] for event in EVENTS}
+        self.calls = Calls(self._hears, judge.seen)
         self._marks = world.marks
-        self._leaders = Leaders()
-        self._promises = Promises(disks)
-        self._standings = Standings()
-        self._candidates = Candidates(disks)
-        self._acknowledgements = Acknowledgements(disks)
-        self._wiped = WipedDisks(disks)
-        self._matching = LogMatching(self._leaders)
-        self._order = Order(disks)
-        self._pointers = Pointers()
-        self._stamps = Stamps()
-        self._time = LogTime(world.schedule)
-        self._views = Views()
-        self._numbers: dict[int, tuple[int, int]] = {}  # session -> (its highest number in the order, epoch of that)
+        self._judge = judge
+        judge.scene = scene = Scene(world.schedule, disks, self.calls)
+        for invariant in (*(kind(scene) for kind in INVARIANTS), judge):
+            for event, hears in self._hears.items():
+                if getattr(type(invariant), event) is not getattr(Invariant, event):
+                    hears.append(getattr(invariant, event))
+        self._leaderships: dict[str, Leadership | None] = {}
+        self._delivered = 0  # by any
+        self._applied = 0  # by any
+        self._numbered: dict[int, Numbered] = {}  # by index
+        self._highest: dict[int, tuple[int, int]] = {}  # session -> (its highest number in the order, epoch of that)
+
+    # -- replicas --------------------------------------------------------------------------------------------------
 
     def started(self, process: Process) -> None:
-        self._promises.started(process)
-        self._time.started(process)
-        self._order.started(process)
-        self._pointers.started(process)
+        for hear in self._hears["started"]:
+            hear(process)
 
     def stepped(self, process: Process) -> None:
-        self._pointers.stepped(process)
-        if self._leaders.stepped(process):
-            self._marks["elections"] += 1
-            self._order.elected(process)
+        for hear in self._hears["stepped"]:
+            hear(process)
+        leadership = process.replica.leadership
+        if leadership is not self._leaderships.get(process.name):
+            self._leaderships[process.name] = leadership
+            if leadership is not None:
+                self._elected(process)
+
+    def _elected(self, process: Process) -> None:
+        for hear in self._hears["elected"]:
+            hear(process)
+        self._marks["elections"] += 1
 
     def heard(self, process: Process, sender: str, message: Message) -> None:
         """A message was taken in."""
-        self._time.heard(process, sender, message)
+        for hear in self._hears["heard"]:
+            hear(process, sender, message)
 
     def persisting(self, process: Process, persist: Persist) -> None:
         if persist.truncate is not None:
             self._marks["truncations"] += 1
-        self._wiped.persisting(process, persist)
-        self._standings.persisting(process, persist)
-        self._acknowledgements.persisting(process, persist)
-        self._order.persisting(process, persist)
-        self._matching.persisting(process, persist)
-        self._time.persisting(process, persist)
+        for hear in self._hears["persisting"]:
+            hear(process, persist)
 
     def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
-        self._stamps.sending(process, stamp)
-        self._wiped.sending(process, message)
-        self._promises.sending(process, to, message)
-        self._candidates.sending(process, message)
-        self._acknowledgements.sending(process, message)
-
-    def delivering(self, process: Process, batches: Sequence[Batch]) -> None:
-        for batch in self._order.delivering(process, batches):
-            self._stamps.delivered(batch)
-            self._count_repeats(batch)
-
-    def applied(self, process: Process, batch: Batch) -> None:
-        self._views.applied(process)
-        self.calls.applied(process, batch)
+        for hear in self._hears["sending"]:
+            hear(process, to, stamp, message)
 
     def noticed(self, process: Process, text: str) -> None:
-        self._wiped.noticed(process, text)
+        for hear in self._hears["noticed"]:
+            hear(process, text)
+
+    # -- the order -------------------------------------------------------------------------------------------------
+
+    def delivering(self, process: Process, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            for hear in self._hears["delivering"]:
+                hear(process, batch)
+            if batch.first > self._delivered:
+                self._delivered = batch.last
+                self._deliver_first(process, batch)
+
+    def _deliver_first(self, process: Process, batch: Batch) -> None:
+        entries = decode_entries(batch.entries)
+        for hear in self._hears["delivered"]:
+            hear(process, batch, entries)
+        self._number(batch, entries)
+
+    def applied(self, process: Process, batch: Batch) -> None:
+        if batch.first > self._applied:
+            self._applied = batch.last
+            for delivery in process.machine.deliveries(batch):
+                numbered = self._numbered[delivery.position.index]
+                self.calls.took_effect(delivery, numbered, self._judge.identify(delivery))
+        for hear in self._hears["applied"]:
+            hear(process, batch)
 
     def ended(self, processes: Mapping[str, Process]) -> None:
-        self.calls.ended(processes)
+        for hear in self._hears["ended"]:
+            hear(processes)
 
-    def _count_repeats(self, batch: Batch) -> None:
-        """What the sessions have to see through: numbers that stand in the log again, or too early."""
-        for entry in decode_entries(batch.entries):
+    def _number(self, batch: Batch, entries: Sequence[Entry]) -> None:
+        """Which command stands where; and what the sessions have to see through: numbers again, or too early."""
+        index = batch.first
+        for entry in entries:
             if isinstance(entry, Commands):
-                highest, epoch = self._numbers.get(entry.session, (0, 0))
-                if entry.number <= highest:
-                    self._marks["repeated commands"] += 1
-                    self._marks["repeated over a failover"] += epoch != batch.epoch
-                elif entry.number > highest + 1:
-                    self._marks["gaps"] += 1
-                    continue
-                last = max(highest, entry.number + entry.count - 1)
-                self._numbers[entry.session] = last, batch.epoch
+                early = self._is_early(entry, batch.epoch)
+                for at in range(entry.count):
+                    self._numbered[index + at] = Numbered(entry.session, entry.number + at, early)
+            index += span(entry)
+
+    def _is_early(self, entry: Commands, epoch: int) -> bool:
+        highest, before = self._highest.get(entry.session, (0, 0))
+        if entry.number > highest + 1:
+            self._marks["gaps"] += 1
+            return True
+        if entry.number <= highest:
+            self._marks["repeated commands"] += 1
+            self._marks["repeated over a failover"] += before != epoch
+        self._highest[entry.session] = max(highest, entry.number + entry.count - 1), epoch
+        return False

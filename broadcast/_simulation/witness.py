@@ -7,7 +7,6 @@ linearizable read with what it would have answered somewhere between the read's 
 from __future__ import annotations
 
 import copy
-import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,12 +14,12 @@ from typing import Any, cast
 from actors._actor import Actor
 from actors._interface import Interface
 from broadcast._machine import Machine
-from broadcast._outcomes import VOID
 from broadcast._protocol.entries import Commands, decode_entries, span
 from broadcast._protocol.position import Batch
 from broadcast._protocol.reports import Answers
 from broadcast._simulation import shadow
-from broadcast._simulation.invariants import Process, Violation, check
+from broadcast._simulation.calls import Answer, Call, Fate, Read
+from broadcast._simulation.invariants import Judge, Process, Violation, broken, check
 from membership._protocol.view import Configuration, View
 
 
@@ -49,22 +48,6 @@ class NotDeterministic(Violation):
         return NotDeterministic(text, self.index, self.command)
 
 
-class Fate(enum.Enum):
-    OPEN = "open"
-    ANSWERED = "answered"
-    WITHDRAWN = "withdrawn"
-    UNKNOWN = "unknown"
-
-
-@dataclass(slots=True)
-class _Asked:
-    """One command of an owner. `floor`: how far the order certainly was when it was asked."""
-
-    tag: str
-    floor: int
-    fate: Fate = Fate.OPEN
-
-
 @dataclass(slots=True)
 class _Seen:
     """What a query can see of a machine. A deep copy of it leaves out the context, which the machine gives."""
@@ -90,58 +73,35 @@ def _state(machine: Machine[Any]) -> dict[str, object]:
     return vars(cast(object, machine.actor))
 
 
-class Witness:
-    """One more instance, which applies what any replica is the first to apply. `known` is an index of the log."""
+class Witness(Judge):
+    """One more instance, which applies what any replica is the first to apply."""
 
     def __init__(self, actor: type[Actor], interface: Interface) -> None:
-        self.known = 0
+        super().__init__()
         self._actor = actor
         self._interface = interface
         self._machine: Machine[Any] | None = None
         self._batches: list[Batch] = []
-        self._asked: dict[tuple[str, int], _Asked] = {}
         self._given: dict[tuple[int, int], tuple[int, bytes]] = {}  # (session, number) -> index and outcome
         self._states: dict[int, bytes] = {}
         self._seen: list[_Seen] = []
 
-    # -- commands --------------------------------------------------------------------------------------------------
+    # -- askers ----------------------------------------------------------------------------------------------------
 
-    def offered(self, owner: str, ticket: int, tag: str) -> None:
-        self._asked[owner, ticket] = _Asked(tag, self.known)
-
-    def withdrawn(self, owner: str, ticket: int) -> None:
-        self._asked[owner, ticket].fate = Fate.WITHDRAWN
-
-    def unknown(self, owner: str, first: int, last: int) -> None:
-        for ticket in range(first, last + 1):
-            self._settle(owner, ticket, Fate.UNKNOWN)
-
-    def answered(self, owner: str, ticket: int, outcome: bytes, session: int, number: int) -> None:
-        asked = self._asked[owner, ticket]
-        if asked.fate is Fate.WITHDRAWN:
-            check(outcome == VOID, "what was withdrawn is void", owner=owner, ticket=ticket)
+    def answered(self, call: Call, answer: Answer) -> None:
+        if call.fate is Fate.WITHDRAWN:
             return
-        self._settle(owner, ticket, Fate.ANSWERED)
-        index, given = self._given.get((session, number), (0, b""))
-        check(outcome == given, "an outcome is what the order gives", command=asked.tag, got=outcome, given=given)
-        check(index > asked.floor, "a command comes after what was known when it was asked", index=index)
-        self.known = max(self.known, index)
+        index, given = self._given.get((answer.session, answer.number), (0, b""))
+        check(answer.outcome == given, "an outcome is what the order gives", call=call, answer=answer, given=given)
+        floor = self.scene.calls.floor.at(call.after)
+        check(index > floor, "a command comes after what was known when it was asked", index=index, floor=floor)
 
-    def _settle(self, owner: str, ticket: int, fate: Fate) -> None:
-        asked = self._asked[owner, ticket]
-        if asked.fate is not Fate.WITHDRAWN:
-            check(asked.fate is Fate.OPEN, "an outcome is told once", owner=owner, ticket=ticket, before=asked.fate)
-            asked.fate = fate
-
-    # -- reads -----------------------------------------------------------------------------------------------------
-
-    def read(self, floor: int, call: bytes, outcome: bytes) -> None:
-        start = max((seen.applied for seen in self._seen if seen.applied <= floor), default=0)
+    def seen(self, read: Read) -> int:
+        floor = self.scene.calls.floor.at(read.after)
         for seen in self._seen:
-            if seen.applied >= start and self._query(seen, call) == outcome:
-                self.known = max(self.known, seen.applied)
-                return
-        check(False, "a read sees a state of its time", floor=floor, got=outcome)
+            if seen.applied >= floor and self._query(seen, read.call) == read.outcome:
+                return seen.applied
+        return broken("a read sees a state of its time", floor=floor, got=read.outcome)
 
     def _query(self, seen: _Seen, call: bytes) -> bytes:
         """What the query gives in that state."""
@@ -204,8 +164,6 @@ class Witness:
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def ended(self, processes: Mapping[str, Process]) -> None:
-        for (owner, ticket), asked in self._asked.items():
-            check(asked.fate is not Fate.OPEN, "every call has an end", owner=owner, ticket=ticket)
         for process in processes.values():
             self.compare(process.machine.configuration, "in one process")
             self.compare(process.machine.configuration, "in two processes", elsewhere=True)

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from broadcast._protocol.output import Received
 from broadcast._simulation.options import Options
 
 TRACE_LENGTH = 400  # events kept for a reader
@@ -61,7 +62,7 @@ class Trace:
 
 
 def _line(now: int, where: str, what: str, shown: object) -> str:
-    text = str(shown)
+    text = f"{shown.sender}> {shown.message}" if isinstance(shown, Received) else str(shown)
     if len(text) > SHOWN_LENGTH:
         text = text[:SHOWN_LENGTH] + "..."
     return f"{now / 1000:10.3f}  {where:<4} {what:<10} {text}"

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from broadcast.cli._talk import (
 
 START_SECONDS = 30.0  # within which a started process listens
 LOG_LINES = 12  # of its log, that are told when a process ended by itself
+REPLICA = sys.executable, "-m", "broadcast.cli.replica"
 
 
 class ReplicaEnded(Exception):
@@ -72,6 +73,11 @@ class _Life:
                 raise ReplicaEnded(f"the replica {self.name} has ended: {self.ended}")
             await self.changed.park()
 
+    async def wait_ended(self) -> None:
+        """Wait until it is known how it ended."""
+        while self.ended is None:
+            await self.changed.park()
+
     async def listen(self, stream: trio.abc.ReceiveStream) -> None:
         """Take what the process says, until it says nothing more."""
         buffer = b""
@@ -102,13 +108,14 @@ class ReplicaProcess:
     """One replica, over all the lives of its process. Made by `open_replicas`.
 
     settings: of the replica. log: the file that its standard error is appended to.
-    environment: variables that its process gets besides those of this one.
+    environment: variables that its process gets besides those of this one. command: what it runs; settings come last.
     """
 
     def __init__(self, nursery: trio.Nursery, settings: Settings, log: Path) -> None:
         self.settings = settings
         self.log = log
         self.environment: Mapping[str, str] = {}
+        self.command: Sequence[str] = REPLICA
         self._nursery = nursery
         self._process: trio.Process | None = None
         self._life = _Life(settings.node)
@@ -128,6 +135,11 @@ class ReplicaProcess:
     def view(self) -> ViewBegan | None:
         """The newest view that began at it in its present life, or its last."""
         return self._life.view
+
+    @property
+    def ended(self) -> str | None:
+        """Why it does not run, in words; None while it does."""
+        return self._life.ended
 
     async def start(self) -> None:
         """Start the process, for the first time or again, and wait until the replica listens.
@@ -153,7 +165,9 @@ class ReplicaProcess:
         """Wait until the process has ended; its exit status, or the signal's number, negative."""
         if self._process is None:
             raise RuntimeError(f"the replica {self.name} was never started")
-        return await self._process.wait()
+        status = await self._process.wait()
+        await self._life.wait_ended()
+        return status
 
     async def stop(self) -> None:
         """End the process as it is meant to end: by the end of its input. SIGKILL if that takes too long."""
@@ -184,7 +198,7 @@ class ReplicaProcess:
 
     async def _live(self, life: _Life, task_status: trio.TaskStatus[trio.Process]) -> None:
         """One life of the process, from its start to its end."""
-        command = [sys.executable, "-m", "broadcast.cli.replica", encode_line(self.settings).decode()]
+        command = [*self.command, encode_line(self.settings).decode()]
         with self.log.open("ab") as log:
             run = partial(
                 trio.run_process,

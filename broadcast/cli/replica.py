@@ -127,8 +127,16 @@ def main() -> None:
     try:
         trio.run(serve, SETTINGS.decode(sys.argv[1]), say)
     except Exception as error:
-        say(CannotRun(type(error).__name__, str(error)))
+        reason = _reason(error)
+        say(CannotRun(type(reason).__name__, str(reason)))
         raise
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What it began with: nurseries make groups of what ends them."""
+    if isinstance(error, BaseExceptionGroup):
+        return _reason(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return error
 
 
 if __name__ == "__main__":

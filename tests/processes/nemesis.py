@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
-from wires import Wire, Wires, around, between
+from disks import FAILURES
+from rig import Member, Rig
+from wires import Wire, around, between, parted
 
-from broadcast.cli._process import ReplicaProcess, newest_view
+from broadcast._sqlite import JOURNAL_SIZE
+from broadcast.cli._process import ReplicaEnded
 
 STRUCK_SECONDS = 0.2, 3.0  # how long a fault lasts
 CALM_SECONDS = 0.2, 2.0  # and what is between two
 LEADER_STRUCK = 0.6  # chance that it is the leader
 SLOW_SECONDS = 0.060
+SYNC_MS = 3  # of a healthy disk: time for a power cut to come in between
+SLOW_SYNC_MS = 50, 200, 30_000
+ROOM_BYTES = 200_000  # at most, that are left on a disk that becomes full
+CHANGES_MAX = 60  # of a disk, until its process dies in the midst of one
 
 
 @dataclass(frozen=True)
@@ -30,22 +39,23 @@ class Fault:
 
 
 class Nemesis:
-    """Strikes until it is cancelled. strikes: how often each fault did."""
+    """Strikes until its time is over. strikes: how often each fault did. now: the fault that strikes, or did last."""
 
-    def __init__(self, replicas: Mapping[str, ReplicaProcess], wires: Wires, chance: random.Random) -> None:
-        self.replicas = replicas
-        self.wires = wires
+    def __init__(self, rig: Rig, chance: random.Random) -> None:
+        self.rig = rig
         self.chance = chance
         self.strikes = Counter[str]()
+        self.now = "nothing"
         self.quorum = True
         """Can the group be expected to get on now?"""
 
     async def run(self, until: float) -> None:
-        """Until that time; then everything is repaired."""
+        """Every fault once, if there is time, and then any; in the end everything is repaired."""
+        due = self.chance.sample(FAULTS, len(FAULTS))
         while trio.current_time() < until:
-            fault = self.chance.choice(FAULTS)
+            fault = due.pop() if due else self.chance.choice(FAULTS)
             self.strikes[fault.name] += 1
-            self.quorum = fault.quorum
+            self.now, self.quorum = fault.name, fault.quorum
             await fault.strike(self)
             self.quorum = True
             await self.wait(*CALM_SECONDS)
@@ -54,34 +64,27 @@ class Nemesis:
         """As long as chance wants it."""
         await trio.sleep(self.chance.uniform(least, most))
 
-    def victim(self) -> str:
-        leader = newest_view(self.replicas.values()).leader
-        return leader if self.chance.random() < LEADER_STRUCK else self.chance.choice(list(self.replicas))
+    def victim(self) -> Member:
+        leader = self.rig.leader
+        return leader if self.chance.random() < LEADER_STRUCK else self.chance.choice(list(self.rig.members.values()))
+
+    def all(self) -> list[Member]:
+        return list(self.rig.members.values())
 
     # -- processes -------------------------------------------------------------------------------------------------
 
     async def kill_one(self) -> None:
-        await self._kill([self.replicas[self.victim()]])
+        await self._kill([self.victim()])
 
     async def kill_two(self) -> None:
-        await self._kill(self.chance.sample(list(self.replicas.values()), 2))
+        await self._kill(self.chance.sample(self.all(), 2))
 
     async def kill_all(self) -> None:
-        await self._kill(list(self.replicas.values()))
-
-    async def _kill(self, victims: list[ReplicaProcess]) -> None:
-        for victim in victims:
-            victim.kill()
-        for victim in victims:
-            await victim.wait_ended()
-        await self.wait(0, 1)
-        async with trio.open_nursery() as nursery:
-            for victim in victims:
-                nursery.start_soon(victim.start)
+        await self._kill(self.all())
 
     async def stop_one(self) -> None:
         """SIGSTOP: its links stay open, and it wakes up as if nothing had been."""
-        pid = self.replicas[self.victim()].pid
+        pid = self.victim().process.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -89,44 +92,127 @@ class Nemesis:
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    # -- power -----------------------------------------------------------------------------------------------------
+
+    async def power_cut_of_one(self) -> None:
+        await self._kill([self.victim()], power=True)
+
+    async def power_cut_of_all(self) -> None:
+        await self._kill(self.all(), power=True)
+
+    async def power_cut_and_isolation(self) -> None:
+        """One is alone while the others commit; then one of these forgets, and the other is alone (T31)."""
+        alone, forgets, other = self.chance.sample(self.all(), 3)
+        with parted(around(self.rig.wires, alone.name)):
+            await self.wait(*STRUCK_SECONDS)
+            await self._kill([forgets], power=True)
+        with parted(around(self.rig.wires, other.name)):
+            await self.wait(*STRUCK_SECONDS)
+
+    async def _kill(self, victims: list[Member], *, power: bool = False) -> None:
+        for victim in victims:
+            victim.process.kill()
+        for victim in victims:
+            await victim.process.wait_ended()
+            if power:
+                victim.disk.lose_power(self._seed())
+        await self.wait(0, 1)
+        async with trio.open_nursery() as nursery:
+            for victim in victims:
+                nursery.start_soon(victim.start)
+
+    def _seed(self) -> int | None:
+        """Of what survives a power cut; None: nothing that was not synced."""
+        return self.chance.choice([None, self.chance.randrange(2**32)])
+
+    # -- disks -----------------------------------------------------------------------------------------------------
+
+    async def full_disk(self) -> None:
+        """Of one that is started without room for its journal, and has used up soon what it finds."""
+        victim = self.victim()
+        await victim.kill()
+        with victim.disk.going_wrong("limit", victim.disk.size - JOURNAL_SIZE + self.chance.randrange(ROOM_BYTES)):
+            with suppress(ReplicaEnded):  # too little to begin with
+                await victim.start()
+            await self.wait(*STRUCK_SECONDS)
+        if victim.process.pid is None:
+            why = await victim.wait_ended()
+            assert "DiskFull: " in why or os.strerror(errno.ENOSPC) in why, why
+            await victim.start()
+
+    async def slow_disk(self) -> None:
+        with self.victim().disk.going_wrong("slow-sync", self.chance.choice(SLOW_SYNC_MS)):
+            await self.wait(*STRUCK_SECONDS)
+
+    async def short_writes(self) -> None:
+        with self.victim().disk.going_wrong("short-writes"):
+            await self.wait(*STRUCK_SECONDS)
+
+    async def failing_sync(self) -> None:
+        """One fails, and the next would succeed."""
+        await self._break("fail-sync", "once")
+
+    async def failing_write(self) -> None:
+        await self._break("fail-write", errno.EIO)
+
+    async def read_only(self) -> None:
+        await self._break("fail-write", errno.EROFS)
+
+    async def _break(self, fault: str, value: object) -> None:
+        """The process ends, and says why; what it had not synced may be gone when it is started again."""
+        victim = self.victim()
+        with victim.disk.going_wrong(fault, value):
+            why = await victim.wait_ended()
+            assert why.startswith(FAILURES), why
+        victim.disk.lose_power(self._seed())
+        await victim.start()
+
+    async def death_in_a_write(self) -> None:
+        """Of one, in the midst of a change of its disk."""
+        victim = self.victim()
+        with victim.disk.going_wrong("die", f"{self.chance.randint(1, CHANGES_MAX)} {self.chance.randrange(2**16)}"):
+            await victim.wait_ended()
+        if self.chance.random() < 0.5:
+            victim.disk.lose_power(self._seed())
+        await victim.start()
+
     # -- links -----------------------------------------------------------------------------------------------------
 
     async def isolate(self) -> None:
-        await self._cut(around(self.wires, self.victim()))
+        await self._strike(around(self.rig.wires, self.victim().name))
 
     async def mute(self) -> None:
         """It hears the others, and is not heard."""
-        victim = self.victim()
-        await self._cut([wire for (sayer, _), wire in self.wires.items() if sayer == victim])
+        victim = self.victim().name
+        await self._strike([wire for (sayer, _), wire in self.rig.wires.items() if sayer == victim])
 
     async def deaf(self) -> None:
-        victim = self.victim()
-        await self._cut([wire for (_, hearer), wire in self.wires.items() if hearer == victim])
+        victim = self.victim().name
+        await self._strike([wire for (_, hearer), wire in self.rig.wires.items() if hearer == victim])
 
     async def part_two(self) -> None:
         """These two do not hear each other; the third hears both."""
-        one, other = self.chance.sample(list(self.replicas), 2)
-        await self._cut(between(self.wires, [one], [other]))
+        one, other = self.chance.sample(list(self.rig.members), 2)
+        await self._strike(between(self.rig.wires, [one], [other]))
 
     async def part_all(self) -> None:
-        await self._cut(list(self.wires.values()))
+        await self._strike(list(self.rig.wires.values()))
 
     async def flap(self) -> None:
         """Cut and healed, again and again."""
         for _ in range(4):
-            wires = around(self.wires, self.victim())
-            self._each(wires, Wire.cut)
-            await self.wait(0.1, 0.7)
-            self._each(wires, Wire.heal)
+            with parted(around(self.rig.wires, self.victim().name)):
+                await self.wait(0.1, 0.7)
             await self.wait(0.1, 0.7)
 
     async def tear(self) -> None:
         """Every connection is reset."""
-        self._each(list(self.wires.values()), Wire.tear)
+        for wire in self.rig.wires.values():
+            wire.tear()
         await self.wait(0, 0.5)
 
     async def slow(self) -> None:
-        wires = around(self.wires, self.victim())
+        wires = around(self.rig.wires, self.victim().name)
         for wire in wires:
             wire.delay = SLOW_SECONDS
         try:
@@ -135,26 +221,26 @@ class Nemesis:
             for wire in wires:
                 wire.delay = 0
 
-    async def _cut(self, wires: list[Wire]) -> None:
-        self._each(wires, Wire.cut)
-        try:
+    async def _strike(self, wires: list[Wire]) -> None:
+        with parted(wires):
             await self.wait(*STRUCK_SECONDS)
-        finally:
-            self._each(wires, Wire.heal)
-
-    @staticmethod
-    def _each(wires: list[Wire], do: Callable[[Wire], None]) -> None:
-        for wire in wires:
-            do(wire)
 
 
 FAULTS = (
     Fault("kill -9 of one", Nemesis.kill_one, quorum=True),
-    Fault("kill -9 of one", Nemesis.kill_one, quorum=True),
     Fault("kill -9 of two", Nemesis.kill_two, quorum=False),
     Fault("kill -9 of all", Nemesis.kill_all, quorum=False),
     Fault("stopped process", Nemesis.stop_one, quorum=True),
-    Fault("stopped process", Nemesis.stop_one, quorum=True),
+    Fault("power cut of one", Nemesis.power_cut_of_one, quorum=True),
+    Fault("power cut of all", Nemesis.power_cut_of_all, quorum=False),
+    Fault("power cut and isolation", Nemesis.power_cut_and_isolation, quorum=False),
+    Fault("full disk", Nemesis.full_disk, quorum=True),
+    Fault("slow disk", Nemesis.slow_disk, quorum=True),
+    Fault("short writes", Nemesis.short_writes, quorum=True),
+    Fault("failing sync", Nemesis.failing_sync, quorum=True),
+    Fault("failing write", Nemesis.failing_write, quorum=True),
+    Fault("read-only disk", Nemesis.read_only, quorum=True),
+    Fault("death in a write", Nemesis.death_in_a_write, quorum=True),
     Fault("isolated member", Nemesis.isolate, quorum=True),
     Fault("mute member", Nemesis.mute, quorum=True),
     Fault("deaf member", Nemesis.deaf, quorum=True),

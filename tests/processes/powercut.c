@@ -1,15 +1,19 @@
-/* A power cut for one process: an LD_PRELOAD library that remembers how to undo what was not synced.
+/* A power cut for one process, and whatever else a disk can do to it: an LD_PRELOAD library.
  *
- * For files under $POWERCUT_DIR every change is preceded by a record in $POWERCUT_UNDO/log that holds what it
- * replaces; a sync of a file, or of a directory, leaves a record that makes the earlier ones of that file, or the
- * creations, renames and removals in that directory, permanent. When the process has been killed, powercut.py reads
- * the log backwards and undoes what no sync made permanent.
+ * For files under $POWERCUT_DIR every change is preceded by a record that holds what it replaces, in the file
+ * $POWERCUT_UNDO/log-<inode> of the file that changes, or of the directory in which something is created, renamed or
+ * removed. A sync of a file or directory removes that log: what it says is permanent now. When the process has been
+ * killed, powercut.py reads the logs that are left backwards and undoes what no sync made permanent.
  *
- *   POWERCUT_LIE=1               syncs succeed and leave no record: a disk that lies, or a program that does not sync
- *   POWERCUT_SYNC_MS             how long a sync takes, in milliseconds: time for a power cut to come in between
- *   $POWERCUT_UNDO/fail-sync     while it is there, syncs fail with EIO
- *   $POWERCUT_UNDO/limit         while it is there, the files of the directory cannot grow beyond the number of
- *                                bytes that it holds, in total: ENOSPC
+ * What goes wrong meanwhile is said by files in $POWERCUT_UNDO, from the moment at which they are there:
+ *
+ *   lie             syncs succeed and make nothing permanent: a disk that lies, or a program that does not sync
+ *   slow-sync       how long a sync takes, in milliseconds; until then nothing is synced. Ends when the file does
+ *   fail-sync       syncs fail with EIO; if it holds "once", it is removed by the first that does
+ *   fail-write      changes fail with the error whose number it holds
+ *   short-writes    of each write at most half is done, and it says so
+ *   limit           the files of the directory cannot grow beyond the number of bytes that it holds, in total: ENOSPC
+ *   die             "n k": SIGKILL in the n-th change from then on, when k bytes of it are done (modulo its size)
  *
  * One record is: struct record, the name, a second name, the bytes replaced. All in the machine's byte order.
  * Files are known by their inodes; a file that is removed or replaced is kept by a link $POWERCUT_UNDO/inode-<number>,
@@ -22,6 +26,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -34,11 +39,11 @@
 
 #define FILES_MAX 4096
 
-enum kind { WRITTEN = 1, CREATED, REMOVED, RENAMED, SYNCED };
+enum kind { WRITTEN = 1, CREATED, REMOVED, RENAMED };
 
 struct record {
     uint32_t kind, name_size, other_size, padding;
-    uint64_t inode;     /* of the file; of the directory for CREATED, REMOVED, RENAMED; of either for SYNCED */
+    uint64_t inode;     /* of the file; of the directory for CREATED, REMOVED, RENAMED */
     uint64_t offset;    /* WRITTEN: where bytes were replaced. REMOVED, RENAMED: inode that was at the (new) name */
     uint64_t size;      /* WRITTEN: of the file before */
     uint64_t old_size;  /* bytes that follow */
@@ -48,8 +53,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char watched[FILES_MAX]; /* by descriptor: is it one of ours, open for writing or a directory? */
 static char directory[PATH_MAX], undo[PATH_MAX - 64];
 static size_t directory_size;
-static int undo_log = -1, lies;
-static long sync_ms;
+static int is_on;
+static long changes; /* since it was said that the process dies */
 
 #define REAL(name) ((__typeof__(&name))real(#name))
 
@@ -63,8 +68,7 @@ static void *real(const char *name) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    const char *wanted = getenv("POWERCUT_DIR"), *kept = getenv("POWERCUT_UNDO"), *lie = getenv("POWERCUT_LIE"),
-               *slow = getenv("POWERCUT_SYNC_MS");
+    const char *wanted = getenv("POWERCUT_DIR"), *kept = getenv("POWERCUT_UNDO");
     if (wanted == NULL || kept == NULL)
         return;
     if (realpath(wanted, directory) == NULL || strlen(kept) >= sizeof undo) {
@@ -73,16 +77,56 @@ __attribute__((constructor)) static void begin(void) {
     }
     strcpy(undo, kept);
     directory_size = strlen(directory);
-    lies = lie != NULL && lie[0] == '1';
-    sync_ms = slow == NULL ? 0 : atol(slow);
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/log", undo);
-    undo_log = REAL(open)(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (undo_log < 0) {
-        fprintf(stderr, "powercut: cannot write %s\n", path);
-        abort();
-    }
+    is_on = 1;
 }
+
+/* -- what is said to go wrong --------------------------------------------------------------------------------- */
+
+/* Is this file there? Then `text` is what it holds. */
+static int is_said(const char *name, char *text, size_t size) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", undo, name);
+    int file = REAL(open)(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t found = read(file, text, size - 1);
+    text[found < 0 ? 0 : found] = 0;
+    REAL(close)(file);
+    return 1;
+}
+
+/* Do changes fail? Then errno is set. */
+static int is_broken(void) {
+    char text[32];
+    if (!is_said("fail-write", text, sizeof text))
+        return 0;
+    errno = atoi(text);
+    return 1;
+}
+
+/* How many bytes of this change are left to do before the process dies; -1 if it lives. */
+static ssize_t before_death(size_t size) {
+    char text[64];
+    long number, after;
+    if (!is_said("die", text, sizeof text) || sscanf(text, "%ld %ld", &number, &after) != 2) {
+        changes = 0;
+        return -1;
+    }
+    return ++changes < number ? -1 : size == 0 ? 0 : after % (long)size;
+}
+
+static void die(void) {
+    kill(getpid(), SIGKILL);
+    for (;;)
+        pause();
+}
+
+static void die_if_due(void) {
+    if (before_death(0) == 0)
+        die();
+}
+
+/* -- what is kept ---------------------------------------------------------------------------------------------- */
 
 static int is_inside(const char *path) {
     return strncmp(path, directory, directory_size) == 0 && (path[directory_size] == '/' || path[directory_size] == 0);
@@ -91,7 +135,7 @@ static int is_inside(const char *path) {
 /* The absolute name of a path whose directory exists, if that is inside; the name of the file itself is not followed. */
 static int absolute(const char *path, char *into) {
     char copy[PATH_MAX], parent[PATH_MAX];
-    if (undo_log < 0 || strlen(path) >= sizeof copy)
+    if (!is_on || strlen(path) >= sizeof copy)
         return 0;
     strcpy(copy, path);
     char *slash = strrchr(copy, '/');
@@ -117,6 +161,8 @@ static uint64_t parent_of(const char *path) {
 }
 
 static void put(struct record *record, const char *name, const char *other, const void *old) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/log-%llu", undo, (unsigned long long)record->inode);
     record->name_size = name == NULL ? 0 : strlen(name);
     record->other_size = other == NULL ? 0 : strlen(other);
     struct iovec parts[] = {{record, sizeof *record},
@@ -124,10 +170,12 @@ static void put(struct record *record, const char *name, const char *other, cons
                             {(void *)other, record->other_size},
                             {(void *)old, record->old_size}};
     ssize_t size = sizeof *record + record->name_size + record->other_size + record->old_size;
-    if (REAL(writev)(undo_log, parts, 4) != size) {
-        fprintf(stderr, "powercut: cannot write the undo log\n");
+    int log = REAL(open)(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log < 0 || REAL(writev)(log, parts, 4) != size) {
+        fprintf(stderr, "powercut: cannot write %s\n", path);
         abort();
     }
+    REAL(close)(log);
 }
 
 static void put_named(enum kind kind, const char *name, const char *other, uint64_t replaced) {
@@ -144,25 +192,20 @@ static void put_named(enum kind kind, const char *name, const char *other, uint6
 }
 
 static int is_watched(int file) {
-    return undo_log >= 0 && file >= 0 && file < FILES_MAX && watched[file];
+    return is_on && file >= 0 && file < FILES_MAX && watched[file];
 }
 
 /* -- room ----------------------------------------------------------------------------------------------------- */
 
 static int is_full(uint64_t growth) {
-    char path[PATH_MAX], text[32] = "";
-    snprintf(path, sizeof path, "%s/limit", undo);
-    int file = REAL(open)(path, O_RDONLY | O_CLOEXEC);
-    if (growth == 0 || file < 0)
-        return file >= 0 ? (REAL(close)(file), 0) : 0;
-    if (read(file, text, sizeof text - 1) < 0)
-        text[0] = 0;
-    REAL(close)(file);
+    char path[PATH_MAX], text[32];
+    if (growth == 0 || !is_said("limit", text, sizeof text))
+        return 0;
     uint64_t total = growth;
     DIR *entries = opendir(directory);
     for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;) {
         struct stat found;
-        snprintf(path, sizeof path, "%.2000s/%s", directory, entry->d_name);
+        snprintf(path, sizeof path, "%.2000s/%.255s", directory, entry->d_name);
         if (lstat(path, &found) == 0 && S_ISREG(found.st_mode))
             total += found.st_size;
     }
@@ -171,11 +214,13 @@ static int is_full(uint64_t growth) {
     return total > strtoull(text, NULL, 10);
 }
 
-/* Remember what a change of `size` bytes at `offset` will replace; of what is behind `offset` if it cuts. -1: full. */
+/* Remember what a change of `size` bytes at `offset` will replace; of what is behind `offset` if it cuts. -1: it fails. */
 static int before_change(int file, off_t offset, size_t size, int cuts) {
     struct stat found;
     if (fstat(file, &found) != 0)
         return 0;
+    if (is_broken())
+        return -1;
     uint64_t end = offset + size, before = found.st_size;
     if (end > before && is_full(end - before)) {
         errno = ENOSPC;
@@ -205,8 +250,14 @@ static int opened(const char *path, int flags, mode_t mode) {
     if (!absolute(path, name))
         return REAL(open)(path, flags, mode);
     pthread_mutex_lock(&lock);
-    if ((flags & O_CREAT) && inode_of(name) == 0)
+    if ((flags & O_ACCMODE) != O_RDONLY && is_broken()) {
+        pthread_mutex_unlock(&lock);
+        return -1;
+    }
+    if ((flags & O_CREAT) && inode_of(name) == 0) {
+        die_if_due();
         put_named(CREATED, name, NULL, 0);
+    }
     int file = REAL(open)(path, flags & ~O_TRUNC, mode);
     if (file >= 0 && file < FILES_MAX)
         watched[file] = 1;
@@ -254,17 +305,31 @@ int close(int file) {
 
 /* -- changing ------------------------------------------------------------------------------------------------- */
 
-#define CHANGING(file, offset, size, cuts, call)                                                                       \
+/* `partly` is the same call for `part` bytes: what is done of it when the process dies. */
+#define CHANGING(file, offset, size, cuts, call, partly)                                                               \
     do {                                                                                                               \
         if (!is_watched(file))                                                                                         \
             return call;                                                                                               \
         pthread_mutex_lock(&lock);                                                                                     \
-        ssize_t result = before_change(file, offset, size, cuts) == 0 ? (ssize_t)(call) : -1;                          \
+        ssize_t result = before_change(file, offset, size, cuts), part = result == 0 ? before_death(size) : -1;        \
+        if (part > 0)                                                                                                  \
+            result = partly;                                                                                           \
+        if (part >= 0)                                                                                                 \
+            die();                                                                                                     \
+        if (result == 0)                                                                                               \
+            result = call;                                                                                             \
         int error = errno;                                                                                             \
         pthread_mutex_unlock(&lock);                                                                                   \
         errno = error;                                                                                                 \
         return result;                                                                                                 \
     } while (0)
+
+#define WHOLE(file, offset, size, cuts, call) CHANGING(file, offset, size, cuts, call, 0)
+
+static size_t shortened(int file, size_t size) {
+    char text[32];
+    return is_watched(file) && size > 1 && is_said("short-writes", text, sizeof text) ? size / 2 : size;
+}
 
 static off_t write_offset(int file) {
     struct stat found;
@@ -281,41 +346,44 @@ static size_t total(const struct iovec *parts, int count) {
 }
 
 ssize_t write(int file, const void *from, size_t size) {
-    CHANGING(file, write_offset(file), size, 0, REAL(write)(file, from, size));
+    size = shortened(file, size);
+    CHANGING(file, write_offset(file), size, 0, REAL(write)(file, from, size), REAL(write)(file, from, part));
 }
 ssize_t writev(int file, const struct iovec *parts, int count) {
-    CHANGING(file, write_offset(file), total(parts, count), 0, REAL(writev)(file, parts, count));
+    WHOLE(file, write_offset(file), total(parts, count), 0, REAL(writev)(file, parts, count));
 }
 ssize_t pwrite(int file, const void *from, size_t size, off_t offset) {
-    CHANGING(file, offset, size, 0, REAL(pwrite)(file, from, size, offset));
+    size = shortened(file, size);
+    CHANGING(file, offset, size, 0, REAL(pwrite)(file, from, size, offset), REAL(pwrite)(file, from, part, offset));
 }
 ssize_t pwrite64(int file, const void *from, size_t size, off64_t offset) {
-    CHANGING(file, offset, size, 0, REAL(pwrite)(file, from, size, offset));
+    size = shortened(file, size);
+    CHANGING(file, offset, size, 0, REAL(pwrite)(file, from, size, offset), REAL(pwrite)(file, from, part, offset));
 }
 ssize_t pwritev(int file, const struct iovec *parts, int count, off_t offset) {
-    CHANGING(file, offset, total(parts, count), 0, REAL(pwritev)(file, parts, count, offset));
+    WHOLE(file, offset, total(parts, count), 0, REAL(pwritev)(file, parts, count, offset));
 }
 ssize_t pwritev64(int file, const struct iovec *parts, int count, off64_t offset) {
-    CHANGING(file, offset, total(parts, count), 0, REAL(pwritev)(file, parts, count, offset));
+    WHOLE(file, offset, total(parts, count), 0, REAL(pwritev)(file, parts, count, offset));
 }
 ssize_t pwritev2(int file, const struct iovec *parts, int count, off_t offset, int flags) {
-    CHANGING(file, offset, total(parts, count), 0, REAL(pwritev2)(file, parts, count, offset, flags));
+    WHOLE(file, offset, total(parts, count), 0, REAL(pwritev2)(file, parts, count, offset, flags));
 }
 ssize_t pwritev64v2(int file, const struct iovec *parts, int count, off64_t offset, int flags) {
-    CHANGING(file, offset, total(parts, count), 0, REAL(pwritev2)(file, parts, count, offset, flags));
+    WHOLE(file, offset, total(parts, count), 0, REAL(pwritev2)(file, parts, count, offset, flags));
 }
-int ftruncate(int file, off_t size) { CHANGING(file, size, 0, 1, REAL(ftruncate)(file, size)); }
-int ftruncate64(int file, off64_t size) { CHANGING(file, size, 0, 1, REAL(ftruncate)(file, size)); }
+int ftruncate(int file, off_t size) { WHOLE(file, size, 0, 1, REAL(ftruncate)(file, size)); }
+int ftruncate64(int file, off64_t size) { WHOLE(file, size, 0, 1, REAL(ftruncate)(file, size)); }
 int fallocate(int file, int mode, off_t offset, off_t size) {
-    CHANGING(file, offset, size, 0, REAL(fallocate)(file, mode, offset, size));
+    WHOLE(file, offset, size, 0, REAL(fallocate)(file, mode, offset, size));
 }
 int fallocate64(int file, int mode, off64_t offset, off64_t size) {
-    CHANGING(file, offset, size, 0, REAL(fallocate)(file, mode, offset, size));
+    WHOLE(file, offset, size, 0, REAL(fallocate)(file, mode, offset, size));
 }
 
 /* This one returns its error. */
 static int allocated(int file, off_t offset, off_t size) {
-    CHANGING(file, offset, size, 0, REAL(posix_fallocate)(file, offset, size));
+    WHOLE(file, offset, size, 0, REAL(posix_fallocate)(file, offset, size));
 }
 int posix_fallocate(int file, off_t offset, off_t size) {
     int result = allocated(file, offset, size);
@@ -329,7 +397,10 @@ int unlink(const char *path) {
     char name[PATH_MAX];
     if (!absolute(path, name))
         return REAL(unlink)(path);
+    if (is_broken())
+        return -1;
     pthread_mutex_lock(&lock);
+    die_if_due();
     uint64_t inode = inode_of(name);
     if (inode != 0)
         put_named(REMOVED, name, NULL, inode);
@@ -347,7 +418,10 @@ int rename(const char *from, const char *to) {
     char name[PATH_MAX], other[PATH_MAX];
     if (!absolute(from, name) || !absolute(to, other))
         return REAL(rename)(from, to);
+    if (is_broken())
+        return -1;
     pthread_mutex_lock(&lock);
+    die_if_due();
     if (inode_of(name) != 0)
         put_named(RENAMED, name, other, inode_of(other));
     int result = REAL(rename)(from, to), error = errno;
@@ -362,24 +436,41 @@ int renameat(int from_at, const char *from, int to_at, const char *to) {
 
 /* -- syncing -------------------------------------------------------------------------------------------------- */
 
+static long now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void wait_while_slow(void) {
+    char text[32];
+    for (long begun = now_ms(), left; is_said("slow-sync", text, sizeof text);) {
+        left = begun + atol(text) - now_ms();
+        if (left <= 0)
+            return;
+        struct timespec rest = {.tv_nsec = (left < 20 ? left : 20) * 1000000};
+        nanosleep(&rest, NULL);
+    }
+}
+
 static int synced(int file) {
-    char path[PATH_MAX];
+    char path[PATH_MAX], text[32];
     struct stat found;
-    struct timespec rest = {.tv_sec = sync_ms / 1000, .tv_nsec = sync_ms % 1000 * 1000000};
-    while (nanosleep(&rest, &rest) != 0 && errno == EINTR)
-        ;
-    snprintf(path, sizeof path, "%s/fail-sync", undo);
-    if (access(path, F_OK) == 0) {
+    wait_while_slow();
+    if (is_said("fail-sync", text, sizeof text)) {
+        snprintf(path, sizeof path, "%s/fail-sync", undo);
+        if (strncmp(text, "once", 4) == 0)
+            REAL(unlink)(path);
         errno = EIO;
         return -1;
     }
-    if (!lies && fstat(file, &found) == 0) {
-        struct record record = {.kind = SYNCED, .inode = found.st_ino};
+    if (!is_said("lie", text, sizeof text) && fstat(file, &found) == 0) {
+        snprintf(path, sizeof path, "%s/log-%llu", undo, (unsigned long long)found.st_ino);
         pthread_mutex_lock(&lock);
-        put(&record, NULL, NULL, NULL);
+        REAL(unlink)(path);
         pthread_mutex_unlock(&lock);
     }
-    return 0; /* without the real one: only this log loses anything here */
+    return 0; /* without the real one: only these logs lose anything here */
 }
 
 int fsync(int file) { return is_watched(file) ? synced(file) : REAL(fsync)(file); }

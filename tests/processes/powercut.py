@@ -7,8 +7,11 @@
     powercut.cut(directory, undo)                  # or cut(directory, undo, seed): some of it survives, torn
 
 Without a seed nothing survives that was not synced. With one, of each sector of 512 bytes the synced content or the
-last one is left, so that writes are torn, lost and out of order; of creations, renames and removals those before some
-moment are left, for a file system's own journal keeps their order. See `powercut.c` for what is watched.
+last one is left, so that writes are torn, lost and out of order; of creations, renames and removals in a directory
+those before some moment are left, for a file system's own journal keeps their order. See `powercut.c` for what is
+watched, and for the other faults, which begin and end while the process runs:
+
+    powercut.begin(undo, "fail-sync", "once")
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from pathlib import Path
 
 SECTOR = 512
 RECORD = struct.Struct("=4I4Q")
-WRITTEN, CREATED, REMOVED, RENAMED, SYNCED = range(1, 6)
+WRITTEN, CREATED, REMOVED, RENAMED = range(1, 5)
+FAULTS = ("lie", "slow-sync", "fail-sync", "fail-write", "short-writes", "limit", "die")
 
 
 class CannotCut(Exception):
@@ -70,14 +74,37 @@ def environment(library: Path, directory: Path, undo: Path, *, lie: bool = False
     """
     directory.mkdir(exist_ok=True)
     undo.mkdir(exist_ok=True)
+    for log in undo.glob("log-*"):
+        _cut_off_last(log)
+    for fault, value in (("lie", "" if lie else None), ("slow-sync", sync_ms or None)):
+        end(undo, fault)
+        if value is not None:
+            begin(undo, fault, value)
     return {
         **os.environ,
         "LD_PRELOAD": str(library),
         "POWERCUT_DIR": str(directory),
         "POWERCUT_UNDO": str(undo),
-        "POWERCUT_LIE": "1" if lie else "0",
-        "POWERCUT_SYNC_MS": str(sync_ms),
     }
+
+
+def begin(undo: Path, fault: str, value: object = "") -> None:
+    """One of FAULTS, from now on; `powercut.c` says what its value means."""
+    undo.mkdir(exist_ok=True)
+    beside = undo / "said.new"
+    beside.write_text(str(value))
+    beside.rename(undo / fault)
+
+
+def end(undo: Path, fault: str) -> None:
+    """It goes wrong no more."""
+    (undo / fault).unlink(missing_ok=True)
+
+
+def _cut_off_last(log: Path) -> None:
+    """A kill may have cut off the last record. The next life's records come behind it."""
+    content = log.read_bytes()
+    os.truncate(log, sum(record.log_size for record in read(content)))
 
 
 @dataclass(frozen=True)
@@ -91,23 +118,28 @@ class Record:
     name: Path
     other: Path
     old: bytes
+    log_size: int
 
 
 def cut(directory: Path, undo: Path, seed: int | None = None) -> None:
-    """Take back from the files under `directory` what was not synced. Ends the log: the next process begins another."""
-    log = undo / "log"
-    lost = not_synced(list(read(log.read_bytes())) if log.exists() else [])
+    """Take back from the files under `directory` what was not synced. The next process begins new logs."""
     chance = None if seed is None else random.Random(seed)
+    logs = sorted(undo.glob("log-*"))
+    lost = [list(read(log.read_bytes())) for log in logs]
     with ExitStack() as stack:
         files: dict[int, int] = {}
         for path in [*directory.rglob("*"), *undo.glob("inode-*")]:
             if path.is_file() and path.stat().st_ino not in files:
                 file = files[path.stat().st_ino] = os.open(path, os.O_RDWR)
                 stack.callback(os.close, file)
-        undo_contents([record for record in lost if record.kind == WRITTEN and record.inode in files], files, chance)
-    names = [record for record in lost if record.kind != WRITTEN]
-    undo_names(names if chance is None else names[chance.randint(0, len(names)) :], undo)
-    for kept in [log, *undo.glob("inode-*")]:
+        for records in lost:
+            contents = [record for record in records if record.kind == WRITTEN and record.inode in files]
+            if contents:
+                undo_contents(contents, files[contents[0].inode], chance)
+    for records in lost:
+        names = [record for record in records if record.kind != WRITTEN]
+        undo_names(names if chance is None else names[chance.randint(0, len(names)) :], undo)
+    for kept in [*logs, *undo.glob("inode-*")]:
         kept.unlink(missing_ok=True)
 
 
@@ -115,6 +147,7 @@ def read(log: bytes) -> Iterator[Record]:
     """The records of a log, oldest first. The last may be cut off by the kill; what it announces was not done then."""
     offset = 0
     while offset + RECORD.size <= len(log):
+        begun = offset
         kind, name_size, other_size, _, inode, at, size, old_size = RECORD.unpack_from(log, offset)
         offset += RECORD.size
         parts: list[bytes] = []
@@ -124,32 +157,19 @@ def read(log: bytes) -> Iterator[Record]:
         if offset > len(log):
             return
         name, other, old = parts
-        yield Record(kind, inode, at, size, Path(os.fsdecode(name)), Path(os.fsdecode(other)), old)
+        yield Record(kind, inode, at, size, Path(os.fsdecode(name)), Path(os.fsdecode(other)), old, offset - begun)
 
 
-def not_synced(records: list[Record]) -> list[Record]:
-    """Those that no later sync of their file or directory made permanent, oldest first."""
-    synced: set[int] = set()
-    lost: list[Record] = []
-    for record in reversed(records):
-        if record.kind == SYNCED:
-            synced.add(record.inode)
-        elif record.inode not in synced:
-            lost.append(record)
-    return lost[::-1]
-
-
-def undo_contents(lost: list[Record], files: dict[int, int], chance: random.Random | None) -> None:
-    last = {record.inode: content(files[record.inode]) for record in lost}
+def undo_contents(lost: list[Record], file: int, chance: random.Random | None) -> None:
+    """Of one file."""
+    final = content(file)
     for record in reversed(lost):
-        file = files[record.inode]
         os.pwrite(file, record.old, record.offset)
         os.ftruncate(file, record.size)
     if chance is not None:
-        for inode, final in last.items():
-            mixed = mix(content(files[inode]), final, chance)
-            os.ftruncate(files[inode], 0)
-            os.pwrite(files[inode], mixed, 0)
+        mixed = mix(content(file), final, chance)
+        os.ftruncate(file, 0)
+        os.pwrite(file, mixed, 0)
 
 
 def content(file: int) -> bytes:

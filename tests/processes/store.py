@@ -29,3 +29,7 @@ class Store(Actor):
     @query
     def read(self, key: str) -> int:
         return self.values.get(key, 0)
+
+    @query
+    def everything(self) -> dict[str, int]:
+        return self.values

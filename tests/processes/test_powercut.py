@@ -140,7 +140,8 @@ die()
     world.data.mkdir()
     (world.data / "f").write_bytes(b"old")
     world.run_until_killed(BEGIN + program)
-    whole = (world.undo / "log").read_bytes()
+    (log,) = world.undo.glob("log-*")
+    whole = log.read_bytes()
     records = list(powercut.read(whole))
     assert records
     for size in range(1, len(whole)):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -99,3 +99,16 @@ def between(wires: Wires, some: Iterable[str], others: Iterable[str]) -> list[Wi
     """What these say to those, and hear of them."""
     left, right = set(some), set(others)
     return [wire for (one, other), wire in wires.items() if {one, other} & left and {one, other} & right]
+
+
+@contextmanager
+def parted(wires: Iterable[Wire]) -> Generator[None]:
+    """Cut these for as long as the context lasts."""
+    cut = list(wires)
+    for wire in cut:
+        wire.cut()
+    try:
+        yield
+    finally:
+        for wire in cut:
+            wire.heal()

@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, query
+from broadcast._simulation.history import run
 from broadcast._simulation.linearizability import CannotCheck, Operation, check
+from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from broadcast._simulation.registers import Swaps
 
 
 class Register(Actor):
@@ -294,3 +297,12 @@ def test_a_class_may_look_at_what_is_the_same_for_all_operations() -> None:
 def test_a_class_that_looks_at_its_place_in_the_order_cannot_be_checked(what: str) -> None:
     with pytest.raises(CannotCheck, match=rf"^Stamped\.look looks at self\.context\.{what}, which no history tells"):
         check([call("look", what, at=(0, 1))], Stamped)
+
+
+# -- simulated histories (a read that is not fresh is found so in test_mutants) ----------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_clients_of_a_group_under_faults_saw_is_linearizable(seed: int) -> None:
+    options = Options(clients=4, duration=2 * SECOND, strike_interval=200 * MILLISECOND, reordering=0.2)
+    assert run(seed, options=options, play=Swaps(), again="with registers").marks["answers"] > 100

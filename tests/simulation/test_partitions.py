@@ -12,76 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from quiet_group import FLOOR, NAMES, QuietGroup
 
-from broadcast._protocol.entries import SessionAsked
-from broadcast._protocol.output import Submitted
-from broadcast._simulation.history import Stage
-from broadcast._simulation.options import MILLISECOND, SECOND, Options
-from broadcast._simulation.outcomes import Diaries
 from membership._protocol import election
 from membership._protocol.election import Election, Role
 
-FLOOR = 100 * MILLISECOND
-QUIET = Options(
-    clients=0,
-    loss=0,
-    duplication=0,
-    reordering=0,
-    disk_latency=2 * MILLISECOND,
-    stall=0,
-    strike_interval=0,
-    election_timeout=FLOOR,
-)
-NAMES = "abc"
 LINKS = [(one, other) for one in NAMES for other in NAMES if one != other]
 PATTERNS = [tuple(link for at, link in enumerate(LINKS) if number >> at & 1) for number in range(2 ** len(LINKS))]
-SEED = 1
 SPLIT_MAX = 3  # epochs that one election may cost: votes are split when all stand at the same moment
 
 Pattern = tuple[tuple[str, str], ...]
-
-
-class Trio:
-    """A group of three, healthy."""
-
-    def __init__(self) -> None:
-        self._stage = Stage(SEED, QUIET, Diaries())
-        self.idle(SECOND)
-
-    def idle(self, span: int) -> None:
-        self._stage.world.schedule.run(self._stage.world.now + span)
-
-    def ask(self, times: int) -> None:
-        """Want something in the log at every member, again and again."""
-        for _ in range(times):
-            for node in self._stage.nodes.values():
-                node.give(Submitted((SessionAsked(self._stage.world.chance.randbytes(16), "asker"),)))
-            self.idle(FLOOR)
-
-    def cut(self, links: Pattern) -> None:
-        self._stage.network.cut(links)
-
-    def heal(self, links: Pattern) -> None:
-        self._stage.network.heal(links)
-
-    @property
-    def epoch(self) -> int:
-        return max(node.replica.epoch for node in self._stage.nodes.values())
-
-    @property
-    def elections(self) -> int:
-        """How many have led so far."""
-        return self._stage.world.marks["elections"]
-
-    @property
-    def commits(self) -> list[int]:
-        return [node.replica.commit for node in self._stage.nodes.values()]
-
-    @property
-    def leader(self) -> str | None:
-        """Who leads, if all agree about that."""
-        leaders = [node.replica.leader for node in self._stage.nodes.values()]
-        return leaders[0] if len(dict.fromkeys(leaders)) == 1 else None
 
 
 def reaches_a_quorum(name: str, cut: Pattern) -> bool:
@@ -89,34 +29,34 @@ def reaches_a_quorum(name: str, cut: Pattern) -> bool:
     return any((name, other) not in cut and (other, name) not in cut for other in NAMES if other != name)
 
 
-def hold(trio: Trio, cut: Pattern) -> None:
+def hold(group: QuietGroup, cut: Pattern) -> None:
     """Cut these for long, then heal them. Raises `AssertionError` if the group does not do as it should."""
-    epoch, elections, leader = trio.epoch, trio.elections, trio.leader
+    epoch, elections, leader = group.epoch, group.elections, group.leader
     assert leader is not None
-    trio.cut(cut)
-    trio.idle(10 * FLOOR)  # a leader that lost its quorum steps down, and another is elected
-    settled, committed = trio.epoch, max(trio.commits)
+    group.network.cut(cut)
+    group.idle(10 * FLOOR)  # a leader that lost its quorum steps down, and another is elected
+    settled, committed = group.epoch, max(group.commits)
     if reaches_a_quorum(leader, cut):
         assert settled == epoch
-    assert trio.elections <= elections + 1
-    elections = trio.elections
-    trio.ask(10)
-    assert trio.epoch == settled, "nobody is deposed again"
-    assert (max(trio.commits) >= committed + 10) == any(reaches_a_quorum(name, cut) for name in NAMES)
-    assert (max(trio.commits) > committed) == any(reaches_a_quorum(name, cut) for name in NAMES)
-    trio.heal(cut)
-    trio.idle(5 * FLOOR)
-    assert trio.elections <= elections + 1
-    assert trio.epoch <= settled + SPLIT_MAX
-    assert trio.leader is not None
-    trio.ask(1)
-    assert min(trio.commits) == max(trio.commits) > committed
+    assert group.elections <= elections + 1
+    elections = group.elections
+    group.ask(10)
+    assert group.epoch == settled, "nobody is deposed again"
+    assert (max(group.commits) >= committed + 10) == any(reaches_a_quorum(name, cut) for name in NAMES)
+    assert (max(group.commits) > committed) == any(reaches_a_quorum(name, cut) for name in NAMES)
+    group.network.heal(cut)
+    group.idle(5 * FLOOR)
+    assert group.elections <= elections + 1
+    assert group.epoch <= settled + SPLIT_MAX
+    assert group.leader is not None
+    group.ask(1)
+    assert min(group.commits) == max(group.commits) > committed
 
 
 def hold_all(patterns: Sequence[Pattern]) -> None:
-    trio = Trio()
+    group = QuietGroup()
     for cut in patterns:
-        hold(trio, cut)
+        hold(group, cut)
 
 
 @pytest.mark.parametrize("first", range(0, len(PATTERNS), 16))

@@ -1,0 +1,117 @@
+"""What an invariant is: a claim about all states of all histories, told of every event that it wants to hear of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from broadcast._machine import Delivery, Machine
+from broadcast._protocol.entries import Entry
+from broadcast._protocol.messages import Message
+from broadcast._protocol.output import Persist
+from broadcast._protocol.position import Batch
+from broadcast._protocol.replica import Replica
+from broadcast._simulation.calls import Answer, Call, Calls, Fate, Ran, Read
+from broadcast._simulation.disk import Disk
+from broadcast._simulation.world import Schedule
+
+
+class Process(Protocol):
+    """A replica's process, as the checks see it. `life` counts its starts."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def life(self) -> int: ...
+    @property
+    def replica(self) -> Replica: ...
+    @property
+    def machine(self) -> Machine[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What an invariant can look at besides the process that an event is about."""
+
+    schedule: Schedule
+    disks: Mapping[str, Disk]
+    calls: Calls
+
+
+class Invariant:
+    """One claim. Each method is an event; `Watch` calls those that a subclass defines, and they raise `Violation`."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+
+    # -- replicas --------------------------------------------------------------------------------------------------
+
+    def started(self, process: Process) -> None:
+        """A process starts, on what its disk holds."""
+
+    def stepped(self, process: Process) -> None:
+        """A replica took a step; its output is not performed yet."""
+
+    def elected(self, process: Process) -> None:
+        """In the step that was told last, this replica began to lead."""
+
+    def heard(self, process: Process, sender: str, message: Message) -> None:
+        """A message was taken in."""
+
+    def persisting(self, process: Process, persist: Persist) -> None:
+        """A write is asked for."""
+
+    def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
+        """A message leaves."""
+
+    def noticed(self, process: Process, text: str) -> None:
+        """An operator is told something."""
+
+    # -- the order -------------------------------------------------------------------------------------------------
+
+    def delivering(self, process: Process, batch: Batch) -> None:
+        """A replica has this committed batch next."""
+
+    def delivered(self, process: Process, batch: Batch, entries: Sequence[Entry]) -> None:
+        """The same, for the first replica that has it. In the order of the log."""
+
+    def ran(self, ran: Ran) -> None:
+        """A command took effect, at the first replica that came to it. In the order of the log."""
+
+    def applied(self, process: Process, batch: Batch) -> None:
+        """A replica has applied this batch; its commands were told before."""
+
+    # -- askers ----------------------------------------------------------------------------------------------------
+
+    def asked(self, call: Call) -> None:
+        """An owner has offered a command to its session."""
+
+    def settling(self, call: Call, fate: Fate) -> None:
+        """A call that was not withdrawn gets this fate. Its old one is still in `call`."""
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """Its outcome is known; for a call that was withdrawn, that of its void."""
+
+    def read(self, read: Read) -> None:
+        """A linearizable query is answered."""
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def ended(self, processes: Mapping[str, Process]) -> None:
+        """All is repaired and level, and nothing is open."""
+
+
+class Judge(Invariant):
+    """What the askers of one play may rely on besides: the claims that its actor's meaning gives."""
+
+    def __init__(self) -> None:
+        """It is made before there is a scene."""
+
+    def identify(self, delivery: Delivery) -> tuple[str, int] | None:
+        """Whose command is this, and which of its owner's (the ticket)? None if its arguments do not tell."""
+        return None
+
+    def seen(self, read: Read) -> int | None:
+        """The first index at which a state may give this answer. None if the answer does not tell."""
+        return None

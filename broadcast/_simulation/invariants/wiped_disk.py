@@ -1,0 +1,24 @@
+"""Who comes back with another disk has no part in the group: it says hello, tells why, and waits (rule 16)."""
+
+from __future__ import annotations
+
+from broadcast._protocol.messages import Message
+from broadcast._protocol.output import Persist
+from broadcast._simulation.invariants.base import Invariant, Process
+from broadcast._simulation.invariants.claim import check
+from membership._protocol.messages import Forming
+
+
+class WipedDisk(Invariant):
+    def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
+        if type(message) is not Forming:
+            wiped = self.scene.disks[process.name].wiped
+            check(not wiped, "a wiped disk has no voice", name=process.name, message=message)
+
+    def persisting(self, process: Process, persist: Persist) -> None:
+        wiped = self.scene.disks[process.name].wiped
+        check(not wiped, "a wiped disk gets nothing of the group", name=process.name, persist=persist)
+
+    def noticed(self, process: Process, text: str) -> None:
+        wiped = self.scene.disks[process.name].wiped
+        check(wiped and "by another disk" in text, "an operator has nothing to see to here", text=text)

@@ -1,0 +1,84 @@
+"""What a process has in memory, from one start to its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from actors._protocol.clock import LamportClock
+from broadcast._machine import Machine
+from broadcast._protocol.desk import Desk
+from broadcast._protocol.output import Now
+from broadcast._protocol.position import Batch
+from broadcast._protocol.replica import Replica
+from broadcast._protocol.reports import Report
+from broadcast._simulation.options import SECOND
+from broadcast._simulation.world import World
+from broadcast._storage import Stored
+from membership._protocol.formation import Plan
+
+WALL_START = 1_700_000_000 * SECOND  # the wall clock when a history begins
+PARTS = 1_000_000  # a clock's drift is a number of microseconds in these
+
+
+class Killed(Exception):
+    """The process dies here, in the midst of what it does."""
+
+
+class Asker(Protocol):
+    """The near end of a client's link."""
+
+    @property
+    def name(self) -> str: ...
+    def report(self, report: Report) -> None: ...
+    def told(self, token: int, outcome: bytes) -> None: ...
+    def broken(self) -> None: ...
+
+
+class Life:
+    """One life of a process. `mark`: at or above every stamp that an earlier one sent."""
+
+    def __init__(self, name: str, world: World, plan: Plan, found: Stored, mark: int) -> None:
+        chance, options = world.chance, world.options
+        self.clock = LamportClock(name, mark, mark)
+        self.boot = chance.randrange(1000 * SECOND)  # the monotonic clock at time 0
+        self.wall = 0  # the wall clock at time 0, if it had not drifted
+        self.set_clock(world)
+        drift = round(options.clock_drift * PARTS)
+        self._drift = chance.randrange(-drift, drift + 1) if drift else 0
+        self.replica = Replica(
+            name=name,
+            plan=plan,
+            found=found,
+            cluster=chance.randbytes(16),
+            clock=self.clock,
+            chance=chance,
+            now=self.at(world.now),
+        )
+        self.machine: Machine[Any] | None = None
+        self.desk: Desk | None = None
+        self.askers: dict[int, Asker] = {}
+        self.reads: dict[int, tuple[Asker, int, bytes]] = {}
+        self.applying: deque[Batch] = deque()
+        self.tick_at: int | None = None
+        self.paused = False
+        self.waiting: deque[Callable[[], None]] = deque()
+        self.dies_in: int | None = None
+        """So many things it will still do."""
+
+    def at(self, now: int) -> Now:
+        """What its clocks show."""
+        return Now(self.boot + now, self.wall + now + self._drift * now // PARTS)
+
+    def set_clock(self, world: World) -> None:
+        """Somebody sets its wall clock, rightly or not."""
+        error = world.options.clock_error
+        self.wall = WALL_START + world.chance.randrange(-error, error + 1)
+
+    def count_down(self) -> None:
+        """It does one thing more, if it still has so many. Raises `Killed`."""
+        if self.dies_in is not None:
+            self.dies_in -= 1
+            if self.dies_in < 0:
+                raise Killed

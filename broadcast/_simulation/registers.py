@@ -1,0 +1,95 @@
+"""Registers: a play that is judged by nothing but what its clients saw (linearizability; Herlihy and Wing 1990)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import cast
+
+from actors._actor import Actor, command, query
+from actors._interface import Interface
+from actors._protocol.codec import decode
+from broadcast._machine import Delivery
+from broadcast._protocol.sessions import Outcome
+from broadcast._simulation import linearizability
+from broadcast._simulation.calls import Answer, Call, Fate, Read
+from broadcast._simulation.invariants import Judge, Process, check
+from broadcast._simulation.linearizability import Operation
+
+KEYS = "abcdefghijklmnopqrstuvwx"
+
+
+class Registers(Actor):
+    """Values by key. A value is (owner, number) of the command that wrote it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, tuple[str, int]] = {}
+
+    @command
+    def swap(self, key: str, value: tuple[str, int]) -> tuple[str, int] | None:
+        """Returns what was there."""
+        before = self.values.get(key)
+        self.values[key] = value
+        return before
+
+    @query
+    def read(self, key: str) -> tuple[str, int] | None:
+        return self.values.get(key)
+
+
+class Swaps:
+    """A play (see `Play`): registers are swapped and read. Which one a command is for follows from its number."""
+
+    actor = Registers
+    interface = Interface.of(Registers)
+
+    def expectation(self) -> Linearizable:
+        return Linearizable()
+
+    def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:
+        return "swap", self.interface.methods["swap"].pack(_arguments(owner, number), {})
+
+    def query(self, chance: random.Random) -> bytes:
+        return self.interface.methods["read"].pack((chance.choice(KEYS),), {})
+
+
+def _arguments(owner: str, number: int) -> tuple[str, tuple[str, int]]:
+    return KEYS[number % len(KEYS)], (owner, number)
+
+
+class Linearizable(Judge):
+    """There is one order of all calls, each between its beginning and its end, that the class itself would give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._operations: list[Operation] = []
+
+    def identify(self, delivery: Delivery) -> tuple[str, int]:
+        return cast("tuple[str, int]", delivery.arguments[1])
+
+    def settling(self, call: Call, fate: Fate) -> None:
+        if fate is Fate.UNKNOWN:
+            self._note(call, None, None)
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        if call.fate is not Fate.WITHDRAWN:
+            self._note(call, answer.moment, _value(answer.outcome))
+
+    def _note(self, call: Call, ended: int | None, outcome: object) -> None:
+        arguments = _arguments(call.owner, call.ticket)
+        self._operations.append(Operation(call.owner, "swap", arguments, call.after + 0.5, ended, outcome))
+
+    def read(self, read: Read) -> None:
+        _, key = cast("list[str]", decode(read.call))
+        outcome = _value(read.outcome)
+        self._operations.append(Operation("a reader", "read", (key,), read.after + 0.5, read.moment, outcome))
+
+    def ended(self, processes: Mapping[str, Process]) -> None:
+        verdict = linearizability.check(self._operations, Registers, lambda operation: operation.arguments[0])
+        check(verdict.linearizable is True, "the clients' history is linearizable", verdict=str(verdict))
+
+
+def _value(outcome: bytes) -> object:
+    kind, *value = cast("list[object]", decode(outcome))
+    check(kind == Outcome.APPLIED and len(value) == 1, "a register always answers", outcome=outcome)
+    return value[0] if value[0] is None else tuple(cast("list[object]", value[0]))

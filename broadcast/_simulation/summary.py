@@ -1,0 +1,113 @@
+"""What many histories came to, and whether they prove anything: a test that nothing strikes is passed by everybody."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+from broadcast._simulation.campaign import Played
+
+ACKNOWLEDGED_LEAST = 0.5  # share of the commands that were answered while faults struck
+LEADER_CHANGES_LEAST = 1.0  # in a history, on average
+
+MARKS: Sequence[str] = (
+    # what struck
+    "ambushes",
+    "clients' links broken",
+    "clocks set",
+    "crashes",
+    "crashes that dropped unsynced data",
+    "disk stalls",
+    "disks damaged",
+    "disks wiped",
+    "failed syncs",
+    "full disks",
+    "links cut",
+    "messages lost",
+    "messages of an earlier link",
+    "old copies restored",
+    "pauses",
+    "power cuts",
+    "restarts with an older clock",
+    "slow disks",
+    # what came of it
+    "answers lost",
+    "disks refused",
+    "ends with a quorum only",
+    "expired sessions",
+    "gaps",
+    "leaders on slow disks that stepped down",
+    "old leaders that woke up",
+    "reads",
+    "reads given up",
+    "repeated commands",
+    "repeated over a failover",
+    "replicas given up",
+    "replicas stopped by their disk",
+    "reports of gaps",
+    "sessions ended",
+    "sessions refused",
+    "slow writes",
+    "torn tails cut",
+    "truncations",
+    "unknown outcomes",
+    "went elsewhere",
+    "withdrawn",
+    "writes that waited for room",
+)
+"""Each is to be met, or what it names was not tried (P38)."""
+
+
+class Summary:
+    """Of all that was played so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.failed: list[int] = []
+        self.marks = Counter[str]()
+        self.leader_changes = 0
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, played: Played) -> None:
+        self.count += 1
+        if played.history is None:
+            self.failed.append(played.seed)
+            return
+        marks = played.history.marks
+        self.marks.update(marks)
+        self.leader_changes += max(0, marks["elections"] - 1)  # the first leader took nobody's place
+        self._digest.update(played.history.digest.encode())
+
+    @property
+    def digest(self) -> str:
+        """Of all that happened in all of them, in the order they were added."""
+        return self._digest.hexdigest()
+
+    @property
+    def acknowledged(self) -> float:
+        """The share of commands that were answered before the faults ended."""
+        return self.marks["answers under faults"] / max(1, self.marks["commands"])
+
+    def shortfalls(self) -> list[str]:
+        """Why these histories, though they went well, say too little. For some hundred of them, or more."""
+        found = [f"no history met: {mark}" for mark in MARKS if not self.marks[mark]]
+        if self.acknowledged < ACKNOWLEDGED_LEAST:
+            found.append(f"only {self.acknowledged:.0%} of the commands were acknowledged under faults")
+        if self.leader_changes < LEADER_CHANGES_LEAST * self.count:
+            found.append(f"only {self.leader_changes} leader changes in {self.count} histories")
+        return found
+
+    def lines(self, seconds: float) -> list[str]:
+        """For a reader. seconds: that it took."""
+        good, marks = max(1, self.count - len(self.failed)), self.marks
+        met = ", ".join(f"{name} {times:,}" for name, times in sorted(marks.items()))
+        return [
+            f"{self.count:,} histories in {seconds:.1f} s, {60 * self.count / max(seconds, 0.001):.0f} a minute: "
+            f"{len(self.failed)} failed",
+            f"in each, on average: {marks['answers'] / good:.0f} commands answered, {marks['reads'] / good:.0f} reads, "
+            f"{self.leader_changes / good:.1f} leader changes",
+            f"acknowledged under faults: {self.acknowledged:.0%} of {marks['commands']:,} commands",
+            f"met: {met}",
+            f"digest: {self.digest}",
+        ]

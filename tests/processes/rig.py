@@ -1,0 +1,180 @@
+"""A group of real processes under test: each with its disk, its links and all that it ever delivered.
+
+async with open_rig("store:Store", library, tmp_path) as rig:
+    await rig.start()
+    rig.wires[...].cut()
+    rig["a"].disk ...
+    assert await rig.wrongs() == []
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+from deliveries import Deliveries
+from disks import Disk
+from wires import Wires, open_wires
+
+from broadcast.cli._order import differences
+from broadcast.cli._process import ReplicaEnded, ReplicaProcess, newest_view, open_replicas
+
+GROUP = "group"
+LEVEL_SECONDS_MAX = 60.0  # within which all have formed, or delivered the same once nothing strikes any more
+ENDED_SECONDS_MAX = 60.0  # within which a process has ended that cannot go on
+PATIENCE_SECONDS_MAX = 60.0  # for what must come in the end, however busy the machine is
+
+
+class Member:
+    """One replica over all its lives. environment: variables of its next life, besides those of disk and notes."""
+
+    def __init__(self, process: ReplicaProcess, disk: Disk, deliveries: Deliveries) -> None:
+        self.process = process
+        self.disk = disk
+        self.sync_ms = 0
+        """How long a sync takes, in the lives that begin from now on."""
+        self.lying = False
+        """Its syncs do nothing, in the lives that begin from now on."""
+        self.environment: Mapping[str, str] = {}
+        self._deliveries = deliveries
+        self._notes = disk.data.with_suffix(".notes")
+        self._reads = disk.data.with_suffix(".reads")
+        process.command = (sys.executable, "-m", "noting")
+
+    @property
+    def name(self) -> str:
+        return self.process.name
+
+    async def start(self) -> None:
+        """Begin a life, and wait until it listens. Raises ReplicaEnded."""
+        self.take_notes()
+        self._reads.unlink(missing_ok=True)
+        self.process.environment = {
+            **self.disk.environment(lie=self.lying, sync_ms=self.sync_ms),
+            "NOTES": str(self._notes),
+            "READS": str(self._reads),
+            **self.environment,
+        }
+        await self.process.start()
+
+    async def kill(self) -> None:
+        """SIGKILL; returns once it is gone."""
+        self.process.kill()
+        await self.process.wait_ended()
+
+    async def wait_ended(self) -> str:
+        """Wait until the process has ended by itself; returns why, in its words."""
+        with trio.fail_after(ENDED_SECONDS_MAX):
+            await self.process.wait_ended()
+        return self.process.ended or ""
+
+    async def refusal(self) -> str | None:
+        """Start it; returns why it does not come to that, and None if it does; then it is killed again."""
+        try:
+            await self.start()
+        except ReplicaEnded as ended:
+            await self.wait_ended()
+            return str(ended)
+        await self.kill()
+        return None
+
+    async def read(self, level: str, method: str, *arguments: object) -> object:
+        """Ask this replica, and no other. Raises OSError or trio.BrokenResourceError if it is not there, or goes."""
+        async with await trio.open_unix_socket(str(self._reads)) as stream:
+            await stream.send_all(json.dumps([level, method, arguments]).encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n"):
+                chunk = await stream.receive_some()
+                if not chunk:
+                    raise trio.BrokenResourceError(f"{self.name} has gone")
+                answer += chunk
+        return json.loads(answer)
+
+    def take_notes(self) -> None:
+        """What it has delivered in its last life, or so far in this one."""
+        if self._notes.exists():
+            self._deliveries.take(self.name, self._notes.read_bytes())
+            if self.process.pid is None:
+                self._notes.unlink()
+
+
+class Rig:
+    """A group. directory: of all files. addresses: of the members, for clients. wires: what they hear each other by."""
+
+    def __init__(self, directory: Path, members: dict[str, Member], addresses: Mapping[str, str], wires: Wires) -> None:
+        self.directory = directory
+        self.members = members
+        self.addresses = addresses
+        self.wires = wires
+        self.deliveries = Deliveries()
+
+    def __getitem__(self, name: str) -> Member:
+        return self.members[name]
+
+    @property
+    def epoch(self) -> int:
+        """Of the newest view that anybody told of."""
+        return newest_view(member.process for member in self.members.values()).epoch
+
+    @property
+    def leader(self) -> Member:
+        """Who led in the newest view that anybody told of."""
+        return self.members[newest_view(member.process for member in self.members.values()).leader]
+
+    @property
+    def followers(self) -> list[Member]:
+        leader = self.leader
+        return [member for member in self.members.values() if member is not leader]
+
+    async def start(self) -> None:
+        """Start those that do not run, and wait until a view has begun at each."""
+        with trio.fail_after(LEVEL_SECONDS_MAX):
+            async with trio.open_nursery() as nursery:
+                for member in self.members.values():
+                    if member.process.pid is None:
+                        nursery.start_soon(_start, member)
+
+    async def wrongs(self) -> list[str]:
+        """What is not the same at all members, once they have delivered as much as who has delivered most."""
+        processes = [member.process for member in self.members.values()]
+        reports = [await process.report(delivered=0, within=0) for process in processes]
+        most = max(report.count for report in reports)
+        reports = [await process.report(delivered=most, within=LEVEL_SECONDS_MAX) for process in processes]
+        for member in self.members.values():
+            member.take_notes()
+        gone = self.deliveries.count - most
+        lost = [f"{gone} commands were delivered, and nobody has them any more."] if gone > 0 else []
+        return [*differences(reports), *self.deliveries.wrongs, *lost]
+
+
+async def _start(member: Member) -> None:
+    await member.start()
+    await member.process.wait_view()
+
+
+async def until(condition: Callable[[], bool], within: float = PATIENCE_SECONDS_MAX) -> None:
+    """Raises trio.TooSlowError."""
+    with trio.fail_after(within):
+        while not condition():  # noqa: ASYNC110 - what processes do wakes nobody here
+            await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def open_rig(actor: str, library: Path, directory: Path, names: Iterable[str] = "abc") -> AsyncGenerator[Rig]:
+    """Members of a group of this actor ("module:Class"), none of them started yet."""
+    async with open_replicas(GROUP, dict.fromkeys(names, actor), directory) as processes:
+        addresses = next(iter(processes.values())).settings.members
+        async with open_wires(addresses) as (wires, told):
+            rig = Rig(directory, {}, addresses, wires)
+            for name, process in processes.items():
+                process.settings = msgspec.structs.replace(process.settings, members=told[name])
+            rig.members = {
+                name: Member(process, Disk(library, Path(process.settings.data)), rig.deliveries)
+                for name, process in processes.items()
+            }
+            yield rig
