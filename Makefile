@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify lint types contracts examples simulate soak kill-soak stop-trials jepsen fix wheel-test bench clean
+.PHONY: help setup demo test verify lint types contracts examples simulate soak kill-soak stop-trials jepsen deaths fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -71,6 +71,10 @@ stop-trials: setup ## stop the leader, TRIALS=20 times; each has 2 minutes
 jepsen: MINUTES ?= 10
 jepsen: setup ## whatever can strike real processes, for MINUTES=10; histories are checked (SEED=n: the same faults)
 	@MINUTES=$(MINUTES) $(SOAK) -q -s tests/processes/test_nemesis.py >&2
+
+deaths: DEATHS ?= 100
+deaths: setup ## SIGKILL of a replica within the n-th change to its disk, for n = 1..DEATHS=100
+	@DEATHS=$(DEATHS) $(SOAK) -q -s tests/processes/test_disk_faults.py -k dies >&2
 
 wheel-test: setup ## build the wheel, install it somewhere else, and use it there
 	@.ci/wheel
