@@ -3,7 +3,9 @@
 from actors._actor import Actor, command, query
 from actors._context import Context
 from actors._identity import DataDirectoryError, DataDirectoryInUse
+from actors._network import Listener, Network
 from actors._node import Node, NodeStatistics, Origin, Receiver, open_node
+from actors._protocol.address import Address
 from actors._protocol.clock import Timestamp
 from actors._protocol.envelope import Envelope
 from actors._protocol.errors import (
@@ -27,6 +29,7 @@ __all__ = [
     "Actor",
     "ActorCrashed",
     "ActorStopped",
+    "Address",
     "CannotListen",
     "Context",
     "DataDirectoryError",
@@ -35,6 +38,8 @@ __all__ = [
     "InvalidMessage",
     "InvariantViolation",
     "LinkBroken",
+    "Listener",
+    "Network",
     "NoSuchActor",
     "Node",
     "NodeStatistics",

@@ -12,7 +12,6 @@ from actors._exchange import Exchange, Origin, log
 from actors._protocol.envelope import Hello
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Asked, Link
-from actors._tcp import QuickStream
 
 CONNECTIONS_MAX = 1_000
 """Accepted connections at a time. One more takes the place of the eldest that is not linked yet, or else is closed."""
@@ -38,9 +37,8 @@ class Acceptor:
         self._connections: dict[Connection, Origin] = {}
         self._peers: dict[str, Connection] = {}
 
-    async def serve(self, accepted: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         """The whole life of an accepted connection. Raises only what is a bug here."""
-        stream = QuickStream(accepted)
         self._open += 1
         try:
             if self._has_room():

@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from actors import _tcp
 from actors._connection import RECEIVE_SIZE, Outbox, next_event
+from actors._network import Network
 from actors._nursery import open_background
 from actors._protocol.address import Address, parse_address
 from actors._protocol.clock import LamportClock, counter_max
 from actors._protocol.envelope import CLIENT_BODY_SIZE_MAX, Envelope, Hello, Ping, Ready, pack, pack_envelope
 from actors._protocol.errors import LinkBroken, RemoteProtocolError
 from actors._protocol.link import VERSION_MAX, VERSION_MIN, Link, LinkClosed, PeerReady, Refused
-from actors._tcp import dial
 
 BULK_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to the node."""
@@ -122,8 +123,12 @@ class ClientLink:
 
 
 @asynccontextmanager
-async def open_client_link(address: str, name: str | None = None) -> AsyncGenerator[ClientLink, None]:
+async def open_client_link(
+    address: str, name: str | None = None, network: Network | None = None
+) -> AsyncGenerator[ClientLink, None]:
     """A link to the node that listens at `address`, `host:port`, open for as long as the context lasts.
+
+    network: what it is dialed on; TCP unless given.
 
     Raises ValueError for a bad address, OSError (ConnectionError, TimeoutError) if no link comes about: nothing was
     sent then.
@@ -132,7 +137,7 @@ async def open_client_link(address: str, name: str | None = None) -> AsyncGenera
     name = name or f"client-{secrets.token_hex(8)}"
     try:
         with trio.fail_after(SILENCE_SECONDS_MAX):
-            stream = await dial(where)
+            stream = await (network or _tcp).dial(where)
             link, ready = await _shake_hands(stream, where, name)
     except trio.TooSlowError:
         raise TimeoutError(f"{where} does not answer") from None

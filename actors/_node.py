@@ -14,15 +14,16 @@ from typing import Any
 
 import trio
 
+from actors import _tcp
 from actors._acceptor import Acceptor
 from actors._connection import PING_SECONDS
 from actors._exchange import NO_SUCH, Exchange, NodeStatistics, Origin, Receiver
 from actors._identity import DataDirectory, Identity, MemoryIdentity
+from actors._network import Network
 from actors._nursery import open_background
 from actors._peer import Peer
 from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
-from actors._tcp import bound_address, listen
 
 __all__ = ["NO_SUCH", "Node", "NodeStatistics", "Origin", "Receiver", "open_node"]
 
@@ -37,13 +38,16 @@ class Node:
     address: where it listens.
     """
 
-    def __init__(self, exchange: Exchange, address: Address, nursery: trio.Nursery, random: Random) -> None:
+    def __init__(
+        self, exchange: Exchange, address: Address, network: Network, nursery: trio.Nursery, random: Random
+    ) -> None:
         self.name = exchange.name
         self.incarnation = exchange.identity.incarnation
         self.clock: LamportClock = exchange.clock
         self.data: Path | None = exchange.data
         self.address = address
         self._exchange = exchange
+        self._network = network
         self._nursery = nursery
         self._random = random
         self._peers: dict[str, Peer] = {}
@@ -141,7 +145,7 @@ class Node:
             return
         if known is not None:
             known.stop()
-        self._peers[name] = Peer(name, address, self._exchange, self._random, BULK_SIZE_MAX)
+        self._peers[name] = Peer(name, address, self._exchange, self._network, self._random, BULK_SIZE_MAX)
         self._nursery.start_soon(self._peers[name].run)
 
     def beat(self) -> None:
@@ -158,6 +162,7 @@ async def open_node(
     peers: Mapping[str, str] | None = None,
     data: str | os.PathLike[str] | None = None,
     insecure: bool = False,
+    network: Network | None = None,
     random: Random | None = None,
 ) -> AsyncGenerator[Node, None]:
     """Open node `name`: listen, and keep a link to every peer for as long as the context lasts.
@@ -166,6 +171,7 @@ async def open_node(
     peers: addresses by name; the node itself may be among them, with the address that others are to use.
     data: the directory that keeps its identity over restarts. None: nothing is kept, and a restart is another disk.
     insecure: allow listening beyond loopback, where anybody in reach could act as a peer.
+    network: what it listens and dials on; TCP unless given.
     random: for the pauses between tries.
 
     Raises ValueError for a bad name or address, CannotListen (an OSError), DataDirectoryInUse, DataDirectoryError.
@@ -178,7 +184,8 @@ async def open_node(
     directory = None if data is None else Path(data)
     identity = await _open_identity(check_name(name), directory)
     try:
-        async with _running(Exchange(name, identity, directory), where, insecure, random or Random()) as node:  # noqa: S311
+        exchange = Exchange(name, identity, directory)
+        async with _running(exchange, where, insecure, network or _tcp, random or Random()) as node:  # noqa: S311
             node.set_peers(addresses)
             yield node
     finally:
@@ -186,12 +193,14 @@ async def open_node(
 
 
 @asynccontextmanager
-async def _running(exchange: Exchange, where: Address, insecure: bool, random: Random) -> AsyncGenerator[Node, None]:
-    listeners = await listen(where, insecure=insecure)
+async def _running(
+    exchange: Exchange, where: Address, insecure: bool, network: Network, random: Random
+) -> AsyncGenerator[Node, None]:
+    listeners = await network.listen(where, insecure=insecure)
     async with open_background() as nursery:
-        node = Node(exchange, bound_address(listeners[0]), nursery, random)
+        node = Node(exchange, listeners[0].address, network, nursery, random)
         acceptor = Acceptor(exchange, node.has_peer)
-        nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, listeners))
+        nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
         nursery.start_soon(_keep_beating, node, acceptor)
         yield node
 

@@ -9,11 +9,11 @@ import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
 from actors._exchange import Exchange, log
+from actors._network import Network
 from actors._protocol.address import Address
 from actors._protocol.envelope import Ping, Ready, pack
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Link, PeerReady, Refused
-from actors._tcp import dial
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.020, 1.0
 """Between two tries, growing twofold, less up to half by chance."""
@@ -35,10 +35,19 @@ class Peer:
     bulk_size_max: bytes that may wait in the bulk lane.
     """
 
-    def __init__(self, name: str, address: Address, exchange: Exchange, random: Random, bulk_size_max: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        exchange: Exchange,
+        network: Network,
+        random: Random,
+        bulk_size_max: int,
+    ) -> None:
         self.name = name
         self.address = address
         self._exchange = exchange
+        self._network = network
         self._random = random
         self._bulk_size_max = bulk_size_max
         self._scope = trio.CancelScope()
@@ -99,7 +108,7 @@ class Peer:
         """One try, and if it succeeds the whole life of the link."""
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):
-                stream = await dial(self.address)
+                stream = await self._network.dial(self.address)
                 ready, link = await self._shake_hands(stream)
         except ConnectionRefusedError as error:
             return self._failed(_Outcome.REFUSED, f"nobody listens: {error.strerror}")

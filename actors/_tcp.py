@@ -9,6 +9,7 @@ import socket
 
 import trio
 
+from actors._network import Listener
 from actors._protocol.address import Address
 
 _HINTS = {
@@ -22,7 +23,7 @@ class CannotListen(OSError):
     """The address cannot be listened on; the text says why, and what to do."""
 
 
-async def listen(address: Address, *, insecure: bool) -> list[trio.SocketListener]:
+async def listen(address: Address, *, insecure: bool) -> list[QuickListener]:
     """Listeners on every address that the host stands for.
 
     Raises ValueError for an address beyond loopback unless `insecure`; CannotListen if it cannot be had.
@@ -47,13 +48,25 @@ async def listen(address: Address, *, insecure: bool) -> list[trio.SocketListene
             await listener.aclose()
         why = _HINTS.get(error.errno or 0, error.strerror or str(error))
         raise CannotListen(error.errno, f"cannot listen on {address}: {why}") from error
-    return listeners
+    return [QuickListener(listener) for listener in listeners]
 
 
-def bound_address(listener: trio.SocketListener) -> Address:
-    """Where a listener really listens, its port chosen."""
-    host, port = listener.socket.getsockname()[:2]
-    return Address(str(host), int(port))
+class QuickListener(Listener):
+    """A `SocketListener` that gives a `QuickStream` for each connection."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+
+    @property
+    def address(self) -> Address:
+        host, port = self._listener.socket.getsockname()[:2]
+        return Address(str(host), int(port))
+
+    async def accept(self) -> QuickStream:
+        return QuickStream(await self._listener.accept())
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
 
 
 class QuickStream(trio.abc.Stream):

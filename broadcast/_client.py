@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import trio
 
-from actors import Actor, LinkBroken, RemoteProtocolError
+from actors import Actor, LinkBroken, Network, RemoteProtocolError
 from actors._client_link import ClientLink, open_client_link
 from actors._interface import Interface
 from actors._node import NO_SUCH
@@ -55,13 +55,19 @@ MEMBERS_MAX = 1_000  # addresses that a client remembers
 
 @asynccontextmanager
 async def connect(
-    group: str, actor: type[A], *, members: Mapping[str, str], name: str | None = None
+    group: str,
+    actor: type[A],
+    *,
+    members: Mapping[str, str],
+    name: str | None = None,
+    network: Network | None = None,
 ) -> AsyncGenerator[GroupRef[A]]:
     """A handle of a group from outside it: `ask`, `tell` and `pipeline`, all under one session.
 
     members: name -> address of some members; any one of them that can be reached is enough, and when it goes the next
     is tried. Returns at once: an `ask` waits for a link and for a quorum, for as long as its caller's scope allows.
     name: what the replicas know this client by (the `sender` of its commands); made up unless given.
+    network: what the members are dialed on; TCP unless given.
     Leaving waits for what was told, within the caller's scope.
     """
     Interface.of(actor).replicable()
@@ -74,14 +80,14 @@ async def connect(
     async with open_background() as nursery:
         try:
             nursery.start_soon(handle.run)
-            nursery.start_soon(_stay_linked, handle, group, dict(members))
+            nursery.start_soon(_stay_linked, handle, group, dict(members), network)
             yield GroupRef(actor, handle)
             await handle.drained()
         finally:
             handle.close()
 
 
-async def _stay_linked(handle: Handle, group: str, members: dict[str, str]) -> None:
+async def _stay_linked(handle: Handle, group: str, members: dict[str, str], network: Network | None) -> None:
     """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
     order = list(members)
     random.shuffle(order)
@@ -89,7 +95,7 @@ async def _stay_linked(handle: Handle, group: str, members: dict[str, str]) -> N
     unreachable: str | None = None  # whom not to go to when told that it leads: lost, or never reached
     fruitless, troubles = 0, dict[str, str]()  # visits in a row that came to nothing, and why
     while True:
-        visit = _Visit(handle, group, target, members, unreachable)
+        visit = _Visit(handle, group, target, members, network, unreachable)
         why = await visit.pay()
         order += [each for each in members if each not in order]  # whom we were told of
         if visit.fruitful:
@@ -127,7 +133,13 @@ class _Visit(Way):
     """One link to one member: the way to the group for as long as it lasts."""
 
     def __init__(
-        self, handle: Handle, group: str, member: str, members: dict[str, str], unreachable: str | None
+        self,
+        handle: Handle,
+        group: str,
+        member: str,
+        members: dict[str, str],
+        network: Network | None,
+        unreachable: str | None,
     ) -> None:
         """`members`: addresses, added to as they become known. `unreachable`: whom not to leave for."""
         self.served = False
@@ -138,6 +150,7 @@ class _Visit(Way):
         self._group = group
         self._member = member
         self._members = members
+        self._network = network
         self._unreachable = unreachable
         self._link: ClientLink | None = None
         self._scope = trio.CancelScope()
@@ -155,7 +168,8 @@ class _Visit(Way):
     async def pay(self) -> str:
         """Link, and carry until that is lost, or another member promises more. Returns why it is over."""
         try:
-            async with open_client_link(self._members[self._member], self._handle.name) as link:
+            address = self._members[self._member]
+            async with open_client_link(address, self._handle.name, self._network) as link:
                 self._link = link
                 try:
                     return await self._carry(link)

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import trio
 
-from actors import Node, open_node
+from actors import Network, Node, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
 from actors._nursery import open_background
@@ -178,6 +178,7 @@ async def join(
     if members is not None:
         check_members(members)
     names = _members_of(node, check_name(group), members)
+    _check_quorum(quorum, names)
     writer = await disk_writer(node)
     host = ReplicaHost(node, writer, Plan(group, names, quorum, limits), actor, interface)
     door = Door(host)
@@ -210,6 +211,7 @@ async def open_group(
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
     insecure: bool = False,
+    network: Network | None = None,
 ) -> AsyncGenerator[Group[A]]:
     """Be a replica of a group: one node, one group, one call.
 
@@ -217,7 +219,9 @@ async def open_group(
     data: its directory; left out it is `troupe-data/<group>/<node>` under the current one. None keeps the replica in
     memory, for tests: after a restart it counts as one whose disk was wiped.
     listen: the address to bind, where it differs from the one that others know.
+    quorum: what the members decide by, the same for all. ValueError if two of its quorums could miss each other.
     insecure: listen beyond loopback although nothing protects the links yet.
+    network: what its node listens and dials on; TCP unless given.
     """
     check_name(name)
     check_members(members)
@@ -227,11 +231,13 @@ async def open_group(
             f"node={node!r} is not one of the members {', '.join(sorted(members))}: give its address in members=, or "
             "start this process under one of these names"
         )
+    _check_quorum(quorum, sorted(members))
     Interface.of(actor).replicable()
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
+    where = listen or members[node]
     async with (
-        open_node(node, listen=listen or members[node], peers=members, data=directory, insecure=insecure) as it,
+        open_node(node, listen=where, peers=members, data=directory, insecure=insecure, network=network) as it,
         join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
     ):
         yield group
@@ -289,6 +295,13 @@ def _check_limits(limits: Limits) -> None:
             msgspec.convert(value, field.type)
         except msgspec.ValidationError as error:
             raise TypeError(f"limits: {field.name}={value!r}: {error} (times are in microseconds)") from None
+
+
+def _check_quorum(quorum: QuorumSystem, names: Sequence[str]) -> None:
+    """Raise TypeError or ValueError unless these members can decide by this."""
+    if not isinstance(quorum, QuorumSystem):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"quorum= is a Majority, Flexible, Weighted or Grid of the members, not {quorum!r}")
+    quorum.check(names)
 
 
 def _check_constructible(actor: type[Actor]) -> None:

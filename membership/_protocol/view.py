@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from membership._protocol.quorum import Majority, QuorumSystem
+from membership._protocol.quorum import Joint, Majority, QuorumSystem
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 StorageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -42,12 +42,18 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Voters, observers, quorum system and limits: set by the formation record, then by log entries."""
+    """Voters, observers, quorum system and limits: set by the formation record, then by log entries.
+
+    None is made, and none read from a peer or a disk, whose quorums could miss each other (ValueError).
+    """
 
     voters: tuple[Member, ...]
     observers: tuple[Member, ...] = ()
-    quorum: QuorumSystem = Majority()
+    quorum: QuorumSystem | Joint = Majority()
     limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        self.quorum.check(self.voter_names)
 
     @property
     def voter_names(self) -> tuple[str, ...]:

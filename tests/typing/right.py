@@ -23,6 +23,7 @@ from broadcast import (
     local_group,
     open_group,
 )
+from membership import Flexible, Grid, Majority, QuorumSystem, Weighted
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Actor)
@@ -154,6 +155,20 @@ async def replicated() -> None:
         assert_type(here, LocalGroup[Tally])
         assert_type(here.replicas, tuple[Group[Tally], ...])
         await as_ref(here)
+
+
+async def decided_by(any_of_these: QuorumSystem) -> None:
+    """Each of the systems may be chosen."""
+    choices: list[QuorumSystem] = [
+        Majority(),
+        Flexible(elect=4, commit=2),
+        Weighted({"a": 2, "b": 1}),
+        Grid((("a", "b"), ("c", "d"))),
+        any_of_these,
+    ]
+    for quorum in choices:
+        async with open_group("tally", Tally, node="a", members={"a": "127.0.0.1:7101"}, quorum=quorum):
+            pass
 
 
 async def as_ref(tally: Ref[Tally]) -> None:
