@@ -1,0 +1,15 @@
+"""How much is tried: new examples at each run, and what fails is printed so that it can be tried again."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+CI = settings(
+    max_examples=100,
+    stateful_step_count=40,
+    deadline=None,  # the machine is shared
+    derandomize=False,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+FEW = settings(CI, max_examples=40)

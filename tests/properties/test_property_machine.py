@@ -1,0 +1,234 @@
+"""T7: sessions and the apply loop beside a reference model: retries, gaps, expiry, numbers out of order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from effort import CI
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from actors._actor import Actor, command
+from actors._interface import Interface
+from actors._protocol.codec import decode, encode, join_array
+from actors._protocol.errors import Refused
+from broadcast._machine import Machine
+from broadcast._protocol.entries import (
+    VOID,
+    Commands,
+    Entry,
+    EpochStart,
+    SessionAsked,
+    SessionEnded,
+    SessionKept,
+    encode_entries,
+    span,
+)
+from broadcast._protocol.log import Log
+from broadcast._protocol.position import Batch
+from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report
+from broadcast._protocol.sessions import Outcome
+from membership._protocol.view import Configuration, Limits, Member
+
+TERM = 1_000
+SESSIONS_MAX = 3
+CONFIGURATION = Configuration((Member("a", b"a" * 16),), limits=Limits(session_term=TERM, sessions_max=SESSIONS_MAX))
+
+
+class Tally(Actor):
+    def __init__(self) -> None:
+        self.sum = 0
+        self.done: list[int] = []
+
+    @command
+    def add(self, number: int) -> int:
+        self.sum += number
+        self.done.append(number)
+        if number % 7 == 3:
+            raise LookupError(self.sum)
+        if number % 7 == 5:
+            raise Refused("not five", number)
+        return self.sum
+
+
+INTERFACE = Interface.of(Tally)
+
+
+@dataclass
+class Record:
+    """What the model remembers of a session: every answer it ever gave."""
+
+    owner: str
+    heard: int
+    answers: list[list[object]] = field(default_factory=list[list[object]])
+    acknowledged: int = 0
+    nonce: bytes = b""
+
+
+class MachineAndModel(RuleBasedStateMachine):
+    """The model applies commands to a plain sum. A crash changes nothing; a refusal comes after a change."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.log = Log()
+        self.machine = Machine(Tally, INTERFACE, CONFIGURATION, self.log.between, group="tally")
+        self.records: dict[int, Record] = {}
+        self.done: list[int] = []
+        self.time = 0
+        self.epoch = 0
+        self.new_epoch()
+        self.open(0, "me")
+
+    @rule()
+    def new_epoch(self) -> None:
+        """Gives all their full term again (rule 12)."""
+        self.epoch += 1
+        for record in self.records.values():
+            record.heard = self.time
+        assert self._apply(EpochStart("a")) == []
+
+    @rule(by=st.sampled_from((0, 1, TERM // 3, TERM - 1, TERM, 2 * TERM)))
+    def time_passes(self, by: int) -> None:
+        self.time += by
+
+    @rule(number=st.integers(0, 4), owner=st.sampled_from(("me", "you")))
+    def open(self, number: int, owner: str) -> None:
+        nonce = f"{owner} {number}".encode().ljust(16)
+        self._expire()
+        index = self.log.last.index + 1
+        same = [at for at, record in self.records.items() if (record.nonce, record.owner) == (nonce, owner)]
+        if same:
+            expected: int | None = same[-1]
+            self._hear(same[-1])
+        elif len(self.records) < SESSIONS_MAX:
+            expected = index
+            self.records[index] = Record(owner, self.time, nonce=nonce)
+        else:
+            expected = None
+        assert self._apply(SessionAsked(nonce, owner)) == [Opened(nonce, expected)]
+
+    @rule(data=st.data())
+    def keep(self, data: st.DataObject) -> None:
+        session = self._any(data)
+        self._expire()
+        kept = session in self.records
+        if kept:
+            self._hear(session)
+        assert self._apply(SessionKept(session)) == [Kept(session) if kept else Expired(session)]
+
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        session = self._any(data)
+        self._expire()
+        self.records.pop(session, None)
+        assert self._apply(SessionEnded(session)) == []
+
+    @rule(
+        data=st.data(),
+        numbers=st.lists(st.integers(0, 20) | st.none(), min_size=1, max_size=4),
+        off=st.sampled_from((0, 0, 0, 0, -3, -2, -1, 1, 2)),
+        acknowledged=st.integers(0, 8),
+    )
+    def ask(self, data: st.DataObject, numbers: list[int | None], off: int, acknowledged: int) -> None:
+        """A run of the next numbers, or of some before or behind them."""
+        session = self._any(data)
+        record = self.records.get(session)
+        first = max(1, (len(record.answers) if record else 0) + 1 + off)
+        calls = join_array([VOID if number is None else encode(["add", number]) for number in numbers])
+        entry = Commands(session, first, len(numbers), acknowledged, 7, 0, calls)
+        self._expire()
+        record = self.records.get(session)
+        if record is None:
+            expected: list[Report] = [Expired(session)]
+        else:
+            self._hear(session)
+            record.acknowledged = max(record.acknowledged, min(acknowledged, len(record.answers)))
+            expected = self._run(session, record, first, numbers)
+        found = self._apply(entry)
+        assert [_opened(report) for report in found] == [_opened(report) for report in expected]
+
+    def _run(self, session: int, record: Record, first: int, numbers: list[int | None]) -> list[Report]:
+        last = len(record.answers)
+        if first > last + 1:
+            return [Missing(session, last + 1, 7)]
+        for number in numbers[last + 1 - first :]:
+            record.answers.append(self._once(number))
+        start = max(first, record.acknowledged + 1)
+        end = first + len(numbers) - 1
+        known = record.answers[start - 1 : end]
+        return [Answers(session, start, [encode(answer) for answer in known])] if known else []
+
+    def _once(self, number: int | None) -> list[object]:
+        if number is None:
+            return [Outcome.VOID.value]
+        if number % 7 == 3:
+            return [Outcome.CRASHED.value, "LookupError"]
+        self.done.append(number)
+        if number % 7 == 5:
+            return [Outcome.REFUSED.value, "Refused", ["not five", number]]
+        return [Outcome.APPLIED.value, sum(self.done)]
+
+    def _any(self, data: st.DataObject) -> int:
+        """A session that is there, or was, or never will be."""
+        return data.draw(st.sampled_from([*self.records] * 3 + [1, 2, 10**6]))
+
+    def _hear(self, session: int) -> None:
+        self.records[session].heard = self.time
+
+    def _expire(self) -> None:
+        self.records = {at: record for at, record in self.records.items() if record.heard + TERM > self.time}
+
+    def _apply(self, entry: Entry) -> list[Report]:
+        self._expire()
+        last = self.log.last
+        batch = Batch(
+            self.epoch,
+            last.epoch,
+            last.index + 1,
+            span(entry),
+            self.time,
+            self.log.last_stamp + 1,
+            encode_entries([entry]),
+        )
+        self.log.append(batch)
+        return self.machine.apply(batch)
+
+    @invariant()
+    def the_actor_has_done_what_the_model_has(self) -> None:
+        if hasattr(self, "machine"):
+            assert (self.machine.actor.done, self.machine.actor.sum) == (self.done, sum(self.done))
+
+    @invariant()
+    def the_same_sessions_are_there(self) -> None:
+        if not hasattr(self, "machine"):
+            return
+        found = {
+            number: (session.owner, session.last, session.acknowledged) for number, session in self.machine.sessions
+        }
+        for number, (owner, last, acknowledged) in found.items():
+            record = self.records.get(number)
+            if record is None or record.heard + TERM <= self.time:
+                continue  # it has expired, and the next entry will show it
+            assert (owner, last, acknowledged) == (record.owner, len(record.answers), record.acknowledged)
+        assert {at for at, record in self.records.items() if record.heard + TERM > self.time} <= set(found)
+
+    def teardown(self) -> None:
+        """Another replica, with all of the log at once, comes to the same."""
+        if hasattr(self, "machine"):
+            other = Machine(Tally, INTERFACE, CONFIGURATION, self.log.between, group="tally")
+            for batch in self.log.between(0, self.log.last.index):
+                other.apply(batch)
+            assert other.state() == self.machine.state()
+            assert list(other.sessions) == list(self.machine.sessions)
+            assert other.views == self.machine.views
+
+
+def _opened(report: Report) -> object:
+    """Outcomes are compared as values."""
+    if isinstance(report, Answers):
+        return report.session, report.number, [decode(outcome) for outcome in report.outcomes]
+    return report
+
+
+MachineAndModel.TestCase.settings = CI
+TestMachine = MachineAndModel.TestCase
