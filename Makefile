@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test verify lint types contracts examples simulate soak kill-soak stop-trials jepsen deaths fix wheel-test bench clean
+.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials jepsen deaths fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ demo: setup ## three replicas; the leader is killed; one order (FILE=some.txt fo
 
 test: setup ## the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+# What says `assert` proves nothing under -O; pytest rewrites those of test modules, so that these do all the same.
+harsh: setup ## the unit tests under -O, -X dev, warnings as errors, a random hash seed
+	@PYTHONHASHSEED=random $(BIN)/python -O -X dev -W error -m pytest -q \
+	  -W "ignore:assertions not in test modules:pytest.PytestConfigWarning" \
+	  tests/actors tests/membership tests/broadcast tests/paper tests/transcripts tests/properties
 
 verify: ## what CI does: tests, lint, types, contracts, examples, demo, wheel
 	@.ci/run

@@ -52,5 +52,5 @@ def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
     if replica is None or replica.formation is None:
         return f"the group has not formed: all of {', '.join(voters)} must have been reachable once"
     if replica.leader is None:
-        return f"no leader is known: more than half of {', '.join(voters)} must reach each other"
+        return f"no leader is known: an election quorum of {', '.join(voters)} must reach each other"
     return None

@@ -1,4 +1,4 @@
-"""What a follower does with a leader's words: check, take, acknowledge (rules 1, 2, 8, 9; Ongaro 2014, 5.3)."""
+"""What a follower does with a leader's words: check, take, acknowledge (rules 1, 2, 8, 9; Ongaro 2014, 3.5)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError
+from broadcast._protocol.entries import decode_entries, span
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply
 from broadcast._protocol.outbox import Outbox
@@ -107,6 +108,10 @@ def check(append: Append, said: int) -> None:
             raise RemoteProtocolError(f"a batch at {batch.first} of epoch {batch.epoch} cannot follow {end}")
         if batch.time < time or batch.stamp <= stamp:
             raise RemoteProtocolError(f"the time or stamp of the batch at {batch.first} goes back")
+        if (
+            sum(map(span, decode_entries(batch.entries))) != batch.count
+        ):  # what cannot be applied would end each replica
+            raise RemoteProtocolError(f"a batch of {batch.count} at {batch.first} holds another number of entries")
         end, time, stamp = batch.end, batch.time, batch.last_stamp
     if stamp > said:
         raise RemoteProtocolError(f"the stamp {stamp} of a batch is beyond that of its message, {said}")

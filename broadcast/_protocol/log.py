@@ -83,7 +83,7 @@ class Log:
         return self.epoch_at(position.index) == position.epoch
 
     def first_of_epoch_at(self, index: int) -> int:
-        """The first index of the run of equal epochs that the entry at `index` is part of (the hint of 5.3)."""
+        """The first index of the run of equal epochs that the entry at `index` is part of (the hint of 3.5)."""
         at = bisect_right(self._firsts, index) - 1
         epoch = self._batches[at].epoch
         while at > 0 and self._batches[at - 1].epoch == epoch:

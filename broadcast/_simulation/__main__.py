@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -40,22 +41,20 @@ def main(
     click.echo("; ".join(filter(None, (_seeds("", fixed), _seeds("fresh ", new)))))
     summary, began = Summary(), time.monotonic()
     progress = Progress(len(fixed) + fresh, began)
-    interrupted = False
-    try:
-        with closing(play_all(_until(chain(fixed, new), began, seconds), jobs)) as results:
-            for played in results:
-                summary.add(played)
-                _show(played, quiet=quiet, trace=trace)
-                progress.show(summary)
-    except KeyboardInterrupt:
-        interrupted = True
-        click.echo("interrupted", err=True)
+    interrupt = Interrupt()
+    with closing(play_all(_until(chain(fixed, new), began, seconds), jobs)) as results:
+        for played in results:
+            summary.add(played)
+            _show(played, quiet=quiet, trace=trace)
+            progress.show(summary)
+            if interrupt.came:
+                break
     for line in summary.lines(time.monotonic() - began):
         click.echo(line)
-    shortfalls = summary.shortfalls() if strict and not interrupted else []
+    shortfalls = summary.shortfalls() if strict and not interrupt.came else []
     for text in shortfalls:
         click.echo(f"FAILED {text}")
-    sys.exit(INTERRUPTED if interrupted else int(bool(summary.failed or shortfalls)))
+    sys.exit(INTERRUPTED if interrupt.came else int(bool(summary.failed or shortfalls)))
 
 
 def _seeds(kind: str, seeds: range) -> str:
@@ -78,6 +77,22 @@ def _show(played: Played, *, quiet: bool, trace: bool) -> None:
     elif not quiet:
         marks = ", ".join(f"{name} {times}" for name, times in sorted(history.marks.items()))
         click.echo(f"{played.seed} {history.digest} {history.ended_at / 1e6:.3f} s: {marks}")
+
+
+class Interrupt:
+    """Ctrl-C, noticed between two histories: raised anywhere, it could leave a lock of the pool held for ever.
+
+    The second one ends the process as it is.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, *_: object) -> None:
+        self.came = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        click.echo("interrupted: waiting for the histories under way", err=True)
 
 
 class Progress:

@@ -64,11 +64,11 @@ def play_all(seeds: Iterable[int], jobs: int) -> Generator[Played, None, None]:
 @contextmanager
 def _uninterrupted() -> Generator[None, None, None]:
     """A process that begins now never hears of an interrupt: the first one does, and takes the others down."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:

@@ -26,7 +26,6 @@ from broadcast._simulation.play import Play
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from membership._protocol.formation import Plan
-from membership._protocol.quorum import Majority
 from membership._protocol.view import Limits
 
 REPAIRED_FOR_MAX = 30 * SECOND  # after the last fault, everything must be done within this
@@ -60,7 +59,7 @@ class Stage:
         # A source of its own, so that one option more to draw does not change what happens under given ones.
         chance = random.Random(f"history {seed}")  # noqa: S311
         self.world = world = World(chance, options)
-        names = list("abcdefg"[: options.replicas])
+        names = list(options.names)
         limits = Limits(
             election_timeout=options.election_timeout,
             session_term=options.session_term,
@@ -68,7 +67,8 @@ class Stage:
             answers_max=options.answers_max,
             command_size_max=options.command_size_max,
         )
-        plan = Plan(GROUP, tuple(names), Majority(), limits)
+        plan = Plan(GROUP, tuple(names), options.quorum, limits)
+        world.marks[f"decided by {type(options.quorum).__name__}"] += 1
         self.disks = disks = {name: Disk(world, name) for name in names}
         self.watch = Watch(world, disks, play.expectation())
         self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}

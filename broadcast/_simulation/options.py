@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from broadcast._simulation import bounds
 from broadcast._simulation.bounds import Bounds
+from membership._protocol.quorum import Flexible, Grid, Majority, QuorumSystem, Weighted
 
 MILLISECOND = 1_000  # in microseconds, the unit of all times here
 SECOND = 1_000_000
+MAJORITY = Majority()
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Times are in microseconds; rates are chances from 0 to 1; an interval of 0 means never.
 
-    replicas, clients: how many of them.
+    replicas, clients: how many of them. quorum: what the replicas decide by.
     idle: of a client, at most, between two things it does.
     burst: calls that a client offers at once, at most.
     reads: chance that it reads when it does something.
@@ -76,6 +79,17 @@ class Options:
     answers_max: int = 25
     command_size_max: int = 1_048_576
     bounds: Bounds = ()
+    quorum: QuorumSystem = MAJORITY
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the replicas."""
+        return tuple("abcdefg"[: self.replicas])
+
+    def suffice(self, names: Iterable[str]) -> bool:
+        """Can these replicas elect a leader and commit?"""
+        them = frozenset(names)
+        return self.quorum.elects(self.names, them) and self.quorum.commits(self.names, them)
 
     @staticmethod
     def drawn(chance: random.Random) -> Options:
@@ -125,6 +139,7 @@ class Options:
             answers_max=chance.choice((1, 5, 25, 25, 200, 200, 200)),
             command_size_max=chance.choice((2**12, 2**20, 2**23)),
             bounds=bounds.draw(chance) if chance.random() < 0.5 else (),
+            quorum=_quorum(chance, replicas),
         )
 
 
@@ -135,3 +150,22 @@ _SESSIONS = (
     (SECOND, 100_000),
     (SECOND, 2),  # who finds no room waits until another one's has ended or expired
 )
+
+
+def _quorum(chance: random.Random, replicas: int) -> QuorumSystem:
+    """Majorities half of the time, else another system that is sound for so many."""
+    names = "abcdefg"[:replicas]
+    commit = chance.randrange(1, replicas // 2 + 2)
+    weights = {name: chance.choice((0, 1, 1, 2, 3)) for name in names[1:]}
+    row = chance.randrange(1, replicas + 1)
+    rows = tuple(tuple(names[at : at + row]) for at in range(0, replicas, row))
+    return chance.choice(
+        (
+            MAJORITY,
+            MAJORITY,
+            MAJORITY,
+            Flexible(elect=max(replicas - commit + 1, replicas // 2 + 1), commit=commit),
+            Weighted({names[0]: 1, **weights}),
+            Grid(rows),
+        )
+    )

@@ -55,6 +55,11 @@ MARKS: Sequence[str] = (
     "went elsewhere",
     "withdrawn",
     "writes that waited for room",
+    # who decided
+    "decided by Flexible",
+    "decided by Grid",
+    "decided by Majority",
+    "decided by Weighted",
 )
 """Each is to be met, or what it names was not tried (P38)."""
 

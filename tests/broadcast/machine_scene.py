@@ -54,8 +54,8 @@ def calls(number: int, *each: object, session: int = 2, acknowledged: int = 0, a
 def begun(actor: type[A], make: Callable[[], A] | None = None) -> Scene[A]:
     """One where `a` leads, and session 2 is open."""
     scene = Scene(actor, make)
-    assert scene.apply(EpochStart("a")) == []
-    assert scene.apply(SessionAsked(NONCE, "owner")) == [Opened(NONCE, 2)]
+    reports = scene.apply(EpochStart("a")), scene.apply(SessionAsked(NONCE, "owner"))
+    assert reports == ([], [Opened(NONCE, 2)])
     return scene
 
 

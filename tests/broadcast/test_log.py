@@ -91,7 +91,7 @@ def test_only_what_follows_is_appended(claim: str, wrong: Batch) -> None:
         log.append(wrong)
 
 
-# -- what a follower looks at (rule 8; 5.3) ------------------------------------------------------------------------
+# -- what a follower looks at (rule 8; Ongaro 2014, 3.5) ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

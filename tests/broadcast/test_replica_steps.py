@@ -9,7 +9,7 @@ import pytest
 
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
-from broadcast._protocol.entries import Commands, EpochStart, SessionAsked, decode_entries
+from broadcast._protocol.entries import Commands, EpochStart, SessionAsked, SessionKept, decode_entries, encode_entries
 from broadcast._protocol.leader import COMMIT_TOLD_WITHIN
 from broadcast._protocol.messages import (
     Append,
@@ -81,8 +81,12 @@ class Stored:
     batches: list[Batch] = field(default_factory=list[Batch])
 
 
+ENTRY = encode_entries([SessionKept(1)])
+
+
 def batch(epoch: int, first: int, count: int = 1, previous: int | None = None) -> Batch:
-    return Batch(epoch, (epoch if first > 1 else 0) if previous is None else previous, first, count, 0, first, b"\x80")
+    before = (epoch if first > 1 else 0) if previous is None else previous
+    return Batch(epoch, before, first, count, 0, first, encode_entries([SessionKept(1)] * count))
 
 
 class One:
@@ -401,9 +405,12 @@ def test_nothing_committed_is_ever_removed() -> None:
         (START, (batch(1, 2),)),
         (START, (batch(1, 1), batch(1, 3))),
         (START, (batch(5, 1),)),
-        (START, (batch(1, 1), Batch(1, 1, 2, 1, 0, 1, b""))),
-        (START, (Batch(1, 0, 1, 1, 9, 1, b""), Batch(1, 1, 2, 1, 8, 2, b""))),
-        (START, (Batch(1, 0, 1, 1, 0, 5_000, b""),)),
+        (START, (batch(1, 1), Batch(1, 1, 2, 1, 0, 1, ENTRY))),
+        (START, (Batch(1, 0, 1, 1, 9, 1, ENTRY), Batch(1, 1, 2, 1, 8, 2, ENTRY))),
+        (START, (Batch(1, 0, 1, 1, 0, 5_000, ENTRY),)),
+        (START, (Batch(1, 0, 1, 1, 0, 1, b"\xff"),)),
+        (START, (Batch(1, 0, 1, 1, 0, 1, b"\x80"),)),
+        (START, (Batch(1, 0, 1, 2, 0, 1, ENTRY),)),
     ],
 )
 def test_batches_that_no_leader_sends_are_refused(previous: Position, batches: tuple[Batch, ...]) -> None:
@@ -426,7 +433,7 @@ HELD = (batch(1, 1, 3), batch(1, 4, 3), batch(1, 7, 3), batch(1, 10, 3))
         (Position(1, 5), ()),  # a batch of ours, cut in two
         (Position(1, 8), (batch(3, 9, previous=1),)),
         (Position(1, 6), (batch(1, 7, 2), batch(3, 9, 9, previous=1))),
-        (Position(1, 6), (Batch(3, 1, 7, 1, 0, 6, b""),)),  # its stamp is not above that of the entry before it
+        (Position(1, 6), (Batch(3, 1, 7, 1, 0, 6, ENTRY),)),  # its stamp is not above that of the entry before it
     ],
 )
 def test_a_log_that_cannot_be_the_leader_s_is_refused_and_nothing_of_it_is_taken(

@@ -199,7 +199,7 @@ async def test_status_of_a_store_that_misses_members(store: Store) -> None:
 
     other = next(name for name in "abc" if name not in (gone, asked))
     await store.kill(other)
-    alone = f"{asked}: no leader is known: more than half of a, b, c must reach each other"
+    alone = f"{asked}: no leader is known: an election quorum of a, b, c must reach each other"
     while alone not in lines:  # until the one that is left has noticed
         exited, lines = await status("kv", *store.addresses.values())
     assert exited == 1

@@ -15,9 +15,12 @@ def repaired(field: Field) -> list[str]:
     sound = [name for name, disk in field.disks.items() if not disk.damaged]
     if world.options.all_repaired or not all(disk.formed for disk in field.disks.values()):
         return sound  # to form, a group needs all its members
-    enough = len(field.disks) // 2 + 1
-    world.marks["ends with a quorum only"] += enough < len(field.disks)
-    return sorted(world.chance.sample(sound, enough))
+    left = list(sound)
+    for name in world.chance.sample(sound, len(sound)):
+        if world.options.suffice(other for other in left if other != name):
+            left.remove(name)
+    world.marks["ends with a quorum only"] += len(left) < len(field.disks)
+    return left
 
 
 def repair(field: Field, names: Sequence[str]) -> None:

@@ -48,11 +48,11 @@ def fail_sync(field: Field) -> None:
 
 
 def damage(field: Field) -> None:
-    """A bit flips, and there is no way back: of a minority at most. Found when the process starts the next time."""
+    """A bit flips, and there is no way back: the others can decide. Found when the process starts the next time."""
     node = field.victim()
     disk = field.disks[node.name]
-    damaged = sum(other.damaged for other in field.disks.values())
-    if _all_in_place(field) and not disk.damaged and 2 * (damaged + 1) < len(field.disks):
+    others = [name for name, other in field.disks.items() if other is not disk and not other.damaged]
+    if _all_in_place(field) and not disk.damaged and field.world.options.suffice(others):
         disk.damage()
         if field.world.chance.random() < 0.5:
             field.crash(node, DOWN)
