@@ -33,7 +33,7 @@ from actors._actor import AnyMarked
 from actors._interface import Interface, Method
 from broadcast._simulation.history import History, run
 from broadcast._simulation.invariants import Violation
-from broadcast._simulation.options import MILLISECOND, Options
+from broadcast._simulation.options import MAJORITY, MILLISECOND, Options
 from broadcast._simulation.witness import NotDeterministic, Witness
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def simulate(
     Interface.of(actor).replicable()
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     options = Options.drawn(random.Random(seed)) if faults else CALM  # noqa: S311 - it has to be reproducible
-    options = dataclasses.replace(options, replicas=replicas, clients=clients)
+    options = dataclasses.replace(options, replicas=replicas, clients=clients, quorum=MAJORITY)
     again = f"simulate({actor.__qualname__}, ..., seed={seed}, replicas={replicas}, clients={clients}, faults={faults})"
     history = run(seed, options=options, play=_Play(actor, workload), again=again)
     return _simulated(history)

@@ -326,7 +326,8 @@ class Node:
         living = self._living
         living.askers.pop(id(asker), None)
         for number in [number for number, read in living.reads.items() if read[0] is asker]:
-            self._give_up(number)
+            if number in living.reads:  # giving up one may have answered another
+                self._give_up(number)
         if living.desk is not None:
             living.desk.leave(asker)
 

@@ -806,3 +806,26 @@ def test_a_follower_passes_entries_on_to_the_leader_it_knows() -> None:
 def test_only_what_was_delivered_is_applied() -> None:
     with pytest.raises(InvariantViolation, match="only what was delivered"):
         leading().step(Applied(2))
+
+
+def test_what_a_follower_lost_is_not_counted_either() -> None:
+    """It acknowledged index 2, and has lost it: with another one's word for it that is no quorum of five."""
+    one = leading("abcde")
+    one.step(Submitted((ASKED,)))
+    one.written()
+    assert one.hear("b", AppendReply(1, 2)).deliver == []
+    one.hear("b", AppendReply(1, 0, rejected=2, conflict=2))
+    assert one.hear("c", AppendReply(1, 2)).deliver == []
+    assert len(one.hear("d", AppendReply(1, 2)).deliver) == 1
+
+
+def test_a_new_link_to_the_leader_has_all_asked_again() -> None:
+    one = One("abc", batch(1, 1))
+    one.hear("b", Heartbeat(1, 1, 4, 0))
+    (asked,) = sent(one.step(ReadAsked(1)), ReadIndex)
+    output = one.step(Connected("b"))
+    (again,) = sent(output, ReadIndex)
+    assert isinstance(asked[1], ReadIndex)
+    assert isinstance(again[1], ReadIndex)
+    assert again[1].number > asked[1].number
+    assert LeaderKnown(1, "b") in output.settle

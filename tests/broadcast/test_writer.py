@@ -498,3 +498,20 @@ async def test_what_was_told_last_is_reported_also_when_nobody_listens_any_more(
         writer.submit("bank", persist(1))
         await writer.end()
     assert heard.said == [("completed", 1)]
+
+
+async def test_a_disk_that_was_full_once_is_as_fast_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = GatedDisk()
+    disk.troubles = [DiskFull("no room")]
+    disk.open_for(100)
+    monkeypatch.setattr(_writer, "RETRY_INTERVAL", 0.05)
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        writer.submit("bank", persist(1))
+        await heard.wait_completed(1)
+        monkeypatch.setattr(_writer, "RETRY_INTERVAL", 60)
+        with trio.fail_after(5):
+            for number in (2, 3):
+                writer.submit("bank", persist(number))
+                await heard.wait_completed(number)
+    assert [what for what, _ in heard.said] == ["delayed", "completed", "completed", "completed"]

@@ -65,8 +65,8 @@ class Nemesis:
         await trio.sleep(self.chance.uniform(least, most))
 
     def victim(self) -> Member:
-        leader = self.rig.leader
-        return leader if self.chance.random() < LEADER_STRUCK else self.chance.choice(list(self.rig.members.values()))
+        anyone = self.chance.choice(self.all())
+        return (self.rig.leader or anyone) if self.chance.random() < LEADER_STRUCK else anyone
 
     def all(self) -> list[Member]:
         return list(self.rig.members.values())

@@ -122,9 +122,9 @@ class Rig:
         return newest_view(member.process for member in self.members.values()).epoch
 
     @property
-    def leader(self) -> Member:
-        """Who led in the newest view that anybody told of."""
-        return self.members[newest_view(member.process for member in self.members.values()).leader]
+    def leader(self) -> Member | None:
+        """Who led in the newest view that anybody told of; None if nobody has."""
+        return self.members.get(newest_view(member.process for member in self.members.values()).leader)
 
     @property
     def followers(self) -> list[Member]:
