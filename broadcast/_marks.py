@@ -90,9 +90,10 @@ class Marks:
             raise _failure(self._path, error) from error
 
     def _write(self, data: bytes, offset: int) -> None:
-        written = os.pwrite(self._file, data, offset)
-        if written < len(data):
-            os.pwrite(self._file, data[written:], offset + written)  # which says why, if there is no room
+        """All of it, in however many pieces the system takes it; a piece that it refuses says why."""
+        while data:
+            written = os.pwrite(self._file, data, offset)
+            data, offset = data[written:], offset + written
 
     def sync(self) -> None:
         try:

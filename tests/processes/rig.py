@@ -19,6 +19,7 @@ import msgspec
 import trio
 from deliveries import Deliveries
 from disks import Disk
+from noting import NOTE
 from wires import Wires, open_wires
 
 from broadcast.cli._order import differences
@@ -94,6 +95,11 @@ class Member:
                     raise trio.BrokenResourceError(f"{self.name} has gone")
                 answer += chunk
         return json.loads(answer)
+
+    @property
+    def noted(self) -> int:
+        """How many deliveries it has noted in its present life, or its last."""
+        return self._notes.stat().st_size // NOTE.size
 
     def take_notes(self) -> None:
         """What it has delivered in its last life, or so far in this one."""

@@ -10,14 +10,14 @@ import trio
 from deliveries import Deliveries
 from load import Load, key_of
 from noting import NOTE, named
-from rig import open_rig
+from rig import open_rig, until
 from store import Store
 from wires import around, parted
 
 from broadcast import Consistency, connect
 from broadcast._simulation.linearizability import check
 
-SYNC_MS = 300  # time for what is acknowledged without it
+SYNC_MS = 30_000  # what is acknowledged meanwhile did not wait for it
 PATIENCE_SECONDS = 30
 
 
@@ -105,6 +105,7 @@ async def test_a_replica_that_acknowledges_before_it_syncs_is_found(library: Pat
                 for member in rig.members.values():
                     stack.enter_context(member.disk.going_wrong("slow-sync", SYNC_MS))
                 await load.write(client, "a client", "key", 2)
+                await until(lambda: any(member.noted == 2 for member in rig.members.values()))
                 for member in rig.members.values():
                     member.process.kill()
             for member in rig.members.values():
