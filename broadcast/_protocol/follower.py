@@ -35,6 +35,7 @@ class Following:
         previous = message.previous
         if previous.index > own.commit and not own.log.holds(previous):
             hint = conflict(own.log, previous, own.commit)
+            self._learn_commit(message.commit)
             self._answer(received.sender, AppendReply(message.epoch, 0, previous.index, hint))
             return
         own.place(missing(own.log, message, own.commit), now)
@@ -79,11 +80,17 @@ class Following:
         return True
 
     def _learn_commit(self, commit: int) -> None:
-        """A follower's commit: the leader's, as far as this epoch's leader has shown its log to be ours (rule 9)."""
-        index = min(commit, self._own.verified)
-        if not self._own.log.ends_at(index):
+        """A follower's commit: the leader's, as far as this epoch's leader has shown its log to be ours (rule 9).
+
+        The word may overtake the batches that it is about, and is not repeated: it is kept until they have come.
+        """
+        own = self._own
+        told = max(commit, own.told)
+        index = min(told, own.verified)
+        if not own.log.ends_at(index):
             raise RemoteProtocolError(f"index {index} is committed, and no batch ends there")
-        self._own.commit_up_to(index)
+        own.told = told
+        own.commit_up_to(index)
 
     def _answer(self, to: str, message: AppendReply | HeartbeatReply) -> None:
         self._outbox.bind(to, message, self._election.promise)

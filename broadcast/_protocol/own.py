@@ -31,7 +31,9 @@ class OwnLog:
         self.applied = 0
         self.verified = 0
         """Entries up to here are those of this epoch's leader, as far as it has shown them."""
-        self._verified_in = 0  # the epoch that `verified` speaks of
+        self.told = 0
+        """Up to here this epoch's leader has said that its log is committed."""
+        self._verified_in = 0  # the epoch that `verified` and `told` speak of
         self._outbox = outbox
         self._anchor: tuple[int, int] | None = None  # (log time, monotonic time at which we knew it)
         clock.advance(log.last_stamp)
@@ -85,7 +87,7 @@ class OwnLog:
         if self._verified_in != epoch:
             # What is committed is in the log of every later leader (leader completeness; 3.6.3): so far it is verified.
             self._verified_in = epoch
-            self.verified = self.commit
+            self.verified = self.told = self.commit
 
     def verify(self, index: int) -> None:
         """This epoch's leader has shown that up to here its log is ours, as far as ours goes."""

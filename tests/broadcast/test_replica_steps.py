@@ -343,6 +343,25 @@ def test_commit_is_what_the_leader_says_as_far_as_it_has_shown_its_log() -> None
     assert one.replica.commit == 4
 
 
+@pytest.mark.parametrize(
+    "word", [Committed(1, 2), Heartbeat(1, 2, 1, 0), Append(1, Position(1, 3), (batch(1, 4),), 2)], ids=repr
+)
+def test_a_commit_that_overtakes_its_batches_is_known_when_they_come(word: Message) -> None:
+    """It travels on another lane, and is not repeated before the next heartbeat: an asker here would wait for that."""
+    one = One()
+    assert one.hear("b", word).deliver == []
+    assert one.hear("b", Append(1, START, (batch(1, 1),), 0)).deliver == [batch(1, 1)]
+    assert one.hear("b", Append(1, Position(1, 1), (batch(1, 2), batch(1, 3)), 1)).deliver == [batch(1, 2)]
+    assert one.replica.commit == 2
+
+
+def test_a_commit_that_an_old_leader_told_says_nothing_about_what_a_new_one_shows() -> None:
+    one = One()
+    one.hear("b", Committed(1, 2))
+    assert one.hear("c", Append(2, START, (batch(2, 1), batch(2, 2)), 0)).deliver == []
+    assert one.replica.commit == 0
+
+
 def test_what_an_old_leader_has_shown_says_nothing_about_a_new_one() -> None:
     one = One()
     one.hear("b", Append(1, START, (batch(1, 1), batch(1, 2)), 1))

@@ -353,6 +353,15 @@ def commit_beyond_verified(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Following, "_learn_commit", learn)
 
 
+def commit_that_comes_early_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What is told before its batches have come is not known when they do, until it is told once more."""
+
+    def learn(self: Any, commit: int) -> None:
+        self._own.commit_up_to(min(commit, self._own.verified))
+
+    patch.setattr(Following, "_learn_commit", learn)
+
+
 def verified_kept_over_epochs(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OwnLog, "follow", lambda self, epoch: None)
 
@@ -768,6 +777,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(gaps_applied, "no command is applied over a gap"),
     Mutant(promise_dropped_at_restart, "an epoch is remembered over restarts"),
     Mutant(commit_beyond_verified, "all deliver the same"),
+    Mutant(commit_that_comes_early_forgotten, "what is told and shown is known"),
     Mutant(verified_kept_over_epochs, "all deliver the same", PARTED),
     Mutant(old_epoch_followed, "claims to lead epoch", LOSSY, first=15),
     Mutant(views_numbered_by_each, "views are one sequence"),

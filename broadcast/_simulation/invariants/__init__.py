@@ -38,6 +38,7 @@ from broadcast._simulation.invariants.pointers import Pointers
 from broadcast._simulation.invariants.session_order import SessionOrder
 from broadcast._simulation.invariants.standing import Standing
 from broadcast._simulation.invariants.state_machine_safety import StateMachineSafety
+from broadcast._simulation.invariants.told_commit import ToldCommit
 from broadcast._simulation.invariants.views import Views
 from broadcast._simulation.invariants.wiped_disk import WipedDisk
 
@@ -63,6 +64,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     StateMachineSafety,
     OwnEpochCommit,
     DurableCommit,
+    ToldCommit,
     Pointers,
     MessageStamps,
     LogStamps,
