@@ -140,7 +140,7 @@ class Machine(Generic[A]):
                 session = self.sessions.open(index, entry.nonce, entry.owner, batch.time)
                 if session is not None:
                     self._owners[session] = entry.owner
-                reports.append(Opened(entry.nonce, session))
+                reports.append(Opened(entry.nonce, entry.owner, session))
             case SessionKept():
                 kept = self.sessions.touch(entry.session, batch.time) is not None
                 reports.append(Kept(entry.session) if kept else Expired(entry.session))

@@ -36,7 +36,7 @@ class Desk:
         self._sessions = sessions
         self._applied = 0
         self._owners: dict[int, Owner] = {}
-        self._opening: dict[bytes, Owner] = {}  # nonce -> who asked
+        self._opening: dict[tuple[str, bytes], Owner] = {}  # name and nonce -> who asked: another may copy a nonce
         self._early: list[tuple[int, Owner]] = []  # who spoke for a session whose opening is not applied here yet
 
     def submit(self, owner: Owner, entries: Iterable[Submittable]) -> tuple[Submittable, ...]:
@@ -70,7 +70,7 @@ class Desk:
     def leave(self, owner: Owner) -> None:
         """This owner is gone; its sessions stay until they expire, or are spoken for elsewhere."""
         self._owners = {session: other for session, other in self._owners.items() if other is not owner}
-        self._opening = {nonce: other for nonce, other in self._opening.items() if other is not owner}
+        self._opening = {asked: other for asked, other in self._opening.items() if other is not owner}
         self._early = [(session, other) for session, other in self._early if other is not owner]
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class Desk:
 
     def _check_room(self, owner: Owner, nonces: set[bytes]) -> None:
         if nonces:
-            asked = {nonce for nonce, other in self._opening.items() if other is owner}
+            asked = {nonce for (_, nonce), other in self._opening.items() if other is owner}
             count = len(asked | nonces) + sum(other is owner for other in self._owners.values())
             if count > SESSIONS_MAX:
                 raise RemoteProtocolError(f"{owner.name} asks for {count} sessions here")
@@ -94,7 +94,7 @@ class Desk:
     def _settle(self, owner: Owner, entry: Submittable, told: dict[int, int]) -> bool:
         """Can this be answered from what is applied here, or is it too early to say?"""
         if isinstance(entry, SessionAsked):
-            self._opening[entry.nonce] = owner
+            self._opening[entry.owner, entry.nonce] = owner
             return False
         session = self._sessions.get(entry.session)
         if session is None:
@@ -131,7 +131,7 @@ class Desk:
 
     def _owner_of(self, report: Report) -> Owner | None:
         if isinstance(report, Opened):
-            owner = self._opening.pop(report.nonce, None)
+            owner = self._opening.pop((report.owner, report.nonce), None)
             if owner is not None and report.session is not None:
                 self._owners[report.session] = owner
                 self._tidy()

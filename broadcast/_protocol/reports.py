@@ -8,12 +8,14 @@ import msgspec
 
 from broadcast._protocol.entries import Nonce
 from broadcast._protocol.position import Natural, Positive
+from membership._protocol.view import Name
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="opened"):
-    """The session asked for under `nonce` is there; `session` is None if there was no room for it."""
+    """The session that `owner` asked for under `nonce` is there; `session` is None if there was no room for it."""
 
     nonce: Nonce
+    owner: Name
     session: Positive | None
 
 

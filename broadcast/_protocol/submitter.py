@@ -199,7 +199,7 @@ class Submitter:
         return results
 
     def _on_opened(self, report: Opened, now: int) -> None:
-        if report.nonce != self._current_nonce or self.session is not None:
+        if (report.owner, report.nonce) != (self.owner, self._current_nonce) or self.session is not None:
             return
         self._patience.heard()
         if report.session is None:

@@ -14,6 +14,7 @@ from typing import TypeAlias, cast
 
 from actors._protocol.codec import decode
 from broadcast._machine import Delivery
+from broadcast._protocol.reports import Report
 from broadcast._protocol.sessions import Outcome
 
 Hears: TypeAlias = Mapping[str, Sequence[Callable[..., None]]]
@@ -176,6 +177,11 @@ class Calls:
             hear(read)
         if read.seen is not None:
             self.floor.rise(self.known, read.seen)
+
+    def told(self, owner: str, report: Report) -> None:
+        """A replica reports this to an owner."""
+        for hear in self._hears["told"]:
+            hear(owner, report)
 
     def _settle(self, call: Call, fate: Fate) -> None:
         if call.fate is not Fate.WITHDRAWN:

@@ -46,6 +46,7 @@ class Client:
         self._offered = 0
         self._clock = LamportClock(name)
         self._limits = limits
+        self._opened = 0  # submitters so far
         self._submitter = self._open()
         self._before = 0  # calls offered to earlier sessions' submitters
         self._link: Link | None = None
@@ -61,7 +62,12 @@ class Client:
         world.schedule.after(PATIENCE, self._doubt)
 
     def _open(self) -> Submitter:
-        submitter = Submitter(owner=self.name, nonce=self._world.chance.randbytes(16))
+        nonce = self._world.chance.randbytes(16)
+        if self._world.options.copied_nonces:
+            self._opened += 1
+            nonce = self._opened.to_bytes(16)
+            self._world.marks["nonces copied"] += 1
+        submitter = Submitter(owner=self.name, nonce=nonce)
         self._enter(submitter)
         return submitter
 
@@ -227,6 +233,7 @@ class Client:
         self._heard_at = self._world.now
         if isinstance(message, Reported):
             self._world.note(self.name, "report", message.report)
+            self._calls.told(self.name, message.report)
             self._submitter.receive(message.report, self._world.now)
             self._collect(message.report)
             self._send()

@@ -30,6 +30,7 @@ class Options:
     latency, delay: of a message, one way: usually at most, and when it is reordered at most.
     disk_latency, stall: of a write, at most; and the chance that it takes longer than an election.
     hang_ups: chance that a client's link breaks before it does something.
+    copied_nonces: do all clients ask for sessions under the same nonces?
     strike_interval: mean time between two of the faults below, each with its weight.
     crashes, ambushes, power_cuts, pauses: of one process; in the midst of what it does; all at once; one is stopped.
     cuts: of links.
@@ -80,6 +81,7 @@ class Options:
     command_size_max: int = 1_048_576
     bounds: Bounds = ()
     quorum: QuorumSystem = MAJORITY
+    copied_nonces: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -140,6 +142,7 @@ class Options:
             command_size_max=chance.choice((2**12, 2**20, 2**23)),
             bounds=bounds.draw(chance) if chance.random() < 0.5 else (),
             quorum=_quorum(chance, replicas),
+            copied_nonces=chance.random() < 0.3,
         )
 
 

@@ -26,6 +26,7 @@ MARKS: Sequence[str] = (
     "links cut",
     "messages lost",
     "messages of an earlier link",
+    "nonces copied",
     "old copies restored",
     "pauses",
     "power cuts",

@@ -55,7 +55,7 @@ def begun(actor: type[A], make: Callable[[], A] | None = None) -> Scene[A]:
     """One where `a` leads, and session 2 is open."""
     scene = Scene(actor, make)
     reports = scene.apply(EpochStart("a")), scene.apply(SessionAsked(NONCE, "owner"))
-    assert reports == ([], [Opened(NONCE, 2)])
+    assert reports == ([], [Opened(NONCE, "owner", 2)])
     return scene
 
 

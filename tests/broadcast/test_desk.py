@@ -24,6 +24,10 @@ def run(number: int, count: int = 1, session: int = 3) -> Commands:
     return Commands(session, number, count, 0, 0, 0, b"")
 
 
+def opened(nonce: int, session: int) -> Opened:
+    return Opened(nonce.to_bytes(16), "owner", session)
+
+
 def desk_with(*answers: bytes) -> tuple[Desk, Sessions]:
     """With the sessions 3 and 4 open, these answers in the former, and all up to 10 applied."""
     sessions = Sessions(term=100, sessions_max=10)
@@ -82,7 +86,7 @@ def test_nobody_speaks_for_another_s_session() -> None:
     for entry in (run(1), SessionKept(3), SessionEnded(3), SessionAsked(b"n" * 16, "owner")):
         with pytest.raises(RemoteProtocolError, match="thief speaks for a session of owner"):
             desk.submit(thief, (SessionAsked(b"m" * 16, "thief"), entry))
-    desk.route([Kept(3), Opened(b"n" * 16, 11), Opened(b"m" * 16, 12)], 12)
+    desk.route([Kept(3), Opened(b"n" * 16, "owner", 11), Opened(b"m" * 16, "thief", 12)], 12)
     assert thief.heard == []
 
 
@@ -94,7 +98,7 @@ def test_what_is_kept_of_owners_is_bounded() -> None:
         owner = Hearer()
         desk.submit(owner, (SessionAsked(number.to_bytes(16), "owner"),))
         desk.submit(owner, (SessionAsked((number + 1).to_bytes(16), "owner"),))
-        desk.route([Opened(number.to_bytes(16), number), Opened((number + 1).to_bytes(16), number)], number)
+        desk.route([opened(number, number), opened(number + 1, number)], number)
         heard += len(owner.heard)
     assert heard == 6 * FORGOTTEN_MAX
     assert len(desk._owners) <= FORGOTTEN_MAX + 2  # pyright: ignore[reportPrivateUsage]
@@ -114,8 +118,18 @@ def test_a_new_session_belongs_to_who_asked_for_it() -> None:
     owner, other = Hearer(), Hearer("other")
     desk.submit(owner, (SessionAsked(b"n" * 16, "owner"),))
     desk.submit(other, (SessionAsked(b"m" * 16, "other"),))
-    desk.route([Opened(b"n" * 16, 7), Opened(b"x" * 16, 8), Kept(7)], 10)
-    assert (owner.heard, other.heard) == ([Opened(b"n" * 16, 7), Kept(7)], [])
+    desk.route([Opened(b"n" * 16, "owner", 7), Opened(b"x" * 16, "owner", 8), Kept(7)], 10)
+    assert (owner.heard, other.heard) == ([Opened(b"n" * 16, "owner", 7), Kept(7)], [])
+
+
+def test_who_copies_another_s_nonce_takes_nothing_from_it() -> None:
+    desk, _ = desk_with()
+    owner, thief = Hearer(), Hearer("thief")
+    desk.submit(owner, (SessionAsked(b"n" * 16, "owner"),))
+    desk.submit(thief, (SessionAsked(b"n" * 16, "thief"),))
+    desk.route([Opened(b"n" * 16, "owner", 11), Opened(b"n" * 16, "thief", None), Kept(11)], 12)
+    assert owner.heard == [Opened(b"n" * 16, "owner", 11), Kept(11)]
+    assert thief.heard == [Opened(b"n" * 16, "thief", None)]
 
 
 def test_all_are_told_once_when_the_leader_may_have_lost_something() -> None:
@@ -132,7 +146,7 @@ def test_who_has_left_or_ended_hears_nothing_more() -> None:
     desk.submit(gone, (run(1), SessionAsked(b"n" * 16, "owner")))
     desk.submit(done, (run(1, session=4), SessionEnded(4)))
     desk.leave(gone)
-    desk.route([Kept(3), Opened(b"n" * 16, 5), Kept(4)], 10)
+    desk.route([Kept(3), Opened(b"n" * 16, "owner", 5), Kept(4)], 10)
     desk.lost()
     assert (gone.heard, done.heard) == ([], [])
 
@@ -143,7 +157,7 @@ def test_an_owner_has_so_many_sessions_here_and_no_more() -> None:
     for number in range(20, 20 + SESSIONS_MAX):
         desk.submit(owner, (SessionAsked(number.to_bytes(16), "owner"),))
         sessions_left = sessions.open(number, number.to_bytes(16), "owner", 0)
-        desk.route([Opened(number.to_bytes(16), sessions_left or number)], number)
+        desk.route([opened(number, sessions_left or number)], number)
     with pytest.raises(RemoteProtocolError, match="owner asks for 17 sessions here"):
         desk.submit(owner, (SessionAsked(b"n" * 16, "owner"),))
     assert desk.submit(Hearer(), (SessionAsked(b"m" * 16, "owner"),)) == (SessionAsked(b"m" * 16, "owner"),)

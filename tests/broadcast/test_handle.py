@@ -52,7 +52,7 @@ class Played(Way):
         self.sent.extend(entries)
         for entry in entries:
             if isinstance(entry, SessionAsked) and self._opens:
-                self._handle.report(Opened(entry.nonce, 5))
+                self._handle.report(Opened(entry.nonce, entry.owner, 5))
 
     def read(self, queries: Sequence[Query]) -> None:
         self.queries.extend(queries)
@@ -151,7 +151,7 @@ async def test_a_cancelled_ask_that_was_not_sent_is_void_and_later_ones_do_not_w
         await wait_all_tasks_blocked()
         (asked,) = way.sent
         assert isinstance(asked, SessionAsked)
-        handle.report(Opened(asked.nonce, 5))
+        handle.report(Opened(asked.nonce, asked.owner, 5))
         await wait_all_tasks_blocked()
         assert way.calls() == [None, ["add", 2]]
         handle.report(Answers(5, 1, [b"\x81\x04", ONE]))

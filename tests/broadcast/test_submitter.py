@@ -32,7 +32,7 @@ def opened(*calls: str, session: int = 5, window: int = WINDOW) -> Submitter:
     for call in calls or ("first",):
         one.offer(encode([call]))
     assert one.take(0, 0) == [SessionAsked(NONCE, "me")]
-    one.receive(Opened(NONCE, session), 0)
+    one.receive(Opened(NONCE, "me", session), 0)
     return one
 
 
@@ -57,10 +57,11 @@ def test_another_s_session_is_not_taken() -> None:
     one = submitter()
     one.offer(b"\x80")
     one.take(0, 0)
-    one.receive(Opened(b"m" * 16, 9), 0)
+    one.receive(Opened(b"m" * 16, "me", 9), 0)
+    one.receive(Opened(NONCE, "another", 9), 0)
     assert one.session is None
-    one.receive(Opened(NONCE, 9), 0)
-    one.receive(Opened(NONCE, 12), 0)  # of an asking that was sent twice
+    one.receive(Opened(NONCE, "me", 9), 0)
+    one.receive(Opened(NONCE, "me", 12), 0)  # of an asking that was sent twice
     assert one.session == 9
 
 
@@ -161,9 +162,9 @@ def test_an_expired_session_leaves_open_what_was_sent_and_nothing_else() -> None
     (asked,) = one.take(0, 0)
     assert isinstance(asked, SessionAsked)
     assert asked.nonce != NONCE  # the old one's late answer must not be taken for it
-    one.receive(Opened(NONCE, 8), 0)
+    one.receive(Opened(NONCE, "me", 8), 0)
     assert one.session is None
-    one.receive(Opened(asked.nonce, 9), 0)
+    one.receive(Opened(asked.nonce, "me", 9), 0)
     assert sent(one) == [(1, 1, 0)]
     one.receive(Answers(5, 1, [b"old"]), 0)
     one.receive(Answers(9, 1, [b"C"]), 0)
@@ -203,11 +204,11 @@ def test_where_there_is_no_room_it_asks_again() -> None:
     one = submitter()
     one.offer(b"\x80")
     one.take(0, 0)
-    one.receive(Opened(NONCE, None), 0)
+    one.receive(Opened(NONCE, "me", None), 0)
     assert (one.full, one.take(0, 0)) == (True, [])
     one.tick(SILENCE_MIN)
     assert one.take(0, SILENCE_MIN) == [SessionAsked(NONCE, "me")]
-    one.receive(Opened(NONCE, 4), SILENCE_MIN)
+    one.receive(Opened(NONCE, "me", 4), SILENCE_MIN)
     assert (one.full, one.session) == (False, 4)
 
 
@@ -250,7 +251,7 @@ def test_how_long_a_session_lasts_is_the_group_s_to_say() -> None:
     one = submitter(term=2_000)
     one.offer(encode(["a"]))
     one.take(0, 0)
-    one.receive(Opened(NONCE, 5), 0)
+    one.receive(Opened(NONCE, "me", 5), 0)
     sent(one)
     one.receive(Answers(5, 1, [b"A"]), 0)
     one.offer(encode(["b"]))
@@ -284,7 +285,7 @@ def test_what_is_under_way_is_bounded_by_bytes_too() -> None:
     for _ in range(100):
         one.offer(call)
     one.take(0, 0)
-    one.receive(Opened(NONCE, 5), 0)
+    one.receive(Opened(NONCE, "me", 5), 0)
     under_way = len(sent(one))
     assert UNDER_WAY_SIZE_MAX * 0.9 < under_way * len(call) <= UNDER_WAY_SIZE_MAX
     assert one.size == 100 * len(call)
@@ -301,7 +302,7 @@ def test_a_call_of_any_size_goes_alone() -> None:
     one.offer(encode(["x", bytes(UNDER_WAY_SIZE_MAX)]))
     one.offer(b"\x80")
     one.take(0, 0)
-    one.receive(Opened(NONCE, 5), 0)
+    one.receive(Opened(NONCE, "me", 5), 0)
     assert sent(one) == [(1, 1, 0)]
     one.receive(Answers(5, 1, [b"A"]), 0)
     assert sent(one) == [(2, 1, 0)]

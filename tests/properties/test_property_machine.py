@@ -105,7 +105,7 @@ class MachineAndModel(RuleBasedStateMachine):
             self.records[index] = Record(owner, self.time, nonce=nonce)
         else:
             expected = None
-        assert self._apply(SessionAsked(nonce, owner)) == [Opened(nonce, expected)]
+        assert self._apply(SessionAsked(nonce, owner)) == [Opened(nonce, owner, expected)]
 
     @rule(data=st.data())
     def keep(self, data: st.DataObject) -> None:

@@ -150,6 +150,7 @@ WIPING = replace(HARSH, wipes=10, crashes=2)
 COPYING = replace(HARSH, old_copies=10, crashes=2)
 FAILING = replace(HARSH, failed_syncs=10, crashes=0, pauses=0)
 EXPIRING = replace(HARSH, session_term=300 * MILLISECOND, idle=300 * MILLISECOND, clock_error=SECOND)
+COPIED = replace(HARSH, copied_nonces=True)
 CROWDED = replace(HARSH, clients=5, sessions_max=2, session_term=1500 * MILLISECOND)
 NARROW = replace(HARSH, idle=20 * MILLISECOND, stall=0.1)
 
@@ -739,6 +740,26 @@ def read_request_numbers_reused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reads, "answered", answered)
 
 
+def sessions_told_by_nonce_alone(patch: pytest.MonkeyPatch) -> None:
+    """Who asked last under a nonce is told of the session, and spoken to for it (denial by copying it)."""
+
+    class ByNonce(dict[Any, Any]):
+        def __setitem__(self, asked: Any, owner: Any) -> None:
+            super().__setitem__(asked[1], owner)
+
+        def pop(self, asked: Any, *default: Any) -> Any:
+            return super().pop(asked[1], *default)
+
+    begin = Desk.__init__
+
+    def begins(self: Any, sessions: Sessions) -> None:
+        begin(self, sessions)
+        self._opening = ByNonce()
+
+    patch.setattr(Desk, "__init__", begins)
+    patch.setattr(Desk, "_check_room", lambda self, owner, nonces: None)
+
+
 MUTANTS: Sequence[Mutant] = (
     Mutant(acknowledge_before_durable, "what is acknowledged is durable"),
     Mutant(leader_counts_itself_early, "what is delivered is durable on a commit quorum"),
@@ -787,6 +808,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(answered_when_taken, "what is acknowledged took effect"),
     Mutant(answers_of_another_number, "each call has its outcome"),
     Mutant(applied_without_a_note, "all states are equal"),
+    Mutant(sessions_told_by_nonce_alone, "who is told of a session is its owner", COPIED),
     Mutant(set_iterated_in_apply, "an owner's commands keep their order"),
     Mutant(held_without_end, "a queue stays bounded: messages held", STALLING),
     Mutant(in_flight_without_end, "a queue stays bounded: bytes in flight", NARROW),

@@ -34,6 +34,7 @@ from broadcast._simulation.invariants.one_leader import OneLeader
 from broadcast._simulation.invariants.one_outcome import OneOutcome
 from broadcast._simulation.invariants.only_submitted import OnlySubmitted
 from broadcast._simulation.invariants.own_epoch_commit import OwnEpochCommit
+from broadcast._simulation.invariants.own_sessions import OwnSessions
 from broadcast._simulation.invariants.pointers import Pointers
 from broadcast._simulation.invariants.session_order import SessionOrder
 from broadcast._simulation.invariants.standing import Standing
@@ -74,6 +75,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     # what askers rely on
     OnceOnly,
     SessionOrder,
+    OwnSessions,
     OnlySubmitted,
     OneOutcome,
     Acknowledged,

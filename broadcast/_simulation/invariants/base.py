@@ -12,6 +12,7 @@ from broadcast._protocol.messages import Message
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
+from broadcast._protocol.reports import Report
 from broadcast._simulation.calls import Answer, Call, Calls, Fate, Ran, Read
 from broadcast._simulation.disk import Disk
 from broadcast._simulation.world import Schedule
@@ -95,6 +96,9 @@ class Invariant:
 
     def read(self, read: Read) -> None:
         """A linearizable query is answered."""
+
+    def told(self, owner: str, report: Report) -> None:
+        """An owner hears what became of something that a session sent."""
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

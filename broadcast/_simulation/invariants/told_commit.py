@@ -31,4 +31,6 @@ class ToldCommit(Invariant):
                 shown = max(shown, end.index)
         self._words[process.name] = message.epoch, told, shown
         known = replica.commit >= min(told, shown)
-        check(known, "what is told and shown is known", name=process.name, commit=replica.commit, told=told, shown=shown)
+        check(
+            known, "what is told and shown is known", name=process.name, commit=replica.commit, told=told, shown=shown
+        )
