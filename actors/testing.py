@@ -51,7 +51,7 @@ class MemoryNetwork:
         refusals: float = 0.0,
     ) -> None:
         self.latency = latency
-        self.buffer_size = buffer_size
+        self._buffer_size = buffer_size
         self.tearing = tearing
         self.refusals = refusals
         self.tap: Callable[[Way, bytes], None] | None = None
@@ -62,6 +62,15 @@ class MemoryNetwork:
         self._changed = trio.lowlevel.ParkingLot()
         self._count = 0
         self._ports = 0
+
+    @property
+    def buffer_size(self) -> int:
+        return self._buffer_size
+
+    @buffer_size.setter
+    def buffer_size(self, size: int) -> None:
+        self._buffer_size = size
+        self._wake()
 
     def host(self, name: str) -> Host:
         """One host, as a `Network`. Each call is a new life of it: one that has crashed stays so."""
@@ -75,17 +84,21 @@ class MemoryNetwork:
         self._cut[sender, receiver] += 1
 
     def heal(self, sender: str, receiver: str) -> None:
-        """Undo one `cut`."""
-        self._cut[sender, receiver] -= 1
+        """Undo one `cut`. Where nothing is cut, nothing is done."""
+        self._cut[sender, receiver] = max(0, self._cut[sender, receiver] - 1)
         self._changed.unpark_all()
-        for way in self._ways:
-            way.changed.unpark_all()
+        self._wake()
 
     def lose(self, one: str, other: str) -> None:
         """Every connection between the two breaks. Of what is under way a beginning arrives, cut off anywhere."""
         for way in list(self._ways):
             if {way.sender, way.receiver} == {one, other}:
                 way.lose()
+
+    def _wake(self) -> None:
+        """Whoever waits on a way may go on."""
+        for way in self._ways:
+            way.changed.unpark_all()
 
     # -- for hosts and ways ----------------------------------------------------------------------------------------
 
@@ -239,7 +252,7 @@ class Way:
             if self.broken and network.is_cut(self.receiver, self.sender):
                 return len(data)  # nobody has told yet that it goes nowhere
             raise _reset()
-        count = network.part(min(len(data), network.buffer_size - self._size))
+        count = network.part(min(len(data), max(0, network.buffer_size - self._size)))  # it may have been more
         if count > 0:
             piece = bytes(data[:count])
             self._arrival = max(self._arrival, trio.current_time() + network.delay())

@@ -62,6 +62,33 @@ async def test_a_full_connection_takes_no_more_until_it_is_read(autojump_clock: 
     assert await there.receive_some() == b"z"
 
 
+async def test_a_connection_that_was_made_narrower_takes_nothing_until_less_is_under_way(
+    autojump_clock: MockClock,
+) -> None:
+    network = MemoryNetwork(buffer_size=10, tearing=0.5, random=Random(1))
+    _, here, _, there = await connected(network)
+    await here.send_all(b"x" * 10)
+    network.buffer_size = 4
+    assert here.send_nowait(b"y") == 0
+    with trio.move_on_after(1) as scope:
+        await here.send_all(b"y")
+    assert scope.cancelled_caught
+    assert await received(there, 10) == b"x" * 10
+    await here.send_all(b"y")
+    assert await there.receive_some() == b"y"
+
+
+async def test_who_waits_for_room_goes_on_when_there_is_more(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork(buffer_size=2)
+    _, here, _, there = await connected(network)
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.send_all, b"four")
+            await trio.testing.wait_all_tasks_blocked()
+            network.buffer_size = 4
+    assert await received(there, 4) == b"four"
+
+
 async def test_a_write_may_be_torn_and_loses_nothing(autojump_clock: MockClock) -> None:
     _, here, _, there = await connected(MemoryNetwork(random=Random(1), tearing=0.9, buffer_size=50))
     data = bytes(range(256))
@@ -90,6 +117,17 @@ async def test_a_cut_way_holds_what_is_sent_until_it_is_healed(autojump_clock: M
     assert scope.cancelled_caught
     network.heal("a", "b")
     assert await there.receive_some() == b"later"
+
+
+async def test_healing_what_is_not_cut_leaves_the_next_cut_alone(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    _, here, _, there = await connected(network)
+    network.heal("a", "b")
+    network.cut("a", "b")
+    await here.send_all(b"later")
+    with trio.move_on_after(60) as scope:
+        await there.receive_some()
+    assert scope.cancelled_caught
 
 
 async def test_nobody_gets_through_to_a_host_that_is_cut_off(autojump_clock: MockClock) -> None:
