@@ -101,6 +101,9 @@ class Replica:
             now=self._now.monotonic,
         )
         self._outbox.settle(Formed(formation))
+        overruled = self.plan.overruled(formation)
+        if overruled is not None:
+            self._outbox.notice(overruled)
         return Participant(formation, self._own, election, self._outbox, self._reads, self._now)
 
     # -- what the shell may ask ------------------------------------------------------------------------------------

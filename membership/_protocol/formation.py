@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from membership._protocol.messages import Forming
-from membership._protocol.quorum import QuorumSystem
+from membership._protocol.quorum import Joint, QuorumSystem
 from membership._protocol.view import Configuration, Formation, Limits, Member
 
 HELLO_INTERVAL = 100_000  # microseconds between two hellos
@@ -31,6 +31,22 @@ class Plan:
     def hello(self) -> Forming:
         """How a member whose disk is empty introduces itself."""
         return Forming(self.members, self.quorum, self.limits)
+
+    def overruled(self, formation: Formation) -> str | None:
+        """Which of it is not in force, since the group was formed with something else; None if all is.
+
+        Not the members: once the group has formed, these are only addresses to try.
+        """
+        configuration = formation.configuration
+        differences = _differences(configuration.quorum, configuration.limits, self)
+        told = "; ".join(f"{what}: {theirs} in the group, {ours} here" for what, theirs, ours in differences)
+        if not told:
+            return None
+        return (
+            f"the group {self.group!r} was not formed with what this node was started with, and its own is in force "
+            f"({told}): a restart does not change it; start this node with the group's own, or form another group, on "
+            "empty data directories"
+        )
 
 
 class Founding:
@@ -52,12 +68,15 @@ class Founding:
 
     def heard(self, sender: str, storage: bytes, hello: Forming) -> str | None:
         """Another member's disk is empty too. Why the group cannot form, if this shows it."""
-        differences = "; ".join(_differences(hello, self.plan.hello))
+        differences = list(_differences(hello.quorum, hello.limits, self.plan))
+        if hello.members != self.plan.members:
+            differences.insert(0, ("members", _shown(hello.members), _shown(self.plan.members)))
         if differences:
             self._answered.pop(sender, None)
+            told = "; ".join(f"{what}: {theirs} there, {ours} here" for what, theirs, ours in differences)
             return (
                 f"the group {self.plan.group!r} cannot form: {sender} was not started with the same as this node "
-                f"({differences}); start all members with the same"
+                f"({told}); start all members with the same"
             )
         if sender in self.plan.members:
             self._answered[sender] = storage
@@ -77,6 +96,11 @@ class Founding:
         voters = formation.configuration.voter_names
         if sender not in voters or len(set(voters)) < len(voters):
             return f"{sender} offers a record of the group {self.plan.group!r} that cannot be: {_shown(voters)}"
+        if isinstance(formation.configuration.quorum, Joint):
+            return (
+                f"{sender} offers a record of the group {self.plan.group!r} that cannot be: no group is formed with "
+                f"{formation.configuration.quorum}"
+            )
         if formation.group != self.plan.group:
             return f"a peer offers the record of the group {formation.group!r} to the group {self.plan.group!r}"
         if self.name not in voters:
@@ -91,16 +115,14 @@ class Founding:
         return None
 
 
-def _differences(theirs: Forming, ours: Forming) -> Iterator[str]:
-    """Which settings are not the same, with both values."""
-    if theirs.members != ours.members:
-        yield f"members: {_shown(theirs.members)} there, {_shown(ours.members)} here"
-    if theirs.quorum != ours.quorum:
-        yield f"quorum: {theirs.quorum} there, {ours.quorum} here"
+def _differences(quorum: QuorumSystem | Joint, limits: Limits, plan: Plan) -> Iterator[tuple[str, object, object]]:
+    """Which settings are not those of the plan, with both values: theirs, and the plan's."""
+    if quorum != plan.quorum:
+        yield "quorum", quorum, plan.quorum
     for limit in Limits.__struct_fields__:
-        there, here = getattr(theirs.limits, limit), getattr(ours.limits, limit)
-        if there != here:
-            yield f"{limit}: {there} there, {here} here"
+        theirs, ours = getattr(limits, limit), getattr(plan.limits, limit)
+        if theirs != ours:
+            yield limit, theirs, ours
 
 
 def _shown(names: tuple[str, ...]) -> str:

@@ -11,8 +11,8 @@ Each system proves it of itself, by arithmetic, for any number of voters, when i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Annotated, Any, NoReturn, TypeAlias, cast
 
 import msgspec
 
@@ -24,6 +24,25 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)]
 Row = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 Rows = Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
+
+
+class Weights(dict[str, int]):
+    """A number for each name, in the order of the names: a value, equal and encoded alike however it was written."""
+
+    def __init__(self, weights: Mapping[str, int]) -> None:
+        super().__init__(sorted(weights.items()))
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict's own is None
+        return hash(tuple(self.items()))
+
+    def __reduce__(self) -> tuple[type[Weights], tuple[dict[str, int]]]:
+        return Weights, (dict(self),)
+
+    def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("a quorum system does not change: make another one")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
 
 class System(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -53,9 +72,12 @@ class System(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         for field in msgspec.structs.fields(type(self)):
             given = getattr(self, field.name)
             try:
+                _check_ordered(given)
                 own = msgspec.convert(given, field.type)
             except msgspec.ValidationError as error:
                 raise TypeError(f"{type(self).__name__}: {field.name}={_cut(repr(given))}: {error}") from None
+            if isinstance(own, dict):
+                own = Weights(cast("dict[str, int]", own))
             # A copy: what its maker changes later changes nothing here.
             msgspec.structs.force_setattr(self, field.name, own)
 
@@ -191,6 +213,15 @@ class Joint(System, frozen=True, tag="joint"):
     def flaw(self, voters: Sequence[str]) -> str | None:
         both = {*self.old.voters, *self.new.voters}
         return self.old.flaw() or self.new.flaw() or _not_the_voters(both, voters)
+
+
+def _check_ordered(given: object) -> None:
+    """A set has another order in each process, and what members are started with must be the same."""
+    if isinstance(given, Set):
+        raise msgspec.ValidationError("a set has no order: give a tuple")
+    if isinstance(given, list | tuple):
+        for each in cast("Sequence[object]", given):
+            _check_ordered(each)
 
 
 def _not_the_voters(named: Iterable[str], voters: Sequence[str]) -> str | None:

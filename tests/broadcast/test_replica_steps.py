@@ -45,20 +45,21 @@ from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.replica import Replica
 from membership._protocol.formation import Plan
 from membership._protocol.messages import FormedNotice, Forming, VoteReply, VoteRequest
-from membership._protocol.quorum import Majority
+from membership._protocol.quorum import Flexible, Majority, QuorumSystem, Weighted
 from membership._protocol.view import Configuration, Formation, Limits, Member, Promise
 
 FLOOR = 100_000
 CLUSTER = b"c" * 16
 WALL = 10**15
+MAJORITY = Majority()
 
 
 def disk(name: str) -> bytes:
     return name.encode() * 16
 
 
-def plan(names: str) -> Plan:
-    return Plan("bank", tuple(names), Majority(), Limits(election_timeout=FLOOR))
+def plan(names: str, quorum: QuorumSystem = MAJORITY) -> Plan:
+    return Plan("bank", tuple(names), quorum, Limits(election_timeout=FLOOR))
 
 
 def formation(names: str) -> Formation:
@@ -92,7 +93,14 @@ def batch(epoch: int, first: int, count: int = 1, previous: int | None = None) -
 class One:
     """Replica `a`, step by step. Its clock stands still unless told; its disk answers when told."""
 
-    def __init__(self, names: str = "abc", *batches: Batch, epoch: int = 0, formed: bool = True) -> None:
+    def __init__(
+        self,
+        names: str = "abc",
+        *batches: Batch,
+        epoch: int = 0,
+        formed: bool = True,
+        quorum: QuorumSystem = MAJORITY,
+    ) -> None:
         promise = Promise(epoch or max((each.epoch for each in batches), default=0), None)
         found = Stored(disk("a"), formation(names) if formed else None, promise, list(batches))
         self.now = 0
@@ -101,14 +109,14 @@ class One:
         self.names = names
         self.replica = Replica(
             name="a",
-            plan=plan(names),
+            plan=plan(names, quorum),
             found=found,
             cluster=CLUSTER,
             clock=LamportClock("a"),
             chance=Lowest(),
             now=self._now(),
         )
-        self.replica.take_output()
+        self.begun = self.replica.take_output()
 
     def _now(self) -> Now:
         return Now(self.now, WALL + self.now)
@@ -194,6 +202,18 @@ def test_the_record_is_durable_before_it_is_told() -> None:
     notice = FormedNotice(formation("abc"))
     assert sent(one.written(), FormedNotice) == [("b", notice), ("c", notice)]
     assert sent(one.hear("b", hello), FormedNotice) == [("b", notice)]  # it was lost
+
+
+def test_who_starts_with_another_quorum_than_the_group_s_is_told_once_that_it_is_not_in_force() -> None:
+    """At a restart; and with a record that comes, made when this node was started with something else."""
+    started, formed_later = One(quorum=Flexible(elect=3, commit=1)), One(formed=False, quorum=Weighted({"a": 1}))
+    told = [*started.begun.settle, *started.tick().settle, *started.tick().settle]
+    (noticed,) = [each.text for each in told if isinstance(each, Noticed)]
+    assert "(quorum: Majority() in the group, Flexible(elect=3, commit=1) here)" in noticed
+    formed_later.hear("b", FormedNotice(formation("abc")))
+    (noticed,) = [each.text for each in formed_later.written().settle if isinstance(each, Noticed)]
+    assert "(quorum: Majority() in the group, Weighted(weights={'a': 1}) here)" in noticed
+    assert not [each for each in One().begun.settle if isinstance(each, Noticed)]
 
 
 def test_without_a_record_nobody_votes_or_accepts() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from membership._protocol.formation import HELLO_INTERVAL, Founding, Plan
 from membership._protocol.messages import Forming
-from membership._protocol.quorum import Majority
+from membership._protocol.quorum import Electorate, Flexible, Joint, Majority
 from membership._protocol.view import Configuration, Formation, Limits, Member
 
 CLUSTER = b"c" * 16
@@ -147,3 +147,21 @@ def test_a_record_that_no_founder_makes_is_refused() -> None:
         misfit = founding().misfit(sender, record)
         assert misfit is not None
         assert "a record of the group 'bank' that cannot be: a, b, c" in misfit
+
+
+def test_a_record_of_a_group_in_the_midst_of_a_change_is_refused() -> None:
+    side = Electorate(tuple("abc"), Majority())
+    joint = msgspec.structs.replace(RECORD.configuration, quorum=Joint(side, side))
+    misfit = founding().misfit("b", msgspec.structs.replace(RECORD, configuration=joint))
+    assert misfit is not None
+    assert "b offers a record of the group 'bank' that cannot be: no group is formed with Joint(" in misfit
+
+
+def test_what_a_group_was_not_formed_with_is_not_in_force() -> None:
+    assert PLAN.overruled(RECORD) is None
+    assert replace(PLAN, members=("a",)).overruled(RECORD) is None, "addresses to try"
+    other = replace(PLAN, quorum=Flexible(elect=3, commit=1), limits=replace_limits(sessions_max=5))
+    overruled = other.overruled(RECORD)
+    assert overruled is not None
+    assert "quorum: Majority() in the group, Flexible(elect=3, commit=1) here; sessions_max: 100000 in the" in overruled
+    assert "start this node with the group's own" in overruled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from actors import Actor, open_node, query
-from actors._protocol.codec import encode
+from actors._protocol.codec import encode, encode_struct
 from actors._protocol.errors import RemoteProtocolError
 from broadcast import join, open_group
 from broadcast._protocol.messages import decode_message, encode_message
@@ -139,6 +141,11 @@ NOT_MADE = [
     (lambda: Grid(()), "Grid: rows=(): Expected `array` of length >= 1"),
     (lambda: Grid((("a",), ())), "Grid: rows=(('a',), ()): Expected `array` of length >= 1"),
     (lambda: Grid(cast(Any, ("ab", "cd"))), "Grid: rows=('ab', 'cd'): Expected `array`, got `str`"),
+    (lambda: Grid(cast(Any, ({"a", "b"}, ("c",)))), "a set has no order: give a tuple"),
+    (
+        lambda: Grid(cast(Any, frozenset([("a", "b")]))),
+        "Grid: rows=frozenset({('a', 'b')}): a set has no order: give a",
+    ),
     (lambda: Joint(cast(Any, Majority()), half("a", Majority())), "Joint: old=Majority(): Expected"),
 ]
 
@@ -158,6 +165,55 @@ def test_a_system_stays_what_it_was_when_it_was_made() -> None:
     assert Grid(cast(Any, [["a"], ["b"]])) == Grid((("a",), ("b",)))
     assert system != Weighted({"a": 1, "b": 1, "c": 2})
     assert Flexible(elect=3, commit=2) != Flexible(elect=2, commit=3)
+
+
+WEIGHTS = {"a": 2, "b": 1, "c": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights: weights.__setitem__("a", 9),
+        lambda weights: weights.__delitem__("a"),
+        lambda weights: weights.__ior__({"a": 9}),
+        lambda weights: weights.update(a=9),
+        lambda weights: weights.setdefault("d", 9),
+        lambda weights: weights.pop("a"),
+        lambda weights: weights.popitem(),
+        lambda weights: weights.clear(),
+    ],
+)
+def test_weights_do_not_change(change: Any) -> None:
+    system = Weighted(WEIGHTS)
+    with pytest.raises(TypeError, match="a quorum system does not change: make another one"):
+        change(system.weights)
+    assert system == Weighted(WEIGHTS)
+
+
+def test_a_system_is_a_value_however_it_was_written() -> None:
+    """Equal, one key of a dict, and the same bytes: members say it to each other, and form only with the same."""
+    for one, other in (
+        (Weighted(WEIGHTS), Weighted(dict(reversed(WEIGHTS.items())))),
+        (GRID, Grid(cast(Any, [["a", "b", "c"], ["d", "e", "f"]]))),
+        (JOINT, Joint(half("abc", Majority()), half("cd", Flexible(elect=2, commit=1)))),
+        (Joint(half("abc", Weighted(WEIGHTS)), half("a", Majority())),) * 2,
+    ):
+        assert one == other
+        assert {one: "found"}[other] == "found"
+        assert repr(one) == repr(other)
+        assert encode_struct(one) == encode_struct(other)
+        for copied in (pickle.loads(pickle.dumps(one)), deepcopy(one)):
+            assert (copied, hash(copied)) == (one, hash(one))
+    assert Weighted(WEIGHTS).weights == {"a": 2, "b": 1, "c": 0}
+
+
+def test_a_system_that_a_peer_wrote_in_another_order_is_the_same() -> None:
+    hello = Forming(tuple("abc"), Weighted(WEIGHTS), Limits())
+    sent = encode_message(b"", DISK, hello)
+    turned = sent.replace(b"aa\x02ab\x01ac\x00", b"ac\x00ab\x01aa\x02")
+    assert turned != sent
+    came = decode_message(turned)
+    assert encode_message(came.cluster, came.storage, came.message) == sent
 
 
 def test_what_it_says_of_itself_has_an_end() -> None:
