@@ -121,8 +121,10 @@ class Machine(Generic[A]):
             self.sessions.renew(batch.time)  # while nobody led, nobody could be heard of (rule 12)
         self.sessions.expire(batch.time)
         reports: list[Report] = []
-        index = batch.first
-        for entry in decode_entries(batch.entries):
+        entries, index = decode_entries(batch.entries), batch.first
+        begins = batch.epoch not in self._leaders
+        invariant(not begins or isinstance(entries[0], EpochStart), "an epoch begins with its epoch-start entry")
+        for entry in entries:
             self._apply_entry(entry, batch, index, reports)
             index += span(entry)
         invariant(index == batch.last + 1, "a batch holds as many entries as it says", index=index)
@@ -218,6 +220,7 @@ class Machine(Generic[A]):
         return Moment(owner, self._leaders[batch.epoch], batch.epoch, batch.time, batch.stamp - batch.first)
 
     def _begin_view(self, leader: str, epoch: int, index: int) -> None:
+        invariant(epoch not in self._leaders, "an epoch has one epoch-start entry", epoch=epoch, index=index)
         voters = self.configuration.voter_names
         observers = tuple(member.name for member in self.configuration.observers)
         self._leaders[epoch] = leader

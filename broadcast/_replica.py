@@ -122,9 +122,13 @@ class ReplicaHost(Generic[A]):
     # -- life ------------------------------------------------------------------------------------------------------
 
     async def open(self, cluster: bytes) -> None:
-        """Read the disk and begin. `cluster`: 16 random bytes, in case it falls to this replica to found the group."""
+        """Read the disk and begin. `cluster`: 16 random bytes, in case it falls to this replica to found the group.
+
+        Raises what `Disk.open_group` does.
+        """
         reports = Reports(self._on_written, self._on_disk_full, self._on_disk_failed)
         stored: Stored = await self._writer.open_group(self.plan.group, reports)
+        stored.check(self.plan.group)
         self.replica = Replica(
             name=self.node.name,
             plan=self.plan,

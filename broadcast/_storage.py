@@ -13,7 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from actors._protocol.errors import invariant
+from actors._protocol.errors import RemoteProtocolError, invariant
+from broadcast._protocol.entries import check_content
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import START, Batch, Position
 from membership._protocol.view import Formation, Promise
@@ -61,6 +62,18 @@ class Stored:
     formation: Formation | None
     promise: Promise
     batches: list[Batch]
+
+    def check(self, group: str) -> None:
+        """Raise `DiskDamaged` unless each epoch begins with its epoch-start entry: without it nothing can be applied.
+
+        The content of other batches is looked at when they are applied: to open all of them would take as long again.
+        """
+        for batch in self.batches:
+            if batch.epoch != batch.previous_epoch:
+                try:
+                    check_content(batch)
+                except RemoteProtocolError as error:
+                    raise DiskDamaged(f"group {group!r}: {error}") from error
 
 
 class Disk(Protocol):

@@ -12,8 +12,9 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from actors._protocol.codec import decode_struct, encode_struct, join_array
+from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.portions import portions
-from broadcast._protocol.position import Natural, Positive
+from broadcast._protocol.position import Batch, Natural, Positive
 from membership._protocol.view import Name
 
 Nonce = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -93,3 +94,21 @@ def encode_entries(entries: Sequence[Entry]) -> bytes:
 def decode_entries(data: bytes) -> list[Entry]:
     """The reverse; raises `DecodeError` for what no leader of ours writes."""
     return decode_struct(data, list[Entry])
+
+
+def check_content(batch: Batch, leader: str | None = None) -> None:
+    """Raise `RemoteProtocolError` unless every replica can apply what this batch holds.
+
+    An epoch's first entry, and no other, is its epoch-start entry (rule 7). `leader`: of its epoch, if that is known.
+    """
+    entries = decode_entries(batch.entries)
+    if sum(map(span, entries)) != batch.count:
+        raise RemoteProtocolError(f"a batch of {batch.count} at {batch.first} holds another number of entries")
+    starts = [(at, entry.leader) for at, entry in enumerate(entries) if isinstance(entry, EpochStart)]
+    if [at for at, _ in starts] != ([0] if batch.epoch != batch.previous_epoch else []):
+        raise RemoteProtocolError(
+            f"the batch at {batch.first}, epoch {batch.epoch} after {batch.previous_epoch}, has epoch-start entries at "
+            f"{[batch.first + at for at, _ in starts]}: the first entry of an epoch is one, and no other"
+        )
+    if starts and leader not in (None, starts[0][1]):
+        raise RemoteProtocolError(f"{starts[0][1]} begins epoch {batch.epoch} at {batch.first}, and {leader} leads it")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError
-from broadcast._protocol.entries import decode_entries, span
+from broadcast._protocol.entries import check_content
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply
 from broadcast._protocol.outbox import Outbox
@@ -29,7 +29,7 @@ class Following:
 
     def on_append(self, received: Received, message: Append, now: int) -> None:
         own = self._own
-        check(message, received.stamp)
+        check(message, received.sender, received.stamp)
         if not self._follow(received.sender, message.epoch, now):
             return
         previous = message.previous
@@ -104,10 +104,10 @@ WORDS: dict[type, Callable[[Following, Received, Any, int], None]] = {
 """What only a leader says. A table has no way to say that each takes exactly the type of its key, hence Any."""
 
 
-def check(append: Append, said: int) -> None:
+def check(append: Append, leader: str, said: int) -> None:
     """Raise `RemoteProtocolError` unless these batches follow `previous` and each other, as a leader's log has them.
 
-    said: Lamport counter of the message; a leader has counted every stamp that it sends.
+    leader: who sent it. said: Lamport counter of the message; a leader has counted every stamp that it sends.
     """
     end, time, stamp = append.previous, 0, 0
     for batch in append.batches:
@@ -115,10 +115,7 @@ def check(append: Append, said: int) -> None:
             raise RemoteProtocolError(f"a batch at {batch.first} of epoch {batch.epoch} cannot follow {end}")
         if batch.time < time or batch.stamp <= stamp:
             raise RemoteProtocolError(f"the time or stamp of the batch at {batch.first} goes back")
-        if (
-            sum(map(span, decode_entries(batch.entries))) != batch.count
-        ):  # what cannot be applied would end each replica
-            raise RemoteProtocolError(f"a batch of {batch.count} at {batch.first} holds another number of entries")
+        check_content(batch, leader if batch.epoch == append.epoch else None)
         end, time, stamp = batch.end, batch.time, batch.last_stamp
     if stamp > said:
         raise RemoteProtocolError(f"the stamp {stamp} of a batch is beyond that of its message, {said}")

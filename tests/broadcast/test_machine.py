@@ -151,6 +151,20 @@ def test_an_ended_session_is_gone() -> None:
     assert scene.apply(SessionEnded(2), SessionKept(2)) == [Expired(2)]
 
 
+def test_a_batch_of_an_epoch_that_has_not_begun_is_a_bug() -> None:
+    """It is refused where it comes in; nothing of it is applied."""
+    scene = begun()
+    with pytest.raises(InvariantViolation, match="an epoch begins with its epoch-start entry"):
+        scene.apply(calls(1, ["put", 1]), epoch=2)
+    assert (scene.machine.actor.coins, scene.machine.applied) == ([], 2)
+
+
+def test_an_epoch_begins_once() -> None:
+    scene = begun()
+    with pytest.raises(InvariantViolation, match="an epoch has one epoch-start entry"):
+        scene.apply(EpochStart("b"))
+
+
 def test_views_follow_the_epochs() -> None:
     scene = begun()
     scene.apply(EpochStart("b"), epoch=3)

@@ -83,11 +83,15 @@ class Stored:
 
 
 ENTRY = encode_entries([SessionKept(1)])
+START_B, START_C = encode_entries([EpochStart("b")]), encode_entries([EpochStart("c")])
 
 
-def batch(epoch: int, first: int, count: int = 1, previous: int | None = None) -> Batch:
+def batch(epoch: int, first: int, count: int = 1, previous: int | None = None, leader: str = "b") -> Batch:
     before = (epoch if first > 1 else 0) if previous is None else previous
-    return Batch(epoch, before, first, count, 0, first, encode_entries([SessionKept(1)] * count))
+    start = [EpochStart(leader)] if epoch != before else []
+    return Batch(
+        epoch, before, first, count, 0, first, encode_entries([*start, *[SessionKept(1)] * (count - len(start))])
+    )
 
 
 class One:
@@ -378,7 +382,7 @@ def test_a_commit_that_overtakes_its_batches_is_known_when_they_come(word: Messa
 def test_a_commit_that_an_old_leader_told_says_nothing_about_what_a_new_one_shows() -> None:
     one = One()
     one.hear("b", Committed(1, 2))
-    assert one.hear("c", Append(2, START, (batch(2, 1), batch(2, 2)), 0)).deliver == []
+    assert one.hear("c", Append(2, START, (batch(2, 1, leader="c"), batch(2, 2)), 0)).deliver == []
     assert one.replica.commit == 0
 
 
@@ -424,7 +428,7 @@ def test_a_write_that_was_cut_meanwhile_makes_nothing_durable() -> None:
     old = (batch(1, 1), batch(1, 2), batch(1, 3))
     one.hear("b", Append(1, START, old, 0))
     first = one.number
-    one.hear("c", Append(2, Position(1, 1), (batch(2, 2, previous=1),), 0))
+    one.hear("c", Append(2, Position(1, 1), (batch(2, 2, previous=1, leader="c"),), 0))
     one.hear("b", Append(3, Position(1, 1), old[1:], 0))
     one.step(Persisted(first))
     assert one.replica.durable <= 1
@@ -439,22 +443,31 @@ def test_nothing_committed_is_ever_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("previous", "batches"),
+    ("previous", "batches", "told"),
     [
-        (START, (batch(1, 2),)),
-        (START, (batch(1, 1), batch(1, 3))),
-        (START, (batch(5, 1),)),
-        (START, (batch(1, 1), Batch(1, 1, 2, 1, 0, 1, ENTRY))),
-        (START, (Batch(1, 0, 1, 1, 9, 1, ENTRY), Batch(1, 1, 2, 1, 8, 2, ENTRY))),
-        (START, (Batch(1, 0, 1, 1, 0, 5_000, ENTRY),)),
-        (START, (Batch(1, 0, 1, 1, 0, 1, b"\xff"),)),
-        (START, (Batch(1, 0, 1, 1, 0, 1, b"\x80"),)),
-        (START, (Batch(1, 0, 1, 2, 0, 1, ENTRY),)),
+        (START, (batch(1, 2),), "cannot follow"),
+        (START, (batch(1, 1), batch(1, 3)), "cannot follow"),
+        (START, (batch(5, 1),), "cannot follow"),
+        (START, (batch(1, 1), Batch(1, 1, 2, 1, 0, 1, ENTRY)), "goes back"),
+        (START, (Batch(1, 0, 1, 1, 9, 1, START_B), Batch(1, 1, 2, 1, 8, 2, ENTRY)), "goes back"),
+        (START, (Batch(1, 0, 1, 1, 0, 5_000, START_B),), "beyond that of its message"),
+        (START, (Batch(1, 0, 1, 1, 0, 1, b"\xff"),), ""),
+        (START, (Batch(1, 0, 1, 1, 0, 1, b"\x80"),), "another number of entries"),
+        (START, (Batch(1, 0, 1, 2, 0, 1, START_B),), "another number of entries"),
+        (START, (Batch(1, 0, 1, 1, 0, 1, ENTRY),), "epoch 1 after 0, has epoch-start entries at []"),
+        (Position(1, 1), (Batch(3, 1, 2, 1, 0, 2, ENTRY),), "epoch 3 after 1, has epoch-start entries at []"),
+        (START, (batch(1, 1), Batch(1, 1, 2, 1, 0, 2, START_B)), "epoch 1 after 1, has epoch-start entries at [2]"),
+        (START, (Batch(1, 0, 1, 2, 0, 1, encode_entries([SessionKept(1), EpochStart("b")])),), "entries at [2]"),
+        (START, (Batch(1, 0, 1, 2, 0, 1, encode_entries([EpochStart("b")] * 2)),), "entries at [1, 2]"),
+        (START, (Batch(4, 0, 1, 1, 0, 1, START_C),), "c begins epoch 4 at 1, and b leads it"),
     ],
 )
-def test_batches_that_no_leader_sends_are_refused(previous: Position, batches: tuple[Batch, ...]) -> None:
-    with pytest.raises(RemoteProtocolError):
-        One().hear("b", Append(4, previous, batches, 0), stamp=4_000)
+def test_batches_that_no_leader_sends_are_refused(previous: Position, batches: tuple[Batch, ...], told: str) -> None:
+    one = One()
+    with pytest.raises(RemoteProtocolError) as refused:
+        one.hear("b", Append(4, previous, batches, 0), stamp=4_000)
+    assert told in str(refused.value)
+    assert one.replica.log.last == START
 
 
 HELD = (batch(1, 1, 3), batch(1, 4, 3), batch(1, 7, 3), batch(1, 10, 3))
@@ -464,15 +477,15 @@ HELD = (batch(1, 1, 3), batch(1, 4, 3), batch(1, 7, 3), batch(1, 10, 3))
 @pytest.mark.parametrize(
     ("previous", "batches"),
     [
-        (Position(1, 3), (batch(3, 4, 5, previous=1),)),  # from within what is committed to beyond it
+        (Position(1, 3), (batch(3, 4, 5, previous=1, leader="c"),)),  # from within what is committed to beyond it
         (Position(1, 3), (batch(1, 4, 5),)),
-        (START, (batch(1, 1, 3), batch(3, 4, 9, previous=1))),
-        (Position(1, 3), (batch(3, 4, 3, previous=1),)),  # something else was committed there
-        (Position(2, 6), (batch(3, 7, previous=2),)),
+        (START, (batch(1, 1, 3), batch(3, 4, 9, previous=1, leader="c"))),
+        (Position(1, 3), (batch(3, 4, 3, previous=1, leader="c"),)),  # something else was committed there
+        (Position(2, 6), (batch(3, 7, previous=2, leader="c"),)),
         (Position(1, 5), ()),  # a batch of ours, cut in two
-        (Position(1, 8), (batch(3, 9, previous=1),)),
-        (Position(1, 6), (batch(1, 7, 2), batch(3, 9, 9, previous=1))),
-        (Position(1, 6), (Batch(3, 1, 7, 1, 0, 6, ENTRY),)),  # its stamp is not above that of the entry before it
+        (Position(1, 8), (batch(3, 9, previous=1, leader="c"),)),
+        (Position(1, 6), (batch(1, 7, 2), batch(3, 9, 9, previous=1, leader="c"))),
+        (Position(1, 6), (Batch(3, 1, 7, 1, 0, 6, START_C),)),  # its stamp is not above that of the entry before it
     ],
 )
 def test_a_log_that_cannot_be_the_leader_s_is_refused_and_nothing_of_it_is_taken(
@@ -483,13 +496,13 @@ def test_a_log_that_cannot_be_the_leader_s_is_refused_and_nothing_of_it_is_taken
     one.written()
     one.hear("c", Heartbeat(3, 6, 1, 0))
     one.written()
-    with pytest.raises(RemoteProtocolError):
+    with pytest.raises(RemoteProtocolError, match=r"committed|within one that we hold|older than that before it"):
         one.hear("c", Append(3, previous, batches, 6), stamp=10_000)
     assert one.replica.take_output() == Output()
     assert one.step(Tick()) == Output()  # it lives, and goes on
     assert (one.replica.commit, one.replica.durable, one.replica.log.last) == (6, 12, Position(1, 12))
-    (persist,) = one.hear("c", Append(3, Position(1, 6), (batch(3, 7, previous=1),), 6)).persist
-    assert (persist.truncate, persist.batches) == (7, (batch(3, 7, previous=1),))
+    (persist,) = one.hear("c", Append(3, Position(1, 6), (batch(3, 7, previous=1, leader="c"),), 6)).persist
+    assert (persist.truncate, persist.batches) == (7, (batch(3, 7, previous=1, leader="c"),))
 
 
 def test_a_commit_within_a_batch_is_refused_and_nothing_is_delivered() -> None:

@@ -92,7 +92,7 @@ def test_whoever_meets_a_newer_epoch_takes_it_over_and_follows(at: str, message:
 @pytest.mark.parametrize("at", ["a", "b"])
 def test_what_was_said_in_an_older_epoch_changes_nothing(at: str, message: Message) -> None:
     """3.3, and VRR 4.1 of view numbers: messages of an older term are not acted on; at most the newer one is told."""
-    stage = started(a="1 4:x", b="1 4:x", c="1 4:x")
+    stage = started(a="1 4", b="1 4", c="1 4")
     stage.tick("a")
     stage.run(10)
     before = stage.replica(at).promise, stage.replica(at).role, stage.replica(at).commit, stage.epochs(at)
@@ -213,7 +213,7 @@ def test_a_candidate_asks_for_votes_when_its_own_is_on_disk() -> None:
 
 def test_a_candidate_follows_a_leader_of_its_own_epoch_and_no_older_one() -> None:
     """3.4: a candidate that hears a leader of its term or a newer one gives way; one of an older term is refused."""
-    stage = started(a="1 4:x", b="1 4:x", c="1 4:x")
+    stage = started(a="1 4", b="1 4", c="1 4")
     candidate(stage, "a")
     stage.hear("a", "c", Append(4, START, (), 0))
     assert (stage.replica("a").role, stage.replica("a").epoch) == ("candidate", 5)
@@ -263,9 +263,7 @@ def test_who_lacks_what_a_majority_holds_is_not_elected(names: str, holders: str
     assert leader in holders
 
 
-@pytest.mark.parametrize(
-    ("longer", "newer"), [("1 1:p 1:q 1:r", "1 2:x"), ("1 2:p 2:q 2:r 2:s", "1 3:x"), ("1 2:p 2:q", "3")]
-)
+@pytest.mark.parametrize(("longer", "newer"), [("1 1:p 1:q 1:r", "1 2"), ("1 2 2:p 2:q 2:r", "1 3"), ("1 2 2:p", "3")])
 def test_of_two_logs_the_one_whose_end_is_newer_wins_not_the_longer(longer: str, newer: str) -> None:
     """3.6.1: of last entries the later term is more up to date; the length decides only between equal terms."""
     stage = started("ab", a=longer, b=newer)

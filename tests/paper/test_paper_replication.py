@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 from stage import Delivered, Flight, Stage
 
-from broadcast._protocol.entries import EpochStart, encode_entries
+from broadcast._protocol.entries import EpochStart, SessionKept, encode_entries
 from broadcast._protocol.messages import Append, AppendReply, Heartbeat
 from broadcast._protocol.position import START, Batch, Position
 from membership._protocol.view import Promise
@@ -76,9 +76,10 @@ def test_each_log_of_figure_3_6_becomes_the_leader_s(case: str) -> None:
 def test_what_does_not_follow_what_is_there_is_not_taken(previous: Position) -> None:
     """3.5: the consistency check, by which equal (index, term) means equal logs up to there (log matching)."""
     stage = Stage("abc")
-    stage.holds("a", "1", "1:p", "2:q", "2:r", promise=Promise(4, None))
+    stage.holds("a", "1", "1:p", "2", "2:r", promise=Promise(4, None))
     stage.start()
-    new = Batch(4, previous.epoch, previous.index + 1, 1, 10**15, 10, encode_entries([EpochStart("b")]))
+    content = encode_entries([SessionKept(1) if previous.epoch == 4 else EpochStart("b")])
+    new = Batch(4, previous.epoch, previous.index + 1, 1, 10**15, 10, content)
     stage.hear("a", "b", Append(4, previous, (new,), 0))
     assert stage.epochs("a") == [1, 1, 2, 2]
     (reply,) = stage.sent(AppendReply)

@@ -28,7 +28,7 @@ def agreed(stage: Stage) -> dict[int, Batch]:
 def figure_8() -> Stage:
     """Figure 3.7, (b): a led epoch 2 and reached b only; e was elected for epoch 3 and has an entry of its own."""
     stage = Stage("abcde")
-    logs = {"a": "1 2:x", "b": "1 2:x", "c": "1", "d": "1", "e": "1 3:y"}
+    logs = {"a": "1 2", "b": "1 2", "c": "1", "d": "1", "e": "1 3"}
     for name, entries in logs.items():
         stage.holds(name, *entries.split(), promise=Promise(3, None))
     stage.start("a", "b", "c", "d")

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
 from broadcast._protocol import follower
+from broadcast._protocol.entries import EpochStart, SessionKept, encode_entries
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import Append
 from broadcast._protocol.position import START, Batch, Position
@@ -212,9 +213,11 @@ def test_no_message_removes_what_is_committed(
     batches = []
     previous = end
     for epochs, count in made_up:
-        batch = Batch(
-            max(1, previous.epoch + epochs), previous.epoch, previous.index + 1, count + 1, 0, 50 + previous.index, b""
-        )
+        epoch = max(1, previous.epoch + epochs)
+        content = [SessionKept(1) for _ in range(count + 1)]
+        content[:1] = [EpochStart("a")] if epoch != previous.epoch else content[:1]
+        entries = encode_entries(content)
+        batch = Batch(epoch, previous.epoch, previous.index + 1, count + 1, 0, 50 + previous.index, entries)
         batches.append(batch)
         previous = batch.end
     append = Append(99, end, tuple(batches), 0)
@@ -222,7 +225,7 @@ def test_no_message_removes_what_is_committed(
         assert follower.conflict(mine, end, commit) > commit
         return
     try:
-        follower.check(append, 10**6)
+        follower.check(append, "a", 10**6)
         missing = follower.missing(mine, append, commit)
     except RemoteProtocolError:
         return

@@ -20,7 +20,7 @@ from broadcast._machine import Machine
 from broadcast._outcomes import VOID
 from broadcast._protocol import follower, leader, own, pending, progress
 from broadcast._protocol.desk import Desk
-from broadcast._protocol.entries import Commands, decode_entries
+from broadcast._protocol.entries import Commands, EpochStart, SessionKept, decode_entries
 from broadcast._protocol.follower import Following
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.log import Log
@@ -425,6 +425,16 @@ def no_epoch_start_entry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leadership, "_seal", lazy)
 
 
+def epoch_without_a_start(patch: pytest.MonkeyPatch) -> None:
+    """A leader begins with an entry of another kind."""
+    seal: Callable[[Any, Any, Now], None] = Leadership._seal
+
+    def other(self: Any, entries: Any, now: Now) -> None:
+        seal(self, [SessionKept(1) if isinstance(entry, EpochStart) else entry for entry in entries], now)
+
+    patch.setattr(Leadership, "_seal", other)
+
+
 def follower_restamps_what_it_takes(patch: pytest.MonkeyPatch) -> None:
     place: Callable[[Any, Any, int], None] = OwnLog.place
 
@@ -773,6 +783,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(truncate_without_conflict, "what this epoch's leader counts on is not cut"),
     Mutant(commit_by_count_of_old_epochs, "a leader commits older entries only through one of its own"),
     Mutant(no_epoch_start_entry, "with a quorum repaired the group comes to an end", replace(HARSH, clients=1)),
+    Mutant(epoch_without_a_start, "the first entry of an epoch is one, and no other"),
     Mutant(standing_by_index_only, "a grant goes to the better log", LOSSY, first=40),
     Mutant(standing_ignored, "a grant goes to the better log"),
     Mutant(follower_restamps_what_it_takes, "logs match"),
