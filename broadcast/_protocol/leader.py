@@ -142,17 +142,23 @@ class Leadership:
         """A follower tells what it holds."""
         check(message, self._own.log)
         progress = self.followers.get(received.sender)
-        if progress is None or progress.lost:
+        if progress is None:
             return
         if message.conflict is None or message.rejected is None:
             progress.acknowledged(message.match, received.stamp, now)
         else:
             progress.rejected(message.rejected, message.conflict, received.stamp)
         if progress.lost:
+            self.rounds.retract(received.sender)
             self._outbox.notice(
                 f"{received.sender} has lost entries that it had acknowledged: it is not counted any more; stop it, "
                 "remove it, and add it again with an empty data directory"
             )
+
+    def distrusts(self, name: str) -> bool:
+        """Has this follower lost what it acknowledged? It may have lost its promise too: no word of it counts."""
+        progress = self.followers.get(name)
+        return progress is not None and progress.lost
 
     # -- counting --------------------------------------------------------------------------------------------------
 

@@ -235,6 +235,8 @@ class Participant:
                 "data back, or remove and add the member"
             )
             return
+        if self.leadership.distrusts(received.sender):
+            return
         election.heard(received.sender, now)
         leader.ANSWERS[type(message)](self.leadership, received, message, now)
 

@@ -63,6 +63,11 @@ class ReadRounds:
                 break
             waiting.confirmed[name] = None
 
+    def retract(self, name: str) -> None:
+        """What it confirmed, and is still waited for, counts no more."""
+        for waiting in self._rounds:
+            waiting.confirmed.pop(name, None)
+
     def take_confirmed(self, configuration: Configuration) -> list[tuple[str, int, int]]:
         """Reads that are vouched for: (asker, number, index)."""
         ready: list[tuple[str, int, int]] = []

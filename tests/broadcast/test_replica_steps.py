@@ -871,6 +871,32 @@ def test_what_a_follower_lost_is_not_counted_either() -> None:
     assert len(one.hear("d", AppendReply(1, 2)).deliver) == 1
 
 
+@pytest.mark.parametrize("confirms_first", [False, True])
+def test_who_lost_what_it_acknowledged_confirms_no_read(confirms_first: bool) -> None:
+    """It may have lost a promise too, and follow us although another leads: what it said before is as doubtful."""
+    one = leading("abcde")
+    lost = AppendReply(1, 0, rejected=1, conflict=1)
+    if not confirms_first:
+        one.hear("b", lost)
+    round_ = one.step(ReadAsked(5)).send[0].message
+    assert isinstance(round_, Heartbeat)
+    one.hear("b", HeartbeatReply(1, round_.round))
+    if confirms_first:
+        one.hear("b", lost)
+    assert one.hear("c", HeartbeatReply(1, round_.round)).settle == []
+    assert one.hear("d", HeartbeatReply(1, round_.round)).settle == [ReadReady(5)]
+
+
+def test_who_lost_what_it_acknowledged_keeps_no_leader_in_office() -> None:
+    one = leading()
+    one.hear("b", AppendReply(1, 0, rejected=1, conflict=1))
+    for _ in range(20):
+        one.tick(FLOOR // 8)
+        if one.replica.role == "leader":
+            one.hear("b", HeartbeatReply(1, 1))
+    assert one.replica.role != "leader"
+
+
 def test_a_new_link_to_the_leader_has_all_asked_again() -> None:
     one = One("abc", batch(1, 1))
     one.hear("b", Heartbeat(1, 1, 4, 0))
