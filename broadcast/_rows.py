@@ -186,8 +186,11 @@ def read_groups(connection: sqlite3.Connection, where: str) -> list[Group]:
     return groups
 
 
-def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tuple[list[Batch], Group]:
-    """All batches of a group, each checked, and the group as they leave it. Raises DiskDamaged (rule 26)."""
+def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tuple[list[Batch], Group, int]:
+    """All batches of a group, each checked; the group as they leave it, and the highest commit mark among them.
+
+    Raises DiskDamaged (rule 26).
+    """
     record = group.record
     where = f"{where}: group {record.name!r}"
     batches: list[Batch] = []
@@ -211,7 +214,7 @@ def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tu
     if written < group.written:
         raise DiskDamaged(f"{where}: {group.written} writes were durable, and {written} are there")
     ledger = Ledger(record.formation is not None, record.promise.epoch, end, commit)
-    return batches, msgspec.structs.replace(group, written=written, ledger=ledger)
+    return batches, msgspec.structs.replace(group, written=written, ledger=ledger), commit
 
 
 def _open_row(group: Group, row: Row, where: str) -> tuple[Batch, int, int]:

@@ -84,11 +84,11 @@ class SqliteDisk:
                 raise
         with self._guarded(DiskDamaged):
             found = self._groups.get(group) or self._begin_group(group)
-            batches, read = _rows.read_batches(self._open_connection, found, str(self._path))
+            batches, read, commit = _rows.read_batches(self._open_connection, found, str(self._path))
             self._marked.set(read.number, read.record.storage, read.written)
             self._marked.sync()
         self._groups[group] = read
-        return Stored(read.record.storage, read.record.formation, read.record.promise, batches)
+        return Stored(read.record.storage, read.record.formation, read.record.promise, batches, commit)
 
     def _open(self) -> None:
         with self._guarded(DiskDamaged):

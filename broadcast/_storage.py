@@ -56,12 +56,14 @@ class Stored:
     storage: this disk's id for this group, 16 bytes, made when the group was first opened on it (rule 16).
     formation, promise: as last written; a group never written to has no formation and promised nothing.
     batches: the log, consecutive, the first from index 1.
+    commit: the highest commit mark stored with it: up to here it was known to be committed when it was last written.
     """
 
     storage: bytes
     formation: Formation | None
     promise: Promise
     batches: list[Batch]
+    commit: int = 0
 
     def check(self, group: str) -> None:
         """Raise `DiskDamaged` unless each epoch begins with its epoch-start entry: without it nothing can be applied.
@@ -179,7 +181,7 @@ class MemoryDisk:
         found = self._groups.get(group)
         if found is None:
             found = self._groups[group] = _Group(self._entropy(STORAGE_ID_SIZE))
-        return Stored(found.storage, found.formation, found.promise, list(found.batches))
+        return Stored(found.storage, found.formation, found.promise, list(found.batches), found.ledger.commit)
 
     def write(self, writes: Sequence[tuple[str, Persist]]) -> None:
         for group, persist in writes:

@@ -33,12 +33,12 @@ class Following:
         if not self._follow(received.sender, message.epoch, now):
             return
         previous = message.previous
-        if previous.index > own.commit and not own.log.holds(previous):
-            hint = conflict(own.log, previous, own.commit)
+        if previous.index > own.settled and not own.log.holds(previous):
+            hint = conflict(own.log, previous, own.settled)
             self._learn_commit(message.commit)
             self._answer(received.sender, AppendReply(message.epoch, 0, previous.index, hint))
             return
-        own.place(missing(own.log, message, own.commit), now)
+        own.place(missing(own.log, message, own.settled), now)
         own.verify(message.batches[-1].last if message.batches else previous.index)
         self._learn_commit(message.commit)
         self._acknowledges = self._acknowledges or not own.writes.unsynced_size

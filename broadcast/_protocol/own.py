@@ -23,7 +23,7 @@ CLOCK_BOUND = 1_000_000  # microseconds by which a leader's clock may run ahead 
 class OwnLog:
     """The log with its pointers. What is appended is also written; what is committed is also delivered."""
 
-    def __init__(self, log: Log, writes: Writes, outbox: Outbox, clock: LamportClock) -> None:
+    def __init__(self, log: Log, writes: Writes, outbox: Outbox, clock: LamportClock, settled: int) -> None:
         self.log = log
         self.writes = writes
         self.clock = clock
@@ -34,9 +34,15 @@ class OwnLog:
         self.told = 0
         """Up to here this epoch's leader has said that its log is committed."""
         self._verified_in = 0  # the epoch that `verified` and `told` speak of
+        self._settled = settled
         self._outbox = outbox
         self._anchor: tuple[int, int] | None = None  # (log time, monotonic time at which we knew it)
         clock.advance(log.last_stamp)
+
+    @property
+    def settled(self) -> int:
+        """Nothing up to here may change: an earlier life knew it to be committed, or this one does (rule 8)."""
+        return max(self._settled, self.commit)
 
     @property
     def standing(self) -> tuple[int, int]:
@@ -71,7 +77,7 @@ class OwnLog:
                 self.hear_time(batch.time, now)
 
     def truncate(self, first: int) -> None:
-        invariant(first > self.commit, "nothing committed is ever removed", first=first, commit=self.commit)
+        invariant(first > self.settled, "nothing committed is ever removed", first=first, settled=self.settled)
         self.log.truncate(first)
         self.writes.truncate(first)
         self.verified = min(self.verified, first - 1)

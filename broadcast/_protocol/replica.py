@@ -36,6 +36,8 @@ class Found(Protocol):
     def promise(self) -> Promise: ...
     @property
     def batches(self) -> list[Batch]: ...
+    @property
+    def commit(self) -> int: ...
 
 
 class Replica:
@@ -60,7 +62,7 @@ class Replica:
         self.log = Log(found.batches)
         self._writes = Writes(self.log.last.index, found.promise)
         self._outbox = Outbox(self._writes)
-        self._own = OwnLog(self.log, self._writes, self._outbox, clock)
+        self._own = OwnLog(self.log, self._writes, self._outbox, clock, found.commit)
         self._reads = Reads()
         self._chance = chance
         self._now = now

@@ -80,6 +80,7 @@ class Stored:
     formation: Formation | None = None
     promise: Promise = field(default_factory=Promise)
     batches: list[Batch] = field(default_factory=list[Batch])
+    commit: int = 0
 
 
 ENTRY = encode_entries([SessionKept(1)])
@@ -103,10 +104,11 @@ class One:
         *batches: Batch,
         epoch: int = 0,
         formed: bool = True,
+        commit: int = 0,
         quorum: QuorumSystem = MAJORITY,
     ) -> None:
         promise = Promise(epoch or max((each.epoch for each in batches), default=0), None)
-        found = Stored(disk("a"), formation(names) if formed else None, promise, list(batches))
+        found = Stored(disk("a"), formation(names) if formed else None, promise, list(batches), commit)
         self.now = 0
         self.number = 0
         self.stamp = 1_000
@@ -503,6 +505,27 @@ def test_a_log_that_cannot_be_the_leader_s_is_refused_and_nothing_of_it_is_taken
     assert (one.replica.commit, one.replica.durable, one.replica.log.last) == (6, 12, Position(1, 12))
     (persist,) = one.hear("c", Append(3, Position(1, 6), (batch(3, 7, previous=1, leader="c"),), 6)).persist
     assert (persist.truncate, persist.batches) == (7, (batch(3, 7, previous=1, leader="c"),))
+
+
+def test_what_an_earlier_life_knew_to_be_committed_is_not_cut_either() -> None:
+    """No leader has another log there; one that claims to is refused, before the disk finds it out."""
+    one = One("abc", batch(1, 1), batch(1, 2), batch(1, 3), commit=2)
+    for previous, new in ((START, batch(3, 1, leader="c")), (Position(1, 1), batch(3, 2, 1, previous=1, leader="c"))):
+        with pytest.raises(RemoteProtocolError, match=r"is committed at|changes what is committed"):
+            one.hear("c", Append(3, previous, (new,), 0))
+    with pytest.raises(RemoteProtocolError, match="another epoch than 2 is committed at 2"):
+        one.hear("c", Append(3, Position(2, 2), (), 0))
+    with pytest.raises(InvariantViolation, match="nothing committed is ever removed"):
+        one.replica._own.truncate(2)
+    assert (one.replica.commit, one.replica.log.last) == (0, Position(1, 3))
+    assert one.hear("c", Append(3, Position(1, 2), (batch(3, 3, 1, previous=1, leader="c"),), 3)).deliver != []
+    assert one.replica.commit == 3
+
+
+def test_where_the_logs_part_is_not_looked_for_in_what_an_earlier_life_knew_to_be_committed() -> None:
+    one = One("abc", batch(1, 1), batch(1, 2), batch(1, 3), commit=2)
+    one.hear("c", Append(3, Position(2, 3), (), 0))
+    assert Send("c", AppendReply(3, 0, rejected=3, conflict=3)) in one.written().send
 
 
 def test_a_commit_within_a_batch_is_refused_and_nothing_is_delivered() -> None:

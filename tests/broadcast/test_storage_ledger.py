@@ -46,6 +46,7 @@ def test_what_was_written_is_found_again() -> None:
         FORMATION,
         Promise(3, "b"),
         [batch(2, 1, 3), batch(2, 4), batch(2, 5), batch(3, 6, previous=2)],
+        commit=4,
     )
 
 

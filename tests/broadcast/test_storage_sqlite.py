@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,7 +64,7 @@ def test_what_was_written_is_found_again_in_the_next_life(disk: SqliteDisk, tmp_
     first, second = Batch(2, 0, 1, 3, 10, 5, b"one"), Batch(2, 2, 4, 1, 10, 8, b"")
     disk.write([("bank", Persist(1, promise=Promise(2, "a"), formation=FORMATION))])
     disk.write([("bank", Persist(2, batches=(first, second), commit=1))])
-    assert reopened(disk, tmp_path) == Stored(begun.storage, FORMATION, Promise(2, "a"), [first, second])
+    assert reopened(disk, tmp_path) == Stored(begun.storage, FORMATION, Promise(2, "a"), [first, second], commit=1)
 
 
 def test_one_transaction_joins_the_writes_of_many_groups(disk: SqliteDisk, tmp_path: Path) -> None:
@@ -346,6 +347,12 @@ def histories(draw: st.DrawFn) -> list[list[Persist] | None]:
     return history
 
 
+def assert_same(found: Stored, meant: Stored) -> None:
+    """A commit mark is stored with batches only, and is gone with them: it may be lower than what was written."""
+    assert replace(found, commit=0) == replace(meant, commit=0)
+    assert 0 <= found.commit <= meant.commit
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories())
 def test_it_holds_what_a_memory_disk_holds(
@@ -355,17 +362,17 @@ def test_it_holds_what_a_memory_disk_holds(
     disk = SqliteDisk(data, entropy=lambda size: b"s" * size)
     twin = MemoryDisk(entropy=lambda size: b"s" * size)
     try:
-        assert disk.open_group("bank") == twin.open_group("bank")
+        assert_same(disk.open_group("bank"), twin.open_group("bank"))
         for transaction in history:
             if transaction is None:
                 disk.close()
-                assert disk.open_group("bank") == twin.open_group("bank")
+                assert_same(disk.open_group("bank"), twin.open_group("bank"))
             else:
                 writes = [("bank", persist) for persist in transaction]
                 disk.write(writes)
                 twin.write(writes)
                 disk.tend()
         disk.close()
-        assert disk.open_group("bank") == twin.open_group("bank")
+        assert_same(disk.open_group("bank"), twin.open_group("bank"))
     finally:
         disk.close()

@@ -34,6 +34,7 @@ class Stored:
         self.formation: Formation | None = Formation("bank", CLUSTER, Configuration(voters, (), quorum, LIMITS))
         self.promise = Promise()
         self.batches: list[Batch] = []
+        self.commit = 0
 
 
 def disk(name: str) -> bytes:
