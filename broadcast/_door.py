@@ -22,7 +22,7 @@ from broadcast._protocol.entries import Commands, Submittable, size
 from broadcast._protocol.portions import is_portion, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
 from broadcast._protocol.reports import Answers, Report
-from broadcast._protocol.submitter import RUN_COUNT_MAX, RUN_SIZE_MAX
+from broadcast._protocol.submitter import check_run
 from broadcast._protocol.visits import (
     FROM_CLIENT,
     Enter,
@@ -122,15 +122,9 @@ class Visitor:
         machine = self._host.machine
         if not isinstance(entry, Commands) or machine is None:
             return entry
-        limits = self._host.limits
-        if entry.count > RUN_COUNT_MAX or entry.count >= len(entry.calls):
-            raise RemoteProtocolError(f"a run of {entry.count} commands in {len(entry.calls)} bytes")
         if entry.stamp > stamp:
             raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {stamp}")
-        if len(entry.calls) > max(RUN_SIZE_MAX, limits.command_size_max) + 1024:
-            raise RemoteProtocolError(f"a run of {len(entry.calls)} bytes, beyond the group's limits")
-        if entry.number + entry.count - 1 - entry.acknowledged > limits.answers_max:
-            raise RemoteProtocolError("more commands under way in one session than the group allows")
+        check_run(entry, self._host.limits)
         return _sifted(entry, machine)
 
     # -- queries ---------------------------------------------------------------------------------------------------

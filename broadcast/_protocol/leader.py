@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError, invariant
-from broadcast._protocol.entries import Commands, Entry, EpochStart, encode_entries, span
+from broadcast._protocol.entries import Commands, Entry, EpochStart, encode_entries, size, span
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import (
     Append,
@@ -26,11 +26,13 @@ from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now, Received
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.pending import BATCH_SIZE_MAX, Pending
+from broadcast._protocol.portions import is_portion
 from broadcast._protocol.position import Batch
 from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.reads import ReadRounds, Reads
+from broadcast._protocol.submitter import check_run
 from membership._protocol.election import Election
-from membership._protocol.view import Configuration
+from membership._protocol.view import Configuration, Limits
 
 HEARTBEATS_PER_TIMEOUT = 5
 SEALED_AT_ONCE_MAX = 8 * 1024 * 1024  # bytes sealed before our disk has them
@@ -220,7 +222,7 @@ class Leadership:
     # -- what members ask for --------------------------------------------------------------------------------------
 
     def on_submit(self, received: Received, message: Submit) -> None:
-        check_submitted(message, received.stamp)
+        check_submitted(message, received.stamp, self._election.configuration.limits)
         self.pending.add(message.entries)
         if received.sender in self.followers:
             self._submitters[received.sender] = None
@@ -272,8 +274,15 @@ def check(reply: AppendReply, log: Log) -> None:
         raise RemoteProtocolError(f"index {reply.rejected} is rejected, with the hint to go on at {reply.conflict}")
 
 
-def check_submitted(submit: Submit, said: int) -> None:
-    """Raise `RemoteProtocolError` for commands stamped later than the message that brings them (`said`)."""
+def check_submitted(submit: Submit, said: int, limits: Limits) -> None:
+    """Raise `RemoteProtocolError` for what no member passes on: too much, or stamped later than its message (`said`).
+
+    Once sealed it has to reach every follower: what no message holds would be the end of the group.
+    """
+    if not is_portion(map(size, submit.entries)):
+        raise RemoteProtocolError("more in one message than a member passes on at once")
     for entry in submit.entries:
-        if isinstance(entry, Commands) and entry.stamp > said:
-            raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {said}")
+        if isinstance(entry, Commands):
+            if entry.stamp > said:
+                raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {said}")
+            check_run(entry, limits)

@@ -15,11 +15,22 @@ from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import VOID, Commands, SessionAsked, SessionEnded, SessionKept, Submittable
 from broadcast._protocol.patience import FAR, Patience
 from broadcast._protocol.reports import Answers, Kept, Missing, Opened, Report, Resend
+from membership._protocol.view import Limits
 
 RUN_COUNT_MAX = 1_000  # commands in one run
 RUN_SIZE_MAX = 256 * 1024  # bytes of calls in one run; a single larger call still makes one
 UNDER_WAY_SIZE_MAX = 16 * 1024 * 1024  # bytes of calls that were sent and are not answered; a larger run goes alone
 KEEPS_PER_TERM = 4
+
+
+def check_run(run: Commands, limits: Limits) -> None:
+    """Raise `RemoteProtocolError` for commands that no submitter of this group sends together."""
+    if run.count > RUN_COUNT_MAX or run.count >= len(run.calls):
+        raise RemoteProtocolError(f"a run of {run.count} commands in {len(run.calls)} bytes")
+    if len(run.calls) > max(RUN_SIZE_MAX, limits.command_size_max) + 1024:
+        raise RemoteProtocolError(f"a run of {len(run.calls)} bytes, beyond the group's limits")
+    if run.number + run.count - 1 - run.acknowledged > limits.answers_max:
+        raise RemoteProtocolError("more commands under way in one session than the group allows")
 
 
 @dataclass(slots=True)

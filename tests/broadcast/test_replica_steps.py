@@ -9,7 +9,15 @@ import pytest
 
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
-from broadcast._protocol.entries import Commands, EpochStart, SessionAsked, SessionKept, decode_entries, encode_entries
+from broadcast._protocol.entries import (
+    Commands,
+    EpochStart,
+    SessionAsked,
+    SessionKept,
+    Submittable,
+    decode_entries,
+    encode_entries,
+)
 from broadcast._protocol.leader import COMMIT_TOLD_WITHIN
 from broadcast._protocol.messages import (
     Append,
@@ -876,6 +884,39 @@ def test_a_follower_passes_entries_on_to_the_leader_it_knows() -> None:
     assert one.step(Submitted((ASKED,))).send == []
     assert LeaderKnown(1, "b") in one.hear("b", Heartbeat(1, 0, 1, 0)).settle
     assert one.step(Submitted((ASKED,))).send == [Send("b", Submit((ASKED,)))]
+
+
+def passed_on(number: int = 1, count: int = 1, acknowledged: int = 0, stamp: int = 0, size: int = 2) -> Commands:
+    return Commands(3, number, count, acknowledged, 0, stamp, bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ((passed_on(stamp=5_000),), "commands with the stamp 5000 in a message with the stamp 4000"),
+        ((passed_on(count=1_001, size=10_000),), "a run of 1001 commands"),
+        ((passed_on(count=3, size=3),), "a run of 3 commands in 3 bytes"),
+        ((passed_on(size=2**20 + 1_025),), "beyond the group's limits"),  # command_size_max, and what is around it
+        (
+            (passed_on(number=70_000, acknowledged=4_000),),
+            "more commands under way in one session than the group allows",
+        ),
+        ((passed_on(size=2**19),) * 2, "more in one message than a member passes on at once"),
+        ((ASKED,) * 1_001, "more in one message than a member passes on at once"),
+    ],
+)
+def test_what_no_member_passes_on_is_not_sequenced(entries: tuple[Submittable, ...], told: str) -> None:
+    """A batch that no message could hold would never reach a follower, and nothing behind it either."""
+    one = leading()
+    with pytest.raises(RemoteProtocolError, match=told):
+        one.hear("c", Submit(entries), stamp=4_000)
+    assert one.step(Tick()).persist == []
+
+
+def test_all_that_a_member_may_pass_on_is_sequenced() -> None:
+    for entries in ((passed_on(size=2**20 + 1_024),), (ASKED,) * 1_000, (passed_on(count=1_000, size=1_001),)):
+        (persist,) = leading().hear("c", Submit(entries), stamp=4_000).persist
+        assert sum(each.count for each in persist.batches) in (1, 1_000)
 
 
 def test_only_what_was_delivered_is_applied() -> None:
