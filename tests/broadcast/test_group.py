@@ -27,7 +27,7 @@ from broadcast import (
     local_group,
     open_group,
 )
-from membership import Limits
+from membership import Limits, Majority, Weighted
 
 SECONDS_MAX = 20  # of a test: on real time, since loopback is real
 A = TypeVar("A", bound=Actor)
@@ -655,6 +655,30 @@ async def test_limits_that_cannot_be_are_told_before_anything_is_written(
             async with opening:
                 pass
     assert not (tmp_path / "a").exists()
+
+
+async def test_a_restart_with_another_quorum_than_the_group_s_is_told_once_in_the_log(tmp_path: Path) -> None:
+    warnings: list[MutableMapping[str, Any]] = []
+
+    def keep_warnings(_: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if level == "warning":
+            warnings.append(line)
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep_warnings])
+    try:
+        for quorum in (Majority(), Majority(), Weighted({"a": 3})):
+            assert not warnings
+            members = {"a": "127.0.0.1:0"}
+            async with open_group("one", Count, node="a", members=members, data=tmp_path / "a", quorum=quorum) as one:
+                with trio.fail_after(SECONDS_MAX):
+                    assert await one.ask(Count.value) == 0
+                    await one.ask(Count.add, 0)
+    finally:
+        structlog.reset_defaults()
+    (warning,) = warnings
+    assert "(quorum: Majority() in the group, Weighted(weights={'a': 3}) here)" in warning["event"]
+    assert (warning["group"], warning["node"]) == ("one", "a")
 
 
 class Texts(Count):
