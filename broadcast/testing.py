@@ -11,8 +11,9 @@
 
 Everything follows from the seed: which faults strike when, and what is asked. Checked are the promises of the
 protocol, after every step; that every outcome, read and state is what one instance alone gives for the same order; and
-that another instance, and one in another process, come to the same: an actor that looks at a clock, at randomness of
-its own, at `id()`, or at the order of a set, is found, with the first command that shows it.
+that other instances, in this process and in two more, come to the same. A class that looks at a clock, at chance, at
+`id()`, at the order of a set, or at what its instances share, is told with the first command that shows it; so are
+commands that crash. What is found and what cannot be: docs/testing.md.
 
 With pytest, the fixture `simulated` plays histories of new seeds at each run, and says which: put
 `pytest_plugins = ["broadcast.pytest_plugin"]` in a `conftest.py`. `calls` gives a Hypothesis strategy for a class's
@@ -122,6 +123,7 @@ def simulate(
     raises what it may not. TypeError or ValueError for what cannot be played: the text says why.
     Warns NotRunElsewhere if the class cannot be had in another process.
     """
+    __tracebackhide__ = True
     if loading.is_shadow:
         raise loading.ReachedError
     interface, may = _checked(actor, workload, seed, replicas, clients, faults, may_crash)

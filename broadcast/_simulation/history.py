@@ -137,6 +137,7 @@ def run(seed: int, *, options: Options | None = None, play: Play | None = None, 
 
     options: instead of those that follow from the seed. play: instead of the protocol's own. again: what to type then.
     """
+    __tracebackhide__ = True
     if again is None:
         custom = options is not None and play is None
         again = f"broadcast._simulation.history.run({seed}, options={options})" if custom else replay(seed)

@@ -254,7 +254,7 @@ class Witness(Judge):
             raise ActorFault(text, step.index, command)
         faulty = [deed for deed in step.deeds if deed.faulty]
         if faulty:
-            text = f"{self._name} is not deterministic: {self._where(step.index)}: {_told(faulty)}\n  {RULE}"
+            text = f"{self._name} is not deterministic: {self._where(step.index)} {_told(faulty)}\n  {RULE}"
             raise NotDeterministic(text, step.index, command)
 
     def _differs(self, one: Step, other: Step, who: str, deeds: Sequence[Deed]) -> NoReturn:
@@ -272,7 +272,7 @@ class Witness(Judge):
         if one.failure != other.failure:
             differ.append(f"the one fails ({one.failure or other.failure}), the other does not")
         told = "; ".join(differ)
-        why = f"\n  it {_told(deeds)}" if deeds else ""
+        why = f"\n  what it does: {_told(deeds)}" if deeds else ""
         raise NotDeterministic(
             f"{self._name} is not deterministic: given the same messages, {who} differ, first {where}:\n  {told}{why}"
             f"\n  {RULE}",
