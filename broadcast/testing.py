@@ -17,7 +17,7 @@ commands that crash. What is found and what cannot be: docs/testing.md.
 
 With pytest, the fixture `simulated` plays histories of new seeds at each run, and says which: put
 `pytest_plugins = ["broadcast.pytest_plugin"]` in a `conftest.py`. `calls` gives a Hypothesis strategy for a class's
-messages.
+messages; `Alone` runs them without a group, as in `Alone(Account).ask(*call)`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from actors._actor import AnyMarked
 from actors._interface import Interface, Method
 from broadcast._simulation import loading
 from broadcast._simulation.actor_fault import ActorFault, CommandCrashed, NotDeterministic
+from broadcast._simulation.alone import Alone
 from broadcast._simulation.history import run
 from broadcast._simulation.invariants import Violation
 from broadcast._simulation.options import MAJORITY, MILLISECOND, Options
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActorFault",
+    "Alone",
     "Call",
     "CommandCrashed",
     "NotDeterministic",
@@ -233,14 +235,14 @@ def calls(actor: type[Actor], *methods: AnyMarked) -> SearchStrategy[Call]:
 def _calls_of(actor: type[Actor], method: Method) -> SearchStrategy[Call]:
     from hypothesis import strategies as st
 
-    arguments = st.tuples(*map(st.from_type, method.annotations))
-    return arguments.filter(partial(_fits, method)).map(lambda drawn: (getattr(actor, method.name), *drawn))
+    parts = st.just(getattr(actor, method.name)), *map(st.from_type, method.annotations)
+    return st.tuples(*parts).filter(partial(_fits, method))
 
 
-def _fits(method: Method, arguments: tuple[object, ...]) -> bool:
+def _fits(method: Method, call: Call) -> bool:
     """Can this be sent? A type may say less than that: an int has 64 bits, a str no surrogates."""
     try:
-        method.pack(arguments, {})
+        method.pack(call[1:], {})
     except InvalidMessage:
         return False
     return True

@@ -9,17 +9,18 @@ import re
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Actor, Refused, command, query
+from actors import Actor, InvalidMessage, Refused, command, query
 from broadcast._machine import Machine
 from broadcast._protocol.reads import Reads
-from broadcast.testing import Call, NotDeterministic, NotRunElsewhere, Violation, calls, simulate
+from broadcast.testing import Alone, Call, NotDeterministic, NotRunElsewhere, Violation, calls, simulate
 
 
 class Accounts(Actor):
@@ -339,6 +340,58 @@ def test_calls_are_drawn_after_the_annotations(some: list[Call], any_call: Call)
     assert any_call[0] in (Typed.take, Typed.look)
 
 
+class Clerk(Actor):
+    """Looks at its context."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, datetime, int]] = []
+
+    @command
+    def note(self, items: list[str]) -> list[tuple[str, datetime, int]]:
+        if not items:
+            raise Refused("nothing")
+        items.append(self.context.sender)
+        self.notes.append((items[0], self.context.time, self.context.random.randrange(1000)))
+        return self.notes
+
+    @query
+    def last(self) -> str:
+        return self.notes[-1][0]
+
+
+def test_an_actor_can_be_asked_alone() -> None:
+    clerk, other = Alone(Clerk), Alone(Clerk)
+    given = ["a"]
+    answer = clerk.ask(Clerk.note, given)
+    assert other.ask(Clerk.note, ["a"]) == answer  # its chance is the position's, its time what it is set to
+    assert given == ["a"]  # it is the command's own
+    assert answer == clerk.actor.notes
+    answer.clear()
+    assert clerk.ask(Clerk.last) == "a"
+    clerk.time += timedelta(minutes=2)
+    first, second = clerk.ask(Clerk.note, items=["b"])
+    assert second[1] - first[1] == timedelta(minutes=2)
+    with pytest.raises(Refused, match="nothing"):
+        clerk.ask(Clerk.note, [])
+    with pytest.raises(InvalidMessage, match=r"Clerk\.note: items: Expected"):
+        clerk.ask(Clerk.note, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(RuntimeError, match="only while a message is handled"):
+        _ = clerk.actor.context
+
+
+@settings(max_examples=20)
+@given(st.lists(calls(Clerk, Clerk.note)))
+def test_drawn_calls_can_be_asked_alone(some: list[Call]) -> None:
+    clerk = Alone(Clerk)
+    noted = 0
+    for call in some:
+        try:
+            noted = len(cast("list[object]", clerk.ask(*call)))
+        except Refused:
+            assert call == (Clerk.note, [])
+    assert len(clerk.actor.notes) == noted
+
+
 SUITE = """
 import random
 
@@ -378,12 +431,17 @@ def test_the_fixture_plays_new_seeds_or_the_one_that_is_wanted(tmp_path: Path) -
 
     def run(*options: str) -> str:
         command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(tmp_path), *options]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False).stdout
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        return done.stdout + done.stderr
 
     told = run("--troupe-seeds=2")
     assert "1 failed, 1 passed" in told
+    (again,) = set(re.findall(r"or: pytest (test_rolls.py::test_chancy --troupe-seed=\d+)$", told, re.MULTILINE))
+    assert again.rpartition("=")[2] in run(*again.split())
     assert "Chancy is not deterministic" in told
     assert "seeds 7 to 7" in run("--troupe-seed=7", "-k", "sound")
+    assert "a number of histories is at least 1, not '0'" in run("--troupe-seeds=0")
+    assert "def simulate(" not in told  # only what is the user's
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
