@@ -38,7 +38,7 @@ def simulated(request: pytest.FixtureRequest) -> Callable[..., list[Simulated]]:
     Other arguments are those of `simulate`. `pytest --troupe-seed=N` plays the history of that seed again.
     """
     one: int | None = request.config.getoption("troupe_seed")
-    count: int = request.config.getoption("troupe_seeds", SEEDS)
+    count: int = request.config.getoption("troupe_seeds") or SEEDS
     first = random.SystemRandom().randrange(2**32)
 
     def play(actor: type[Any], workload: Any, **others: Any) -> list[Simulated]:

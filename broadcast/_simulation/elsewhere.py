@@ -83,9 +83,14 @@ class _Run:
         told = _stream(self._process.stdout)
         while len(length := told.read(LENGTH_SIZE)) == LENGTH_SIZE:
             yield msgspec.msgpack.decode(told.read(int.from_bytes(length, "big")), type=Step)
-        if self._process.wait():
+        code = self._process.wait()
+        if code:
             self._complaints.seek(0)
-            raise CannotLoadError(self._complaints.read().decode(errors="replace").strip())
+            complaint = self._complaints.read().decode(errors="replace").strip()
+            if code != NOT_LOADED:  # a traceback, or nothing: it was killed
+                last = (complaint.splitlines() or [f"{SECONDS_MAX:.0f} s are its limit"])[-1]
+                complaint = f"that process ended with {code}: {last}"
+            raise CannotLoadError(complaint)
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:

@@ -5,6 +5,7 @@ Two runs of a class that is deterministic tell the same, whatever process they a
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -176,10 +177,10 @@ def kind_of(outcome: bytes) -> Outcome:
 def _apart(value: object) -> Any:
     """A copy in which what was reached on two ways is there twice. What has no plain form stays as it is."""
     if isinstance(value, dict):
-        whole = cast("dict[object, object]", value)
-        copy = whole.copy()
-        copy.update({key: _apart(item) for key, item in whole.items()})
-        return copy
+        whole = copy.copy(cast("dict[object, object]", value))
+        for key, item in whole.items():
+            dict[object, object].__setitem__(whole, key, _apart(item))  # a Counter's update, say, would add
+        return whole
     if type(value) in (list, tuple, set, frozenset):
         items = cast("list[object]", value)
         return type(items)(map(_apart, items))

@@ -32,8 +32,8 @@ from membership._protocol.view import Configuration, View
 FAR = 2**63  # beyond any index
 RUNS_AFTER_FAILURE = 3  # what is done by chance may not differ in each
 COPIED = (
-    "an instance, and one whose state is copied after each command as a snapshot does, so that what is reached on two "
-    "ways, or kept outside of the state, is not the same any more,"
+    "two instances, of which one has its state copied after each command as a snapshot does (so that what is reached "
+    "on two ways is two things then: keep it in one place, and a key to it in the other),"
 )
 
 

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -370,6 +371,18 @@ class Sound(Naive):
     @command
     def sorted(self, words: list[str]) -> None:
         self.seen = sorted(set(words))
+
+    @command
+    def counted(self, what: str) -> int:
+        """Kinds of dicts stay what they are when the state is copied."""
+        if not self.seen or isinstance(self.seen[0], str):
+            self.seen = [Counter(), defaultdict(list), OrderedDict()]
+        counts, lists, ordered = self.seen[:3]
+        counts.update([what])
+        lists[what].append(counts[what])
+        ordered[what] = len(lists[what])
+        ordered.move_to_end(what)
+        return counts[what]
 
     @command
     def timed(self) -> None:

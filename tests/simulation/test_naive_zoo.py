@@ -189,6 +189,7 @@ def test_crashes_that_are_meant_pass() -> None:
         (zoo.Sound.default, ()),
         (zoo.Sound.alias, ()),
         (zoo.Sound.sorted, (zoo.WORDS,)),
+        (zoo.Sound.counted, ("this",)),
         (zoo.Sound.timed, ()),
         (zoo.Sound.lazily, ()),
     ],

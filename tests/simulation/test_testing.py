@@ -226,6 +226,7 @@ def test_a_report_is_the_same_under_each_seed_of_hashes(tmp_path: Path) -> None:
     [
         (SCRIPT, ("-c", "from pathlib import Path; exec(Path('my_test.py').read_text()); main()"), "it was typed in"),
         (f"{SCRIPT}\nSlow.__qualname__ = 'Gone'\n{GUARD}", (), "is not it; let its module have it by its name"),
+        (f"import os\nif __name__ == '__mp_main__': os._exit(9)\n{SCRIPT}{GUARD}", (), "that process ended with 9: "),
         (f"import sys\nassert sys.argv[1:] == ['x']\n{SCRIPT}{GUARD}", ("my_test.py", "x"), "raised AssertionError"),
     ],
 )
