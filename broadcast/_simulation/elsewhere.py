@@ -57,7 +57,12 @@ class _Run:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
-            env={**os.environ, "PYTHONHASHSEED": str(hash_seed % HASH_SEEDS), "PYTHONPATH": path},
+            env={
+                **os.environ,
+                loading.SHADOW: "1",
+                "PYTHONHASHSEED": str(hash_seed % HASH_SEEDS),
+                "PYTHONPATH": path,
+            },
         )
         self._timer = Timer(SECONDS_MAX, self._process.kill)
         self._timer.daemon = True
@@ -104,7 +109,6 @@ def main() -> None:
     out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the actor prints is no step
     order = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Order)
-    loading.is_shadow = True
     watcher = foreign.install() if order.is_foreign else None
     try:
         actor = loading.load(order.where)

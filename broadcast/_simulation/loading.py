@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import operator
+import os
 import pkgutil
 import sys
 import types
@@ -22,8 +23,9 @@ from actors._actor import Actor
 MAIN = "__main__"
 MAIN_ELSEWHERE = "__mp_main__"  # as multiprocessing calls it
 
-is_shadow = False
-"""Is this a process that only runs an order again?"""
+SHADOW = "TROUPE_SHADOW"
+is_shadow = SHADOW in os.environ
+"""Is this a process that only runs an order again, or one of its own? Such a one starts no others of the kind."""
 
 
 class ReachedError(BaseException):
@@ -45,6 +47,8 @@ class Where(msgspec.Struct, frozen=True, array_like=True):
 
 def where(actor: type[Actor]) -> Where:
     """Where it can be found. Raises `CannotLoadError`."""
+    if is_shadow:
+        raise CannotLoadError("this process is such a one itself")
     if "<locals>" in actor.__qualname__:
         raise CannotLoadError("it is defined in a function; define it at the top of a module")
     module = sys.modules.get(actor.__module__)

@@ -215,6 +215,13 @@ def test_a_script_is_run_in_another_process_too(ending: str, tmp_path: Path) -> 
     assert "simulate(Slow, ..., seed=3" in told
 
 
+def test_a_script_goes_on_only_where_it_was_started(tmp_path: Path) -> None:
+    text = SCRIPT.replace("list(", "sorted(") + "main()\nopen('went on', 'a').write('once')\n"
+    done = scripted(text, tmp_path / "my_test.py")
+    assert (done.stdout, done.stderr) == ("it passed\n", "")
+    assert (tmp_path / "went on").read_text() == "once"
+
+
 def test_a_report_is_the_same_under_each_seed_of_hashes(tmp_path: Path) -> None:
     told = {scripted(SCRIPT + GUARD, tmp_path / "my_test.py", hash_seed=seed).stderr for seed in range(3)}
     assert len(told) == 1
