@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
+from broadcast._errors import CannotApply
 from broadcast._simulation import bounds
+from broadcast._simulation.actor_fault import ActorFault
 from broadcast._simulation.client import Client
 from broadcast._simulation.disk import GROUP, Disk
 from broadcast._simulation.faults import Faults
@@ -30,6 +32,9 @@ from membership._protocol.view import Limits
 
 REPAIRED_FOR_MAX = 30 * SECOND  # after the last fault, everything must be done within this
 LOOK_INTERVAL = 20 * MILLISECOND
+
+
+FAILURES = (Violation, InvariantViolation, RemoteProtocolError, CannotApply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,8 @@ class Stage:
         plan = Plan(GROUP, tuple(names), options.quorum, limits)
         world.marks[f"decided by {type(options.quorum).__name__}"] += 1
         self.disks = disks = {name: Disk(world, name) for name in names}
-        self.watch = Watch(world, disks, play.expectation())
+        self.judge = play.expectation()
+        self.watch = Watch(world, disks, self.judge)
         self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}
         self.network = Network(
             world,
@@ -131,17 +137,31 @@ def run(seed: int, *, options: Options | None = None, play: Play | None = None, 
 
     options: instead of those that follow from the seed. play: instead of the protocol's own. again: what to type then.
     """
+    __tracebackhide__ = True
+    if again is None:
+        custom = options is not None and play is None
+        again = f"broadcast._simulation.history.run({seed}, options={options})" if custom else replay(seed)
     stage = Stage(seed, options, play or Diaries())
     world = stage.world
     try:
         with bounds.in_force(world.options.bounds):
             stage.play()
-    except (Violation, InvariantViolation, RemoteProtocolError) as error:
-        again = again or replay(seed)
-        if options is not None and play is None:
-            again = f"broadcast._simulation.history.run({seed}, options={options})"
-        text = f"seed {seed}, at {world.now / SECOND:.6f} s: {error}\n  see it again: {again}"
-        violation = error.told(text) if isinstance(error, Violation) else Violation(text)
+    except FAILURES as error:
+        cause = _cause(stage, error)
+        text = f"seed {seed}, at {world.now / SECOND:.6f} s: {cause}\n  see it again: {again}"
+        violation = cause.told(text) if isinstance(cause, Violation) else Violation(text)
         violation.trace = world.trace.lines()
-        raise violation from error
+        raise violation from (None if isinstance(cause, ActorFault) else error)
+    except Exception as error:
+        error.add_note(f"in the history of seed {seed}; see it again: {again}")
+        raise
     return History(seed, world.options, world.trace.digest(), world.marks, world.now, world.trace.lines())
+
+
+def _cause(stage: Stage, error: BaseException) -> BaseException:
+    """Why it failed: what the judge finds, if it is the actor's doing."""
+    try:
+        stage.judge.failed(error)
+    except (Violation, InvariantViolation) as cause:
+        return cause
+    return error

@@ -1,46 +1,71 @@
-"""Is an actor deterministic? Its commands run again, by another instance and in another process, must lead to the same.
+"""The order, run again: an instance of the class applies it one command at a time, and each step is told.
 
-`python -m broadcast._simulation.shadow module:Class`, with a log on standard input, runs it and tells the digest after
-each command: so that the process may differ in all that a command must not look at, the seed of hashes included.
+Two runs of a class that is deterministic tell the same, whatever process they are in.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import pkgutil
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+import copy
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, cast
 
 import msgspec
 
 from actors._actor import Actor
 from actors._interface import Interface
-from actors._protocol.codec import encode, join_array
-from broadcast._calls import open_calls
+from actors._protocol.codec import decode, encode, join_array
+from actors._protocol.errors import InvalidMessage
+from broadcast._calls import open_calls, runs_of
 from broadcast._machine import Machine
 from broadcast._protocol.entries import Commands, Entry, decode_entries, encode_entries, span
 from broadcast._protocol.position import Batch
 from broadcast._protocol.reports import Answers
+from broadcast._protocol.sessions import Outcome
+from broadcast._simulation.difference import IN_TIME, differences
 from membership._protocol.view import Configuration
 
-OTHER_SECONDS_MAX = 60.0  # for the run in another process
+OURS = ("actors", "broadcast", "broadcast._simulation")
+
+
+class Deed(msgspec.Struct, frozen=True, array_like=True):
+    """Something a command did. instead: what to do instead. faulty: it may not do so, whatever comes of it."""
+
+    what: str
+    instead: str
+    faulty: bool
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
-    """The entry at `index` was applied. digest: of the state then, and of what its asker was told."""
+    """The entry at `index` was applied; index 0: the instance was made.
+
+    state: then, encoded. outcomes: what its askers were told. answers: of the queries, then.
+    failure: what is wrong with the class, whatever another run tells; it ends the run. deeds: what was done.
+    """
 
     index: int
-    digest: str
+    state: bytes = b""
+    outcomes: tuple[bytes, ...] = ()
+    answers: tuple[bytes, ...] = ()
+    failure: str = ""
+    deeds: tuple[Deed, ...] = ()
+
+    def told(self) -> tuple[object, ...]:
+        """What two runs must have in common."""
+        return self.state, self.outcomes, self.answers, self.failure
 
 
 class Log(msgspec.Struct, frozen=True, array_like=True):
-    """What another process is to run."""
+    """What is to be run. queries: what to ask after each command."""
 
     configuration: Configuration
     batches: tuple[Batch, ...]
+    queries: tuple[bytes, ...]
+
+
+def no_deeds() -> tuple[Deed, ...]:
+    return ()
 
 
 def finely(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -65,56 +90,130 @@ def _singles(entry: Entry) -> Iterator[Entry]:
         yield msgspec.structs.replace(entry, number=entry.number + at, count=1, calls=calls)
 
 
-def steps(actor: type[Actor], configuration: Configuration, batches: Iterable[Batch]) -> Iterator[Step]:
-    """The state after each entry of a log, run by a new instance, which lives as long as the iterator."""
-    held = list(finely(batches))
-    machine = Machine(actor, Interface.of(actor), configuration, lambda after, last: held[after:last])
-    for batch in held:
-        told = [
-            outcome for report in machine.apply(batch) if isinstance(report, Answers) for outcome in report.outcomes
-        ]
-        digest = hashlib.blake2b(b"".join((machine.state(), *told)), digest_size=8)
-        yield Step(batch.first, digest.hexdigest())
+def steps(
+    actor: type[Actor], log: Log, *, copied: bool = False, deeds: Callable[[], tuple[Deed, ...]] = no_deeds
+) -> Iterator[Step]:
+    """Each step of a new instance, which lives as long as the iterator.
 
-
-def elsewhere(actor: type[Actor], configuration: Configuration, batches: Sequence[Batch]) -> list[Step] | None:
-    """The same in another process, with another seed of hashes. None if the class cannot be imported there."""
-    name = f"{actor.__module__}:{actor.__qualname__}"
-    if not _is_importable(actor):
-        return None
-    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(  # noqa: S603 - what runs there runs here
-        [sys.executable, "-m", "broadcast._simulation.shadow", name],
-        input=msgspec.msgpack.encode(Log(configuration, tuple(batches))),
-        capture_output=True,
-        env=environment,
-        timeout=OTHER_SECONDS_MAX,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the commands cannot be run in another process: {done.stderr.decode(errors='replace')}")
-    return msgspec.msgpack.decode(done.stdout, type=list[Step])
-
-
-def _is_importable(actor: type[Actor]) -> bool:
-    if actor.__module__ == "__main__" or "<locals>" in actor.__qualname__:
-        return False
+    copied: its state is taken down and set up anew after each command, as a snapshot would. deeds: those since the last
+    time.
+    """
+    held = list(finely(log.batches))
+    machine: Machine[Any] | None = None
+    before, index = b"", 0
     try:
-        return pkgutil.resolve_name(f"{actor.__module__}:{actor.__qualname__}") is actor
-    except (ImportError, AttributeError, ValueError):
-        return False
+        machine = Machine(actor, Interface.of(actor), log.configuration, lambda after, last: held[after:last])
+        before = _state(machine)
+        yield Step(0, before, deeds=deeds())
+        for batch in held:
+            index = batch.first
+            step = _step(machine, batch, before, log.queries, deeds)
+            yield step
+            if step.failure:
+                return
+            before = step.state
+            if copied:
+                state = vars(cast(object, machine.actor))
+                state.update({name: _apart(value) for name, value in state.items()})
+    except _Faulty as faulty:
+        yield Step(index, failure=str(faulty), deeds=deeds())
+    except Exception as error:
+        yield Step(index, failure=f"{type(error).__qualname__}: {error}", deeds=deeds())
 
 
-def main() -> None:
-    """The other process."""
-    out = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the actor prints is no digest
-    actor = cast(type[Actor], pkgutil.resolve_name(sys.argv[1]))
-    log = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Log)
-    with os.fdopen(out, "wb") as told:
-        told.write(msgspec.msgpack.encode(list(steps(actor, log.configuration, log.batches))))
+class _Faulty(Exception):
+    """Something is wrong with the class. Says what."""
 
 
-if __name__ == "__main__":
-    main()
+def _state(machine: Machine[Any]) -> bytes:
+    try:
+        return machine.state()
+    except (InvalidMessage, ValueError) as error:
+        name, _, why = str(error).removeprefix(type(machine.actor).__name__).removeprefix("['").partition("']")
+        where = f"self.{name}{why}" if why else name
+        raise _Faulty(f"its state cannot be written down, as a snapshot does: {where}") from error
+
+
+def _step(
+    machine: Machine[Any],
+    batch: Batch,
+    before: bytes,
+    queries: Sequence[bytes],
+    deeds: Callable[[], tuple[Deed, ...]],
+) -> Step:
+    reports = machine.apply(batch)
+    told = tuple(outcome for report in reports if isinstance(report, Answers) for outcome in report.outcomes)
+    done, state = deeds(), _state(machine)
+    failure = ""
+    if state != before and any(kind_of(outcome) is Outcome.REFUSED for outcome in told):
+        changes = "; ".join(differences("self", before, state, which=IN_TIME))
+        failure = f"it changes the state and is refused then; raise Refused before anything is changed: {changes}"
+    answers = tuple(machine.query(query, "reader") for query in queries)
+    if answers and not failure:
+        failure = _changed_by_a_query(machine, queries, state)
+    return Step(batch.first, state, told, answers, failure, (*done, *deeds()))
+
+
+def _changed_by_a_query(machine: Machine[Any], queries: Sequence[bytes], state: bytes) -> str:
+    """Which of them does, if the state is not as it was before they were asked."""
+    now = _state(machine)
+    if now == state:
+        return ""
+    changes = "; ".join(differences("self", state, now, which=IN_TIME))
+    found = queries[0]
+    for query in queries:
+        before = _state(machine)
+        machine.query(query, "reader")
+        if _state(machine) != before:
+            found = query
+            break
+    return f"the query {shown_call(found)} changes the state; make it a command: {changes}"
+
+
+def kind_of(outcome: bytes) -> Outcome:
+    return Outcome(cast("list[int]", decode(outcome))[0])
+
+
+def _apart(value: object) -> Any:
+    """A copy in which what was reached on two ways is there twice. What has no plain form stays as it is."""
+    if isinstance(value, dict):
+        whole = copy.copy(cast("dict[object, object]", value))
+        for key, item in whole.items():
+            dict[object, object].__setitem__(whole, key, _apart(item))  # a Counter's update, say, would add
+        return whole
+    if type(value) in (list, tuple, set, frozenset):
+        items = cast("list[object]", value)
+        return type(items)(map(_apart, items))
+    if is_dataclass(value) and not isinstance(value, type):
+        made: Any = object.__new__(cast(Any, type(value)))
+        for field in fields(value):
+            object.__setattr__(made, field.name, _apart(getattr(value, field.name)))
+        return made
+    return value
+
+
+# -- for people --------------------------------------------------------------------------------------------------------
+
+
+def shown_call(call: bytes | list[object]) -> str:
+    """`tag(arguments)`, in their plain form, which is the same in every process."""
+    tag, *arguments = cast("list[object]", decode(call)) if isinstance(call, bytes) else call
+    return f"{tag}({', '.join(map(repr, arguments))})"
+
+
+def command_at(batches: Iterable[Batch], index: int) -> str:
+    """Which command stands there."""
+    for batch in batches:
+        for run, first in runs_of(batch) if batch.first <= index <= batch.last else ():
+            if first <= index < first + run.count:
+                call = open_calls(run)[index - first]
+                return shown_call(cast("list[object]", call)) if isinstance(call, list) else "given up"
+    return "none"
+
+
+def raised(error: BaseException) -> str:
+    """What was raised, with those frames of its traceback that are not ours."""
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_globals.get("__package__") in OURS:
+        at = at.tb_next
+    return "".join(traceback.format_exception(type(error), error, at)).rstrip()

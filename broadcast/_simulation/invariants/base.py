@@ -119,3 +119,6 @@ class Judge(Invariant):
     def seen(self, read: Read) -> int | None:
         """The first index at which a state may give this answer. None if the answer does not tell."""
         return None
+
+    def failed(self, error: BaseException) -> None:
+        """The history failed so. Raises a `Violation` that tells why, if it is the actor's doing."""
