@@ -105,6 +105,17 @@ class Node:
         """
         self._keep(check_name(name), parse_address(address))
 
+    def learn_peer(self, name: str, address: str) -> None:
+        """Node `name` may be found at `address`, too: keep a link to it, at whichever address works.
+
+        Raises ValueError for what is no name or no address.
+        """
+        known, parsed = self._peers.get(check_name(name)), parse_address(address)
+        if known is not None:
+            known.learn(parsed)
+        elif name != self.name:
+            self._keep(name, parsed)
+
     def set_peers(self, peers: Mapping[str, str]) -> None:
         """Keep links to these, and to no others. Raises ValueError, and changes nothing, as `add_peer` does."""
         parsed = {check_name(name): parse_address(address) for name, address in peers.items()}

@@ -30,9 +30,9 @@ class _Outcome(Enum):
 
 
 class Peer:
-    """One peer and the address it is tried at. `run` never ends by itself; `stop` ends it.
+    """One peer and where it is tried. `run` never ends by itself; `stop` ends it.
 
-    bulk_size_max: bytes that may wait in the bulk lane.
+    address: where it is tried now. bulk_size_max: bytes that may wait in the bulk lane.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class Peer:
     ) -> None:
         self.name = name
         self.address = address
+        self._other: Address | None = None  # where else it may be
+        self._lived_at = address
         self._exchange = exchange
         self._network = network
         self._random = random
@@ -65,6 +67,11 @@ class Peer:
             self._connection.close("no longer a peer at this address")
         self._scope.cancel()
 
+    def learn(self, address: Address) -> None:
+        """It may also be found here. Both are tried in turns, beginning with the one that works."""
+        if address != self.address:
+            self._other = address
+
     async def run(self) -> None:
         """Dial for as long as it takes, and again after each loss.
 
@@ -76,8 +83,10 @@ class Peer:
             while True:
                 begun = trio.current_time()
                 outcome = await self._try()
-                if outcome is _Outcome.REFUSED:
+                if outcome is _Outcome.REFUSED and self.address == self._lived_at:
                     self._suspect()
+                if outcome is not _Outcome.LOST and self._other is not None:
+                    self.address, self._other = self._other, self.address
                 lasted = trio.current_time() - begun >= BACKOFF_SECONDS_MAX
                 if lasted:
                     pause = BACKOFF_SECONDS_MIN
@@ -156,6 +165,7 @@ class Peer:
         connection = Connection(stream, link, self._bulk_size_max, exchange.gate)
         self._connection = exchange.dialed[self.name] = connection
         exchange.statistics.peers_dialed += 1
+        self._lived_at = self.address
         self._trouble = None
         log.info("link up", node=exchange.name, peer=self.name, address=str(self.address))
         try:

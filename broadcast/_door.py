@@ -82,7 +82,7 @@ class Visitor:
         formation = replica.formation if replica else None
         if replica is not None and formation is not None and self._entered and not self._welcomed:
             self._welcomed = True
-            self._send(Welcome(formation.cluster, formation.configuration.limits, members_of(self._host)))
+            self._send(Welcome(formation.cluster, self._host.limits, members_of(self._host)))
             self.tell_leader(replica.leader)
 
     def tell_leader(self, leader: str | None) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import trio
@@ -34,6 +34,7 @@ from broadcast._status import status_of
 from membership import Limits, Majority, Membership, QuorumSystem
 from membership._protocol.formation import Plan
 
+Role = Literal["voter", "observer"]
 A = TypeVar("A", bound=Actor)
 A_co = TypeVar("A_co", bound=Actor, covariant=True)
 
@@ -149,7 +150,7 @@ class _LocalWay(Way):
     def formed(self) -> None:
         formation = self._host.replica.formation if self._host.replica else None
         if formation is not None:
-            self._handle.take_way(self, formation.cluster, formation.configuration.limits)
+            self._handle.take_way(self, formation.cluster, self._host.limits)
 
     def leader_known(self, leader: str | None) -> None:
         """What may be lost by it is told to the session's owner by the desk."""
@@ -162,13 +163,16 @@ async def join(
     actor: type[A],
     *,
     members: Mapping[str, str] | None = None,
+    role: Role = "voter",
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
 ) -> AsyncGenerator[Group[A]]:
     """Take part in a group, on a node that may take part in many.
 
     members: name -> address of all that form the group, this node included; the node's peers and itself unless given.
-    Once the group has formed they are only addresses to try. Returns once this replica listens, not once there is a
+    Once the group has formed they are only addresses to try, and a node that is none of its members waits to be added.
+    role: "observer" for a replica that is no part of forming and is added at once, by itself, and without a vote: it
+    delivers everything and answers queries. `quorum` and `limits` are the group's, not its own. Returns once this replica listens, not once there is a
     quorum. Leaving waits for what was told, within the caller's scope.
     """
     interface = Interface.of(actor)
@@ -178,9 +182,12 @@ async def join(
     if members is not None:
         check_members(members)
     names = _members_of(node, check_name(group), members)
-    _check_quorum(quorum, names)
+    _check_role(role)
+    if role == "voter":
+        _check_quorum(quorum, names)
     writer = await disk_writer(node)
-    host = ReplicaHost(node, writer, Plan(group, names, quorum, limits), actor, interface)
+    plan = Plan(group, names, quorum, limits, str(node.address_of(node.name)), role == "observer")
+    host = ReplicaHost(node, writer, plan, actor, interface)
     door = Door(host)
     handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock)
     _LocalWay(handle, host)
@@ -190,8 +197,11 @@ async def join(
             await host.open(os.urandom(16))
             nursery.start_soon(host.run)
             nursery.start_soon(handle.run)
-            yield Group(actor, handle, host)
-            await handle.drained()
+            try:
+                yield Group(actor, handle, host)
+                await handle.drained()
+            finally:
+                await host.hand_over()
     finally:
         handle.close()
         node.detach(group)
@@ -208,6 +218,7 @@ async def open_group(
     members: Mapping[str, str],
     data: str | os.PathLike[str] | None = "",
     listen: str | None = None,
+    role: Role = "voter",
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
     insecure: bool = False,
@@ -219,6 +230,7 @@ async def open_group(
     data: its directory; left out it is `troupe-data/<group>/<node>` under the current one. None keeps the replica in
     memory, for tests: after a restart it counts as one whose disk was wiped.
     listen: the address to bind, where it differs from the one that others know.
+    role: "observer" for a replica without a vote; see `join`.
     quorum: what the members decide by, the same for all. ValueError if two of its quorums could miss each other.
     insecure: listen beyond loopback although nothing protects the links yet.
     network: what its node listens and dials on; TCP unless given.
@@ -231,14 +243,16 @@ async def open_group(
             f"node={node!r} is not one of the members {', '.join(sorted(members))}: give its address in members=, or "
             "start this process under one of these names"
         )
-    _check_quorum(quorum, sorted(members))
+    _check_role(role)
+    if role == "voter":
+        _check_quorum(quorum, sorted(members))
     Interface.of(actor).replicable()
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
     where = listen or members[node]
     async with (
         open_node(node, listen=where, peers=members, data=directory, insecure=insecure, network=network) as it,
-        join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
+        join(it, name, actor, members=members, role=role, quorum=quorum, limits=limits) as group,
     ):
         yield group
 
@@ -302,6 +316,11 @@ def _check_quorum(quorum: QuorumSystem, names: Sequence[str]) -> None:
     if not isinstance(quorum, QuorumSystem):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"quorum= is a Majority, Flexible, Weighted or Grid of the members, not {quorum!r}")
     quorum.check(names)
+
+
+def _check_role(role: str) -> None:
+    if role not in ("voter", "observer"):
+        raise ValueError(f'role= is "voter" or "observer", not {role!r}')
 
 
 def _check_constructible(actor: type[Actor]) -> None:

@@ -25,7 +25,9 @@ from broadcast._moment import LogContext, Moment
 from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_overload, pack_refusal
 from broadcast._protocol.entries import (
     Commands,
+    Configured,
     EpochStart,
+    Reached,
     SessionAsked,
     SessionEnded,
     SessionKept,
@@ -137,7 +139,17 @@ class Machine(Generic[A]):
             case Commands():
                 self._apply_commands(entry, batch, index, reports)
             case EpochStart():
-                self._begin_view(entry.leader, batch.epoch, index)
+                once = batch.epoch not in self._leaders
+                invariant(once, "an epoch has one epoch-start entry", epoch=batch.epoch, index=index)
+                self._leaders[batch.epoch] = entry.leader
+                self._begin_view(batch.epoch, index, came=(entry.leader,))
+            case Configured():
+                before = set(self.configuration.names)
+                self.configuration = entry.configuration
+                came = (name for name in entry.configuration.names if name not in before)
+                self._begin_view(batch.epoch, index, came=came)
+            case Reached():
+                self._begin_view(batch.epoch, index, reachable=entry.names)
             case SessionAsked():
                 session = self.sessions.open(index, entry.nonce, entry.owner, batch.time)
                 if session is not None:
@@ -219,12 +231,25 @@ class Machine(Generic[A]):
     def _moment(self, owner: str, batch: Batch) -> Moment:
         return Moment(owner, self._leaders[batch.epoch], batch.epoch, batch.time, batch.stamp - batch.first)
 
-    def _begin_view(self, leader: str, epoch: int, index: int) -> None:
-        invariant(epoch not in self._leaders, "an epoch has one epoch-start entry", epoch=epoch, index=index)
-        voters = self.configuration.voter_names
-        observers = tuple(member.name for member in self.configuration.observers)
-        self._leaders[epoch] = leader
-        self.views.append(View(len(self.views) + 1, epoch, leader, index, voters, observers, voters))
+    def _begin_view(
+        self, epoch: int, index: int, *, reachable: Iterable[str] | None = None, came: Iterable[str] = ()
+    ) -> None:
+        """By the entry at `index`. reachable: who is; unless it says that, those who were, and those who `came`."""
+        configuration = self.configuration
+        if reachable is None:
+            reachable = {*(self.views[-1].reachable if self.views else configuration.names), *came}
+        self.views.append(
+            View(
+                len(self.views) + 1,
+                epoch,
+                self._leaders[epoch],
+                index,
+                configuration.voter_names,
+                configuration.observer_names,
+                configuration.quorum,
+                tuple(sorted(set(reachable).intersection(configuration.names))),
+            )
+        )
 
     # -- a command that raised (rule 24) ---------------------------------------------------------------------------
 

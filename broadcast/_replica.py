@@ -27,6 +27,7 @@ from broadcast._protocol.desk import Desk, Owner
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import BULK, Message, decode_message, encode_message
 from broadcast._protocol.output import (
+    Answered,
     Applied,
     Connected,
     Formed,
@@ -40,19 +41,24 @@ from broadcast._protocol.output import (
     ReadGivenUp,
     ReadReady,
     Received,
+    Reconfigured,
+    Removed,
     Send,
     Settled,
     Submitted,
     Suspected,
     Tick,
+    Wanted,
 )
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._storage import DiskFailed, Stored
 from broadcast._writer import Reports, Writer
+from membership._errors import MemberRemoved
 from membership._membership import Membership
 from membership._protocol.formation import Plan
-from membership._protocol.view import Limits
+from membership._protocol.messages import HandOver, Verdict, Wish
+from membership._protocol.view import Configuration, Limits
 
 A = TypeVar("A", bound=Actor)
 
@@ -74,6 +80,14 @@ def now() -> Now:
     return Now(monotonic(), time.time_ns() // 1_000)
 
 
+class _Wish:
+    """Somebody waits for what the leader makes of a wish."""
+
+    def __init__(self) -> None:
+        self.came = trio.Event()
+        self.answer: tuple[Verdict, str] | None = None
+
+
 class ReplicaHost(Generic[A]):
     """One replica in this process: the core, its actor, and what connects them to node, disk and handles."""
 
@@ -87,13 +101,15 @@ class ReplicaHost(Generic[A]):
     ) -> None:
         self.node = node
         self.plan = plan
-        self.membership = Membership()
+        self.membership = Membership(self)
         self.machine: Machine[A] | None = None
         self.replica: Replica | None = None
         self.waiting_for_disk: str | None = None
         """Why the disk takes nothing at present, if so."""
         self.progressed = trio.lowlevel.ParkingLot()
         """Woken whenever more was applied."""
+        self.stepped_down = trio.lowlevel.ParkingLot()
+        """Woken whenever another leads, or nobody."""
         self.closed = False
         self.watchers: list[Watcher] = []
         self._writer = writer
@@ -106,6 +122,7 @@ class ReplicaHost(Generic[A]):
         self._wake = trio.Event()
         self._wakes_at = 0  # on the monotonic clock, unless it is woken before
         self._reads: dict[int, Callable[[], None]] = {}
+        self._wishes: dict[int, _Wish] = {}
         self._tokens = 0
 
     @property
@@ -116,8 +133,8 @@ class ReplicaHost(Generic[A]):
     @property
     def limits(self) -> Limits:
         """The limits that the group agreed on; before it has formed, those this node was started with."""
-        formation = self.replica.formation if self.replica else None
-        return formation.configuration.limits if formation else self.plan.limits
+        configuration = self.replica.configuration if self.replica else None
+        return configuration.limits if configuration else self.plan.limits
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -230,7 +247,7 @@ class ReplicaHost(Generic[A]):
         views = len(machine.views)
         reports = machine.apply(batch)
         for view in machine.views[views:]:
-            self.membership.begin(view)
+            self.membership.begin(view, machine.configuration)
             log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
         self._desk.route(reports, batch.last)
         self._inputs.append(Applied(batch.last))
@@ -244,6 +261,12 @@ class ReplicaHost(Generic[A]):
                 self._on_leader_known(settled)
             case ReadReady():
                 self._on_read_ready(settled)
+            case Reconfigured():
+                self._on_reconfigured(settled.configuration)
+            case Answered():
+                self._on_answered(settled)
+            case Removed():
+                self._on_removed()
             case Noticed():
                 log.warning(settled.text, group=self.plan.group, node=self.node.name)
 
@@ -267,10 +290,33 @@ class ReplicaHost(Generic[A]):
 
     def _on_leader_known(self, known: LeaderKnown) -> None:
         log.info("leader", group=self.plan.group, epoch=known.epoch, leader=known.leader)
+        self.stepped_down.unpark_all()
         for watcher in self.watchers:
             watcher.leader_known(known.leader)
         if known.leader is not None and self._desk is not None:
             self._desk.lost()
+
+    def _on_reconfigured(self, configuration: Configuration) -> None:
+        """Keep a link to each member, where this node was told to find it, or where the group says."""
+        for member in configuration.members:
+            if member.address:
+                self.node.learn_peer(member.name, member.address)
+        log.info("configuration", group=self.plan.group, voters=configuration.voter_names)
+
+    def _on_answered(self, answered: Answered) -> None:
+        wish = self._wishes.get(answered.number)
+        if wish is not None:
+            wish.answer = answered.verdict, answered.why
+            wish.came.set()
+
+    def _on_removed(self) -> None:
+        error = MemberRemoved(
+            f"{self.node.name} is a member of the group {self.plan.group!r} no more: it was removed. Its data directory "
+            "is of no further use; to take part again it has to be added, with an empty one"
+        )
+        log.error("removed", group=self.plan.group, node=self.node.name)
+        self.membership.end(error)
+        self._fail(error)
 
     def _on_read_ready(self, ready: ReadReady) -> None:
         fresh = self._reads.pop(ready.token, None)
@@ -337,6 +383,30 @@ class ReplicaHost(Generic[A]):
             violated("nothing is asked before the group has formed", group=self.plan.group)
         invariant(self._failure is None, "a replica that has stopped answers nobody", group=self.plan.group)
         return machine.query(call, sender)
+
+    # -- members (see `membership.Steward`) ------------------------------------------------------------------------
+
+    async def wish(self, wish: Wish) -> tuple[Verdict, str] | None:
+        """Take a wish to the leader; None if no answer has come within an election timeout."""
+        number, waiting = self.node.clock.tick(), _Wish()
+        self._wishes[number] = waiting
+        try:
+            self.give(Wanted(number, wish))
+            with trio.move_on_after(self.limits.election_timeout / 1_000_000):
+                await waiting.came.wait()
+        finally:
+            del self._wishes[number]
+        return waiting.answer
+
+    async def hand_over(self) -> None:
+        """Before this replica leaves: if it leads, another should, at once, and not after a silence (rule 17)."""
+        replica = self.replica
+        if replica is None or replica.role != "leader" or self.stopped:
+            return
+        with trio.move_on_after(self.limits.election_timeout / 1_000_000, shield=True):
+            if await self.wish(HandOver()) == (Verdict.TAKEN, ""):
+                while replica.role == "leader" and not self.stopped:
+                    await self.stepped_down.park()
 
     def leave(self, owner: Owner) -> None:
         """This owner is gone."""

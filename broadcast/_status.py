@@ -14,7 +14,7 @@ def status_of(host: ReplicaHost[Any]) -> Status:
     replica, machine, node = host.replica, host.machine, host.node
     if replica is None:
         violated("a group that is open has a replica", group=host.plan.group)
-    voters = replica.formation.configuration.voter_names if replica.formation else host.plan.members
+    voters = _voters(host)
     reachable = replica.reachable()
     return Status(
         node=node.name,
@@ -35,11 +35,16 @@ def status_of(host: ReplicaHost[Any]) -> Status:
 
 
 def members_of(host: ReplicaHost[Any]) -> dict[str, str]:
-    """The addresses of the group's voters by name, as far as this node knows them."""
-    replica = host.replica
-    voters = replica.formation.configuration.voter_names if replica and replica.formation else host.plan.members
-    found = {name: host.node.address_of(name) for name in voters}
+    """The addresses of the group's members by name, as far as this node knows them."""
+    configuration = host.replica.configuration if host.replica else None
+    names = configuration.names if configuration else host.plan.members
+    found = {name: host.node.address_of(name) for name in names}
     return {name: address for name, address in found.items() if address is not None}
+
+
+def _voters(host: ReplicaHost[Any]) -> tuple[str, ...]:
+    configuration = host.replica.configuration if host.replica else None
+    return configuration.voter_names if configuration else host.plan.members
 
 
 def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:

@@ -1,21 +1,48 @@
-"""What users hold of membership: the views of a group, the same sequence on every member."""
+"""What users hold of membership: the views of a group, the same sequence on every member, and how to change it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Protocol
 
+import msgspec
 import trio
 
-from membership._protocol.view import View
+from actors._protocol.address import check_name, parse_address
+from membership._errors import ChangeRefused, ChangeUnknown
+from membership._protocol.change import Change, Newcomer, is_reached
+from membership._protocol.messages import ChangeWish, HandOver, Verdict, Wish
+from membership._protocol.quorum import QuorumSystem
+from membership._protocol.view import Configuration, View
+
+RETRY_SECONDS = 0.5  # a wish that came to nothing so far is said again after this, or with the next view
+
+
+class Steward(Protocol):
+    """Who takes wishes to the leader."""
+
+    async def wish(self, wish: Wish) -> tuple[Verdict, str] | None:
+        """What the leader makes of it, and why; None if no answer has come in time."""
+        ...
 
 
 class Membership:
-    """The views that have begun here so far, and the way to wait for the next."""
+    """The views that have begun here so far, the way to wait for the next, and to change who is in.
 
-    def __init__(self) -> None:
+    A change may be asked for at any member. It returns once it is committed and has been delivered here; until then it
+    is tried again, for as long as the caller's scope allows. Cancelled, it may still come about: the views tell.
+    """
+
+    def __init__(self, steward: Steward) -> None:
+        self.why: str | None = None
+        """What the last change that was asked for here still waits for."""
+        self._steward = steward
         self._views: list[View] = []
+        self._configuration: Configuration | None = None
         self._began = trio.lowlevel.ParkingLot()
         self._ended: Exception | None = None
+
+    # -- views -----------------------------------------------------------------------------------------------------
 
     @property
     def view(self) -> View | None:
@@ -46,16 +73,119 @@ class Membership:
         await trio.lowlevel.checkpoint()
         return self._views[-1]
 
-    def begin(self, view: View) -> None:
+    # -- changes ---------------------------------------------------------------------------------------------------
+
+    async def add(self, name: str, address: str, *, observer: bool = False, force: bool = False) -> View:
+        """Add a member, whose process has been started with an empty disk, and with an address of a member.
+
+        It gets the whole log first, as an observer, and its vote once it has caught up: until then nobody waits for it.
+        observer: it stays without a vote. Raises `ChangeRefused` and its like, as `change` does.
+        """
+        return await self.change(Change(add=(Newcomer(name, address, observer),), force=force))
+
+    async def remove(self, name: str, *, force: bool = False) -> View:
+        """Remove a member; it learns of it and ends. It may be the leader, which hands over, or this one."""
+        return await self.change(Change(remove=(name,), force=force))
+
+    async def replace(self, old: str, new: str, address: str, *, force: bool = False) -> View:
+        """Remove one member as soon as another has caught up, in one step: the number of votes stays the same."""
+        return await self.change(Change(add=(Newcomer(new, address),), remove=(old,), force=force))
+
+    async def promote(self, name: str, *, force: bool = False) -> View:
+        """Give an observer a vote, once it has caught up."""
+        return await self.change(Change(promote=(name,), force=force))
+
+    async def move(self, name: str, address: str) -> View:
+        """Tell all members that this one is found at another address from now on; its identity stays."""
+        return await self.change(Change(move={name: address}))
+
+    async def change(self, change: Change) -> View:
+        """Several at once, or another quorum system; returns the view in which it is so.
+
+        Raises TypeError or ValueError for what is no change, `ChangeRefused` if the group does not make it as things
+        are, `ChangeUnknown` if it refuses after an earlier try whose answer was lost, `broadcast.GroupClosed`.
+        """
+        _check(change)
+        tries = unknown = 0
+        while True:
+            if tries and self._configuration is not None and is_reached(change, self._configuration):
+                await trio.lowlevel.checkpoint()
+                self.why = None
+                return self._views[-1]
+            self._check_open()
+            number = len(self._views)
+            answer = await self._steward.wish(ChangeWish(change))
+            match answer:
+                case (Verdict.REFUSED, why):
+                    raise ChangeUnknown(why) if unknown else ChangeRefused(why)
+                case (Verdict.REACHED, _) if not tries and (strange := self._strangers(change)):
+                    raise ChangeRefused(f"{', '.join(strange)}: no member of this group")
+                case (_, why):
+                    self.why = why or None
+                case None:
+                    unknown += 1
+            tries += 1
+            if len(self._views) == number:
+                with trio.move_on_after(RETRY_SECONDS):
+                    await self._began.park()
+
+    async def hand_over(self, to: str | None = None) -> View:
+        """Have another voter lead: this one, or whoever is best. Returns the first view in which it does.
+
+        Raises `ChangeRefused` if it could not lead, `broadcast.GroupClosed`.
+        """
+        view = await self.wait_view()
+        before = view.leader
+        while view.leader != to if to is not None else view.leader == before:
+            answer = await self._steward.wish(HandOver(to))
+            match answer:
+                case (Verdict.REFUSED, why):
+                    raise ChangeRefused(why)
+                case (_, why):
+                    self.why = why or None
+                case None:
+                    pass
+            with trio.move_on_after(RETRY_SECONDS):
+                view = await self.wait_view(after=view.number)
+        self.why = None
+        return view
+
+    def _strangers(self, change: Change) -> list[str]:
+        """Whom this change removes although they never were members here."""
+        known = {name for view in self._views for name in (*view.voters, *view.observers)}
+        return sorted(set(change.remove) - known)
+
+    # -- for the replica -------------------------------------------------------------------------------------------
+
+    def begin(self, view: View, configuration: Configuration) -> None:
         """A view begins. For the replica that delivers it."""
         self._views.append(view)
+        self._configuration = configuration
         self._began.unpark_all()
 
     def end(self, error: Exception) -> None:
         """No view begins here any more: whoever waits for one gets this error. For the replica that closes."""
-        self._ended = error
+        self._ended = self._ended or error
         self._began.unpark_all()
 
     def _check_open(self) -> None:
         if self._ended is not None:
             raise self._ended.with_traceback(None)  # several may be told: each with its own traceback
+
+
+def _check(change: Change) -> None:
+    """Raise TypeError or ValueError for what no member should be asked: not everybody checks types."""
+    if not isinstance(change, Change):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a change is a membership.Change, not {change!r}")
+    if change.quorum is not None and not isinstance(change.quorum, QuorumSystem):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"quorum= is a Majority, Flexible, Weighted or Grid of the voters of after, not {change.quorum!r}"
+        )
+    try:
+        msgspec.convert(msgspec.to_builtins(change), Change)
+    except msgspec.ValidationError as error:
+        raise TypeError(f"no change of members: {error}") from None
+    for name in (*change.remove, *change.promote, *change.move, *(newcomer.name for newcomer in change.add)):
+        check_name(name)
+    for address in (*change.move.values(), *(newcomer.address for newcomer in change.add)):
+        parse_address(address)

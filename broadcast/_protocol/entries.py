@@ -15,7 +15,7 @@ from actors._protocol.codec import decode_struct, encode_struct, join_array
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.portions import portions
 from broadcast._protocol.position import Batch, Natural, Positive
-from membership._protocol.view import Name
+from membership._protocol.view import Configuration, Name
 
 Nonce = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
@@ -27,6 +27,18 @@ class EpochStart(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     """The first entry of an epoch, by its leader (rule 7; Ongaro 2014, 6.4: the no-op)."""
 
     leader: Name
+
+
+class Configured(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="config"):
+    """Sets the configuration, in force from here on (rule 14). It stands alone in its batch."""
+
+    configuration: Configuration
+
+
+class Reached(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="reached"):
+    """The leader's detector has another verdict, and it has held: these members can be reached."""
+
+    names: tuple[Name, ...]
 
 
 class SessionAsked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="open"):
@@ -68,7 +80,7 @@ class Commands(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 Submittable: TypeAlias = Commands | SessionAsked | SessionKept | SessionEnded
 """What a session's owner may put in the log."""
-Entry: TypeAlias = EpochStart | Commands | SessionAsked | SessionKept | SessionEnded
+Entry: TypeAlias = EpochStart | Configured | Reached | Commands | SessionAsked | SessionKept | SessionEnded
 
 
 def span(entry: Entry) -> int:
@@ -100,6 +112,7 @@ def check_content(batch: Batch, leader: str | None = None) -> None:
     """Raise `RemoteProtocolError` unless every replica can apply what this batch holds.
 
     An epoch's first entry, and no other, is its epoch-start entry (rule 7). `leader`: of its epoch, if that is known.
+    A configuration stands alone, so that it is found without looking into every batch.
     """
     entries = decode_entries(batch.entries)
     if sum(map(span, entries)) != batch.count:
@@ -112,3 +125,16 @@ def check_content(batch: Batch, leader: str | None = None) -> None:
         )
     if starts and leader not in (None, starts[0][1]):
         raise RemoteProtocolError(f"{starts[0][1]} begins epoch {batch.epoch} at {batch.first}, and {leader} leads it")
+    if any(isinstance(entry, Configured) for entry in entries) and configuration_in(batch) is None:
+        raise RemoteProtocolError(f"the batch at {batch.first} has a configuration among other entries")
+
+
+def configuration_in(batch: Batch) -> Configuration | None:
+    """The configuration that this batch sets, if it does. Cheap for all that do not."""
+    if batch.count > 1 or not batch.entries.startswith(_CONFIGURED):
+        return None
+    (entry,) = decode_entries(batch.entries)
+    return entry.configuration if isinstance(entry, Configured) else None
+
+
+_CONFIGURED = bytes((0x81, 0x82, 0x60 + len("config"))) + b"config"  # CBOR: an array of one entry, [tag, configuration]

@@ -65,7 +65,7 @@ class Beginning:
         if isinstance(message, Forming):
             self._judge(given.sender, self._founding.heard(given.sender, given.storage, message))
         elif isinstance(message, FormedNotice) and self._record is None:
-            misfit = self._founding.misfit(given.sender, message.formation)
+            misfit = self._founding.misfit(given.sender, message)
             self._judge(given.sender, misfit)
             if misfit is None:
                 self._write(message.formation)

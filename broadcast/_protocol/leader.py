@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError, invariant
-from broadcast._protocol.entries import Commands, Entry, EpochStart, encode_entries, size, span
+from broadcast._protocol.entries import Commands, Configured, Entry, EpochStart, encode_entries, size, span
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import (
     Append,
@@ -30,8 +30,13 @@ from broadcast._protocol.portions import is_portion
 from broadcast._protocol.position import Batch
 from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.reads import ReadRounds, Reads
+from broadcast._protocol.regrouping import Regrouping
 from broadcast._protocol.submitter import check_run
+from broadcast._protocol.succession import Succession
+from membership._protocol.change import Change, Newcomer
+from membership._protocol.configurations import Configurations
 from membership._protocol.election import Election
+from membership._protocol.messages import HandOver, Joining, Verdict, Wish
 from membership._protocol.view import Configuration, Limits
 
 HEARTBEATS_PER_TIMEOUT = 5
@@ -43,7 +48,9 @@ UNCOMMITTED_SIZE_MAX = 64 * 1024 * 1024  # bytes sequenced and not yet committed
 class Leadership:
     """One epoch of leading. It begins with the epoch-start entry, and heartbeats to all."""
 
-    def __init__(self, own: OwnLog, election: Election, outbox: Outbox, now: Now) -> None:
+    def __init__(
+        self, own: OwnLog, configurations: Configurations, election: Election, outbox: Outbox, now: Now
+    ) -> None:
         self.name = election.name
         self.epoch = election.epoch
         self.start = own.log.last.index + 1
@@ -51,26 +58,35 @@ class Leadership:
         self.heartbeat_at = now.monotonic
         self.pending = Pending()
         self.rounds = ReadRounds(self.name)
-        members = election.configuration.voters + election.configuration.observers
-        self.followers = {member.name: Progress(self.start) for member in members if member.name != self.name}
+        self.followers: dict[str, Progress] = {}
+        self.is_over = False
+        """This leader has no vote any more, and has seen to its succession."""
         self._own = own
+        self._configurations = configurations
         self._election = election
         self._outbox = outbox
         self._uncommitted_size = 0
         self._tell_at: int | None = None  # when those are to be told who have not heard yet how far is committed
         self._submitters: dict[str, None] = {}  # whose entries are pending
+        self.regrouping = Regrouping(own, configurations, election, outbox, self.followers)
+        self.succession = Succession(own, election, outbox, self.followers)
+        self.configured()
         self._seal([EpochStart(self.name)], now)
         self.beat(now)
 
     @property
     def deadline(self) -> int:
         """When a `Tick` is due."""
-        return self.heartbeat_at if self._tell_at is None else min(self.heartbeat_at, self._tell_at)
+        due = self.heartbeat_at if self._tell_at is None else min(self.heartbeat_at, self._tell_at)
+        until = self.succession.until
+        return due if until is None else min(due, until)
 
     # -- sequencing ------------------------------------------------------------------------------------------------
 
     def sequence(self, now: Now) -> None:
         """Seal what waits, unless a disk write is under way: then it joins the next batch."""
+        if self.succession.is_under_way:
+            return  # it is for the next leader (rule 17): submitters send it again
         writes = self._own.writes
         while not writes.busy and self.pending and self._uncommitted_size < UNCOMMITTED_SIZE_MAX:
             self._seal(self.pending.take(), now)
@@ -108,6 +124,7 @@ class Leadership:
             if progress.may_send():
                 self._append_to(name, progress, now, listening=election.heard_within(name, now, election.floor))
         self._tell_commit(now)
+        self.succession.go_on()
 
     def _tell_commit(self, now: int) -> None:
         """At once where an asker waits for it. For the others a message of its own can mostly be spared."""
@@ -184,6 +201,55 @@ class Leadership:
                 return index
         return 0
 
+    # -- members ---------------------------------------------------------------------------------------------------
+
+    def configured(self) -> None:
+        """Another configuration is in force: its members are followed up, the others no more (rule 14)."""
+        configuration = self._configurations.latest
+        for member in configuration.members:
+            if member.name != self.name and member.name not in self.followers:
+                self.followers[member.name] = Progress(self._own.log.last.index + 1)
+        for name in [name for name in self.followers if not configuration.includes(name)]:
+            del self.followers[name]
+            self._submitters.pop(name, None)
+            self.regrouping.left(name)
+
+    def go_on(self, now: Now) -> None:
+        """The next step of a change of members, or what a leader does that is none any more (rules 14, 15)."""
+        regrouping = self.regrouping
+        if not self._knows_commit or not regrouping.is_settled or self.succession.is_under_way:
+            return
+        following = regrouping.go_on(now.monotonic)
+        if following is not None:
+            self._seal([Configured(following)], now)
+        elif self._configurations.latest.storage_of(self.name) is None:
+            self.is_over = True
+            self._outbox.broadcast(Committed(self.epoch, self._own.commit), list(self.followers))
+            self.succession.abdicate(now.monotonic)
+
+    def greet(self, joining: Joining, now: Now) -> None:
+        """An empty disk that is no member's said hello; one that wants no vote is added without being asked for."""
+        self.regrouping.greet(joining, now.monotonic)
+        if joining.observer:
+            member = joining.member
+            self._change(Change(add=(Newcomer(member.name, member.address, observer=True),)), now)
+
+    def consider(self, wish: Wish, now: Now) -> tuple[Verdict, str]:
+        """What becomes of a wish, and why."""
+        if isinstance(wish, HandOver):
+            return self.succession.consider(wish.to, now.monotonic)
+        return self._change(wish.change, now)
+
+    def _change(self, change: Change, now: Now) -> tuple[Verdict, str]:
+        if not self._knows_commit:
+            return Verdict.WAITS, "this epoch has just begun"
+        if self.succession.is_under_way:
+            return Verdict.WAITS, "the leader is handing over"
+        verdict, why, following = self.regrouping.consider(change, now.monotonic)
+        if following is not None:
+            self._seal([Configured(following)], now)
+        return verdict, why
+
     # -- heartbeats ------------------------------------------------------------------------------------------------
 
     def tick(self, now: Now) -> None:
@@ -191,6 +257,7 @@ class Leadership:
         for progress in self.followers.values():
             if progress.overdue(now.monotonic, self._election.floor // 2):
                 progress.probe()  # what was sent may be lost
+        self.succession.tick(now.monotonic)
         if now.monotonic >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
             self.beat(now)
 

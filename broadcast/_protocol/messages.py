@@ -9,7 +9,18 @@ import msgspec
 from actors._protocol.codec import decode_struct, encode_struct
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.position import Batch, Natural, Position, Positive
-from membership._protocol.messages import FormedNotice, Forming, VoteReply, VoteRequest
+from membership._protocol.messages import (
+    CampaignNow,
+    Dismissed,
+    FormedNotice,
+    Forming,
+    Joining,
+    MemberAsked,
+    VoteReply,
+    VoteRequest,
+    WishAnswer,
+    Wished,
+)
 from membership._protocol.view import Epoch
 
 
@@ -83,8 +94,14 @@ class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknow
 Message: TypeAlias = (
     VoteRequest
     | VoteReply
+    | CampaignNow
     | Forming
     | FormedNotice
+    | Joining
+    | MemberAsked
+    | Dismissed
+    | Wished
+    | WishAnswer
     | Append
     | AppendReply
     | Heartbeat

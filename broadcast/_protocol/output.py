@@ -14,7 +14,8 @@ import msgspec
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import Message
 from broadcast._protocol.position import Batch
-from membership._protocol.view import Formation, Promise
+from membership._protocol.messages import Verdict, Wish
+from membership._protocol.view import Configuration, Formation, Promise
 
 
 class Now(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +88,17 @@ class Suspected(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
-Input = Tick | Received | Submitted | ReadAsked | ReadGivenUp | Persisted | Applied | Connected | Suspected
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """Somebody here wants other members, or another leader; answered by `Answered(number)`, if at all.
+
+    number: never used before at this node, over restarts too.
+    """
+
+    number: int
+    wish: Wish
+
+
+Input = Tick | Received | Submitted | ReadAsked | ReadGivenUp | Persisted | Applied | Connected | Suspected | Wanted
 
 
 # -- output ---------------------------------------------------------------------------------------------------------
@@ -145,7 +156,25 @@ class Noticed(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-Settled = LeaderKnown | ReadReady | Formed | Noticed
+class Reconfigured(msgspec.Struct, frozen=True, gc=False):
+    """Another configuration is in force, committed or not: these are the members to keep links to."""
+
+    configuration: Configuration
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """What the leader made of the wish of that number."""
+
+    number: int
+    verdict: Verdict
+    why: str
+
+
+class Removed(msgspec.Struct, frozen=True, gc=False):
+    """This replica is a member no more, and that is committed: it takes part no longer."""
+
+
+Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Answered | Removed
 
 
 @dataclass(slots=True)

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import invariant
+from broadcast._protocol.entries import configuration_in
 from broadcast._protocol.log import Log
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now
 from broadcast._protocol.position import Batch
 from broadcast._protocol.writes import Writes
+from membership._protocol.configurations import Configurations
+from membership._protocol.view import Formation
 
 UNSYNCED_SIZE_MAX = 64 * 1024 * 1024  # bytes a follower takes in before its disk has them
 CLOCK_BOUND = 1_000_000  # microseconds by which a leader's clock may run ahead of the log time it knows of (rule 12)
@@ -35,6 +38,7 @@ class OwnLog:
         """Up to here this epoch's leader has said that its log is committed."""
         self._verified_in = 0  # the epoch that `verified` and `told` speak of
         self._settled = settled
+        self._configurations: Configurations | None = None
         self._outbox = outbox
         self._anchor: tuple[int, int] | None = None  # (log time, monotonic time at which we knew it)
         clock.advance(log.last_stamp)
@@ -60,10 +64,23 @@ class OwnLog:
 
     # -- growing ---------------------------------------------------------------------------------------------------
 
+    def form(self, formation: Formation) -> Configurations:
+        """The group has formed. Returns its configurations, from now on in step with the log."""
+        self._configurations = Configurations(formation.configuration)
+        for batch in self.log.between(0, self.log.last.index):
+            self._configure(batch)
+        return self._configurations
+
     def append(self, batch: Batch) -> None:
         self.log.append(batch)
         self.writes.append(batch)
         self.clock.advance(batch.last_stamp)
+        self._configure(batch)
+
+    def _configure(self, batch: Batch) -> None:
+        configuration = configuration_in(batch)
+        if configuration is not None and self._configurations is not None:
+            self._configurations.append(batch.first, configuration)
 
     def place(self, missing: Sequence[Batch], now: int) -> None:
         """Take in what is new; cut from the first batch that differs, never at or below commit (rule 8)."""
@@ -80,6 +97,8 @@ class OwnLog:
         invariant(first > self.settled, "nothing committed is ever removed", first=first, settled=self.settled)
         self.log.truncate(first)
         self.writes.truncate(first)
+        if self._configurations is not None:
+            self._configurations.truncate(first)
         self.verified = min(self.verified, first - 1)
 
     def persisted(self, number: int) -> None:

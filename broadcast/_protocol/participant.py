@@ -15,6 +15,7 @@ from broadcast._protocol.leader import Leadership
 from broadcast._protocol.messages import ReadIndex, ReadIndexReply, Submit
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import (
+    Answered,
     Applied,
     Connected,
     Input,
@@ -23,15 +24,30 @@ from broadcast._protocol.output import (
     Persisted,
     ReadReady,
     Received,
+    Reconfigured,
+    Removed,
     Submitted,
     Suspected,
     Tick,
+    Wanted,
 )
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.reads import Reads
 from membership._protocol.election import Election
-from membership._protocol.messages import FormedNotice, Forming, VoteReply, VoteRequest
-from membership._protocol.view import Formation
+from membership._protocol.messages import (
+    CampaignNow,
+    Dismissed,
+    FormedNotice,
+    Forming,
+    Joining,
+    MemberAsked,
+    Verdict,
+    VoteReply,
+    VoteRequest,
+    WishAnswer,
+    Wished,
+)
+from membership._protocol.view import Configuration, Formation, Member
 
 
 class Participant:
@@ -47,8 +63,21 @@ class Participant:
         self._outbox = outbox
         self._reads = reads
         self._following = Following(own, election, outbox, reads)
+        self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
+        self._removed = False
         self._now = now
+        self._reconfigure(now.monotonic)
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one in force: the latest in the log, committed or not."""
+        return self._configurations.latest
+
+    @property
+    def committed(self) -> tuple[int, Configuration]:
+        """The latest one that is known to be committed, and where it was set."""
+        return self._configurations.at(self._own.commit)
 
     @property
     def deadline(self) -> int:
@@ -74,7 +103,7 @@ class Participant:
         election = self.election
         election.hurry(now.monotonic)
         others = [name for name in election.configuration.voter_names if name != election.name]
-        self._outbox.broadcast(FormedNotice(self.formation), others)
+        self._outbox.broadcast(FormedNotice(self.formation, self.formation.configuration), others)
         self._advance(now)
 
     def step(self, given: Input, now: Now) -> None:
@@ -90,19 +119,35 @@ class Participant:
 
     def _advance(self, now: Now) -> None:
         """What follows from the new state, whatever changed it."""
+        if self._configurations.latest is not self.election.configuration:
+            self._reconfigure(now.monotonic)
         self._change_office(now)
         leadership = self.leadership
         if leadership is not None:
             leadership.count()
+            leadership.go_on(now)
             leadership.sequence(now)
+            if self._configurations.latest is not self.election.configuration:
+                self._reconfigure(now.monotonic)
         self._write(now.monotonic)
         self._vote()
         if leadership is not None:
             leadership.replicate(now.monotonic)
         self._following.acknowledge()
+        if leadership is not None and leadership.is_over:
+            self.election.resign(now.monotonic)
+            self._change_office(now)
         self._read(now)
         self._tell_leader()
+        self._look_for_removal()
         self._own.check(self.election.epoch)
+
+    def _reconfigure(self, now: int) -> None:
+        """Another configuration is in force, by an entry that was appended or taken back (rule 14; 4.1)."""
+        self.election.configure(self._configurations.latest, now)
+        if self.leadership is not None:
+            self.leadership.configured()
+        self._outbox.settle(Reconfigured(self._configurations.latest))
 
     def _change_office(self, now: Now) -> None:
         election = self.election
@@ -110,7 +155,7 @@ class Participant:
             self.leadership = None
             self._reads.lose()
         if self.leadership is None and election.leads:
-            self.leadership = Leadership(self._own, election, self._outbox, now)
+            self.leadership = Leadership(self._own, self._configurations, election, self._outbox, now)
 
     def _write(self, now: int) -> None:
         promise, commit = self.election.promise, self._own.commit
@@ -145,10 +190,26 @@ class Participant:
             self._told = known
             self._outbox.settle(LeaderKnown(*known))
 
+    def _look_for_removal(self) -> None:
+        """Is this a member no more, and is that committed (rule 15)? One that leads sees to its succession first."""
+        index, committed = self.committed
+        election = self.election
+        if committed.disk_of(election.name) != election.storage and not election.leads:
+            self._dismissed_at(index)
+
+    def _dismissed_at(self, index: int) -> None:
+        """We are no member as of that place. True for good if we had joined before: nobody joins twice with a disk."""
+        joined = self._configurations.joined_at(self.election.name, self.election.storage)
+        if joined is not None and joined < index and not self._removed:
+            self._removed = True
+            self._outbox.settle(Removed())
+
     # -- inputs ----------------------------------------------------------------------------------------------------
 
     def _on_tick(self, given: Tick) -> None:
         election, reads, now = self.election, self._reads, self._now.monotonic
+        if now >= election.deadline and not election.leads and not election.votes:
+            self._ask_for_leader()
         election.tick(now, self._own.standing, able=self._own.writes.answers(now, election.floor))
         lost_at = reads.overdue_at(election.floor)
         if lost_at is not None and now >= lost_at:
@@ -181,38 +242,99 @@ class Participant:
             self._reads.lose()
             self._told = None  # so that submitters send again
 
+    def _ask_for_leader(self) -> None:
+        """Who has no vote cannot look for a leader by itself: does anybody still know us?"""
+        election = self.election
+        others = [member.name for member in election.configuration.members if member.name != election.name]
+        self._outbox.broadcast(MemberAsked(), others)
+
+    def _on_wanted(self, given: Wanted) -> None:
+        leader = self.election.leader
+        if self.leadership is not None:
+            verdict, why = self.leadership.consider(given.wish, self._now)
+            self._outbox.settle(Answered(given.number, verdict, why))
+        elif leader is not None:
+            self._outbox.send(leader, Wished(given.number, given.wish))
+        else:
+            self._outbox.settle(Answered(given.number, Verdict.WAITS, "no leader is known"))
+
     def _on_suspected(self, given: Suspected) -> None:
         self.election.suspect(given.name, self._now.monotonic)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
     def _on_received(self, given: Received) -> None:
-        if isinstance(given.message, Forming | FormedNotice) or self._is_of_a_member(given):
-            _ON_MESSAGE[type(given.message)](self, given, given.message)
+        """Anyone may ask how the group began; all else is for who is of the same cluster (rule 16).
 
-    def _is_of_a_member(self, given: Received) -> bool:
-        """Anyone may ask how the group began; all else is for its members (rule 16)."""
-        group, cluster = self.formation.group, self.formation.cluster
-        if given.cluster == cluster:
-            if self.election.configuration.includes(given.sender):
-                return True
-            self._outbox.notice(
-                f"{given.sender} is no member of the group {group!r}: its messages are ignored; stop it, or "
-                "have it added"
-            )
+        Not for members alone: who has not heard of the newest configuration yet may be led by one that it does not
+        know, and has to vote for one (4.1). Whoever counts looks at its own configuration.
+        """
+        if isinstance(given.message, Forming | FormedNotice):
+            _ON_MESSAGE[type(given.message)](self, given, given.message)
+        elif given.cluster == self.formation.cluster:
+            if self.configuration.disk_of(given.sender) != given.storage:
+                self._on_stranger(given)
+            _ON_MESSAGE[type(given.message)](self, given, given.message)
         elif given.cluster:
             self._outbox.notice(
-                f"{given.sender} takes part in another cluster's group {group!r} (cluster {given.cluster.hex()[:8]}, "
-                f"ours is {cluster.hex()[:8]}): its messages are ignored; check the addresses of the members, and "
-                "whose data directory it was started with"
+                f"{given.sender} takes part in another cluster's group {self.formation.group!r} (cluster "
+                f"{given.cluster.hex()[:8]}, ours is {self.formation.cluster.hex()[:8]}): its messages are ignored; "
+                "check the addresses of the members, and whose data directory it was started with"
             )
-        return False
+
+    def _on_stranger(self, received: Received) -> None:
+        """Somebody who is no member as far as we know, or not with this disk. It may know better: we say what we do."""
+        index, committed = self.committed
+        sender = received.sender
+        if committed.disk_of(sender) == received.storage:
+            return
+        self._outbox.send(sender, Dismissed(index))
+        self._outbox.notice(
+            f"{sender} speaks from another disk than the group knows: it is not counted; bring its old data back, or "
+            "remove and add the member"
+            if committed.includes(sender)
+            else f"{sender} is no member of the group {self.formation.group!r}, as far as this node knows: it is not "
+            "counted; stop it, or have it added with an empty data directory"
+        )
 
     def _on_forming(self, received: Received, message: Forming) -> None:
-        self._outbox.send(received.sender, FormedNotice(self.formation))
+        """An empty disk. If it is a member's it gets the record, committed; else the leader should know of it."""
+        sender, (_, committed) = received.sender, self.committed
+        if not self.configuration.includes(sender):
+            joining = Joining(Member(sender, received.storage, message.address), message.observer)
+            if self.leadership is not None:
+                self.leadership.greet(joining, self._now)
+            elif self.election.leader is not None:
+                self._outbox.send(self.election.leader, joining)
+        if committed.includes(sender) or not self.configuration.includes(sender):
+            self._outbox.send(sender, FormedNotice(self.formation, committed))
 
     def _on_formed(self, received: Received, message: FormedNotice) -> None:
         """We know."""
+
+    def _on_joining(self, received: Received, message: Joining) -> None:
+        if self.leadership is not None and not self.configuration.includes(message.member.name):
+            self.leadership.greet(message, self._now)
+
+    def _on_member_asked(self, received: Received, message: MemberAsked) -> None:
+        """That we heard of it was answered already, if it is no member."""
+
+    def _on_dismissed(self, received: Received, message: Dismissed) -> None:
+        if not self.election.leads:
+            self._dismissed_at(message.index)
+
+    def _on_wished(self, received: Received, message: Wished) -> None:
+        if self.leadership is not None and self.configuration.includes(received.sender):
+            verdict, why = self.leadership.consider(message.wish, self._now)
+            self._outbox.send(received.sender, WishAnswer(message.number, verdict, why))
+
+    def _on_wish_answer(self, received: Received, message: WishAnswer) -> None:
+        self._outbox.settle(Answered(message.number, message.verdict, message.why))
+
+    def _on_campaign_now(self, received: Received, message: CampaignNow) -> None:
+        now, election = self._now.monotonic, self.election
+        able = self._own.writes.answers(now, election.floor)
+        election.campaign_now(received.sender, message.epoch, self._own.standing, now, able=able)
 
     def _on_ballot(self, received: Received, message: VoteRequest | VoteReply) -> None:
         now = self._now.monotonic
@@ -225,15 +347,11 @@ class Participant:
     def _on_answer(self, received: Received, message: Any) -> None:
         """A follower answers. It counts only in this epoch, and from the disk that the group knows (rule 16)."""
         election, now = self.election, self._now.monotonic
+        if self.configuration.disk_of(received.sender) != received.storage:
+            return
         if message.epoch > election.epoch:
             election.adopt(message.epoch, now)
         if self.leadership is None or not election.leads or message.epoch != election.epoch:
-            return
-        if election.configuration.storage_of(received.sender) != received.storage:
-            self._outbox.notice(
-                f"{received.sender} answers from another disk than the group knows: it is not counted; bring its old "
-                "data back, or remove and add the member"
-            )
             return
         if self.leadership.distrusts(received.sender):
             return
@@ -242,7 +360,7 @@ class Participant:
 
     def _on_request(self, received: Received, message: Any) -> None:
         """A member wants something of the leader; if that is not us, it will ask again."""
-        if self.leadership is not None:
+        if self.leadership is not None and self.configuration.includes(received.sender):
             leader.REQUESTS[type(message)](self.leadership, received, message)
 
     def _on_read_index_reply(self, received: Received, message: ReadIndexReply) -> None:
@@ -260,11 +378,18 @@ _ON_INPUT: dict[type, Callable[[Participant, Any], None]] = {
     Applied: Participant._on_applied,  # pyright: ignore[reportPrivateUsage]
     Connected: Participant._on_connected,  # pyright: ignore[reportPrivateUsage]
     Suspected: Participant._on_suspected,  # pyright: ignore[reportPrivateUsage]
+    Wanted: Participant._on_wanted,  # pyright: ignore[reportPrivateUsage]
 }
 
 _ON_MESSAGE: dict[type, Callable[[Participant, Received, Any], None]] = {
     Forming: Participant._on_forming,  # pyright: ignore[reportPrivateUsage]
     FormedNotice: Participant._on_formed,  # pyright: ignore[reportPrivateUsage]
+    Joining: Participant._on_joining,  # pyright: ignore[reportPrivateUsage]
+    MemberAsked: Participant._on_member_asked,  # pyright: ignore[reportPrivateUsage]
+    Dismissed: Participant._on_dismissed,  # pyright: ignore[reportPrivateUsage]
+    Wished: Participant._on_wished,  # pyright: ignore[reportPrivateUsage]
+    WishAnswer: Participant._on_wish_answer,  # pyright: ignore[reportPrivateUsage]
+    CampaignNow: Participant._on_campaign_now,  # pyright: ignore[reportPrivateUsage]
     VoteRequest: Participant._on_ballot,  # pyright: ignore[reportPrivateUsage]
     VoteReply: Participant._on_ballot,  # pyright: ignore[reportPrivateUsage]
     ReadIndexReply: Participant._on_read_index_reply,  # pyright: ignore[reportPrivateUsage]

@@ -22,7 +22,7 @@ from broadcast._protocol.reads import Reads
 from broadcast._protocol.writes import Writes
 from membership._protocol.election import Chance, Election
 from membership._protocol.formation import Founding, Plan
-from membership._protocol.view import Formation, Promise
+from membership._protocol.view import Configuration, Formation, Promise
 
 
 class Found(Protocol):
@@ -120,6 +120,16 @@ class Replica:
     @property
     def formation(self) -> Formation | None:
         return self._participant.formation if self._participant else None
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The one in force: the latest in the log, committed or not. None before the group has formed."""
+        return self._participant.configuration if self._participant else None
+
+    @property
+    def committed(self) -> tuple[int, Configuration] | None:
+        """The latest one that is known to be committed, and the index at which it was set."""
+        return self._participant.committed if self._participant else None
 
     @property
     def cluster(self) -> bytes:

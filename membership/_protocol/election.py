@@ -82,6 +82,11 @@ class Election:
         return self.role is Role.LEADER
 
     @property
+    def votes(self) -> bool:
+        """Is this a voter, and this its disk?"""
+        return self.configuration.storage_of(self.name) == self.storage
+
+    @property
     def floor(self) -> int:
         """The shortest election timeout."""
         return self.configuration.limits.election_timeout
@@ -113,11 +118,19 @@ class Election:
                 self._due = now + self.floor // 4
             else:
                 self._step_down(now)
-        elif able and self.configuration.storage_of(self.name) == self.storage:
+        elif able and self.votes:
             self._canvass(now, standing)
         else:
             self.role = Role.FOLLOWER  # a campaign under way ends too
+            self.leader = None
             self._wait(now)
+
+    def configure(self, configuration: Configuration, now: int) -> None:
+        """Another configuration is in force: its voters are asked, and its quorums decide, from now on (4.1)."""
+        self.configuration = configuration
+        if self.role is Role.LEADER:
+            for name in configuration.voter_names:
+                self._heard.setdefault(name, now)
 
     def suspect(self, name: str, now: int) -> None:
         """The process that led is gone: a reconnect was refused, or met its successor (rule 5). Counts as silence.
@@ -177,7 +190,7 @@ class Election:
 
     def _asked(self, sender: str, request: VoteRequest, standing: Standing, now: int) -> None:
         fresh = request.epoch > self.epoch or (not request.pre and request.epoch == self.epoch)
-        if not fresh or self._sticks(now):
+        if not fresh or (self._sticks(now) and not request.handed):
             self._reply(sender, request, granted=False)
             return
         worthy = request.standing >= standing
@@ -214,13 +227,15 @@ class Election:
         self._ask(VoteRequest(self.epoch + 1, standing, pre=True), binding=False)
         self._count(self.name, granted=True, now=now)
 
-    def _campaign(self, now: int) -> None:
-        """A quorum would grant: raise the epoch, promise it to ourselves, and ask."""
+    def _campaign(self, now: int, *, handed: bool = False) -> None:
+        """A quorum would grant: raise the epoch, promise it to ourselves, and ask. `handed`: the leader wants it so."""
         self.role = Role.CANDIDATE
+        self.leader = None
+        self._heard_leader = None
         self.promise = Promise(self.epoch + 1, self.name)
         self._granted = {}
         self._wait(now)
-        self._ask(VoteRequest(self.epoch, self._standing, pre=False), binding=True)
+        self._ask(VoteRequest(self.epoch, self._standing, pre=False, handed=handed), binding=True)
 
     def _ask(self, request: VoteRequest, *, binding: bool) -> None:
         self.sends.extend(
@@ -228,6 +243,8 @@ class Election:
         )
 
     def _answered(self, sender: str, storage: bytes, reply: VoteReply, now: int) -> None:
+        if self.configuration.disk_of(sender) != storage:
+            return
         if reply.epoch > self.epoch:
             self.adopt(reply.epoch, now)
             return
@@ -272,8 +289,19 @@ class Election:
         self._heard = dict.fromkeys(self.configuration.voter_names, now)
         self._due = now + self.floor // 4
 
+    def campaign_now(self, sender: str, epoch: int, standing: Standing, now: int, *, able: bool) -> None:
+        """The leader hands over (3.10). What an older epoch's leader said, or one that is followed no more, is late."""
+        if epoch == self.epoch and sender == self.leader and self.role is Role.FOLLOWER and able and self.votes:
+            self._standing = standing
+            self._campaign(now, handed=True)
+
+    def resign(self, now: int) -> None:
+        """This leader has no vote any more, and what took it is committed: it leads no longer (4.2.2)."""
+        invariant(self.role is Role.LEADER, "only who leads resigns")
+        self._step_down(now)
+
     def _step_down(self, now: int) -> None:
-        """No commit quorum, or no disk: whoever waits for an answer goes on waiting (6.2)."""
+        """No commit quorum, no disk, or no vote: whoever waits for an answer goes on waiting (6.2)."""
         self.role = Role.FOLLOWER
         self.leader = None
         self._heard_leader = None

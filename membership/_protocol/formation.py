@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from membership._protocol.messages import Forming
+from membership._protocol.messages import FormedNotice, Forming
 from membership._protocol.quorum import Joint, QuorumSystem
 from membership._protocol.view import Configuration, Formation, Limits, Member
 
@@ -26,11 +26,15 @@ class Plan:
     members: tuple[str, ...]
     quorum: QuorumSystem
     limits: Limits
+    address: str = ""
+    """Where this member is found by the others."""
+    observer: bool = False
+    """It takes no part in forming, and asks to be added without a vote."""
 
     @property
     def hello(self) -> Forming:
         """How a member whose disk is empty introduces itself."""
-        return Forming(self.members, self.quorum, self.limits)
+        return Forming(self.members, self.quorum, self.limits, self.address, self.observer)
 
     def overruled(self, formation: Formation) -> str | None:
         """Which of it is not in force, since the group was formed with something else; None if all is.
@@ -59,7 +63,7 @@ class Founding:
         self.plan = plan
         self.deadline = now
         self._cluster = cluster
-        self._answered: dict[str, bytes] = {name: storage}
+        self._answered = {name: Member(name, storage, plan.address)}
 
     def hello(self, now: int) -> Forming:
         """What to tell every other member now, and again at `deadline`."""
@@ -68,6 +72,8 @@ class Founding:
 
     def heard(self, sender: str, storage: bytes, hello: Forming) -> str | None:
         """Another member's disk is empty too. Why the group cannot form, if this shows it."""
+        if hello.observer or self.plan.observer:
+            return None
         differences = list(_differences(hello.quorum, hello.limits, self.plan))
         if hello.members != self.plan.members:
             differences.insert(0, ("members", _shown(hello.members), _shown(self.plan.members)))
@@ -79,38 +85,41 @@ class Founding:
                 f"({told}); start all members with the same"
             )
         if sender in self.plan.members:
-            self._answered[sender] = storage
+            self._answered[sender] = Member(sender, storage, hello.address)
         return None
 
     def record(self) -> Formation | None:
         """The record, once it falls to this member to make it: it has the smallest name, and all agree."""
         members = self.plan.members
-        if self.name != min(members) or any(name not in self._answered for name in members):
+        if self.plan.observer or self.name != min(members) or any(name not in self._answered for name in members):
             return None
-        voters = tuple(Member(name, self._answered[name]) for name in sorted(members))
+        voters = tuple(self._answered[name] for name in sorted(members))
         configuration = Configuration(voters, quorum=self.plan.quorum, limits=self.plan.limits)
         return Formation(self.plan.group, self._cluster, configuration)
 
-    def misfit(self, sender: str, formation: Formation) -> str | None:
-        """Why a record that a peer sent is not one this disk can belong to; None if it is."""
-        voters = formation.configuration.voter_names
-        if sender not in voters or len(set(voters)) < len(voters):
-            return f"{sender} offers a record of the group {self.plan.group!r} that cannot be: {_shown(voters)}"
-        if isinstance(formation.configuration.quorum, Joint):
+    def misfit(self, sender: str, notice: FormedNotice) -> str | None:
+        """Why this disk does not belong to the group of a record that a peer sent, or not yet; None if it does."""
+        group, configuration = self.plan.group, notice.configuration
+        members = configuration.names
+        if notice.formation.group != group:
+            return f"a peer offers the record of the group {notice.formation.group!r} to the group {group!r}"
+        if isinstance(notice.formation.configuration.quorum, Joint):
             return (
-                f"{sender} offers a record of the group {self.plan.group!r} that cannot be: no group is formed with "
-                f"{formation.configuration.quorum}"
+                f"{sender} offers a record of the group {group!r} that cannot be: no group is formed with "
+                f"{notice.formation.configuration.quorum}"
             )
-        if formation.group != self.plan.group:
-            return f"a peer offers the record of the group {formation.group!r} to the group {self.plan.group!r}"
-        if self.name not in voters:
+        known = configuration.disk_of(self.name)
+        if known is None and self.plan.observer:
+            return f"waiting to be added to the group {group!r} as an observer"
+        if known is None:
             return (
-                f"the group {formation.group!r} was formed with {_shown(voters)}, without {self.name!r}: add it first"
+                f"the group {group!r} has formed with {_shown(members)}, without {self.name!r}: add it, by "
+                f"membership.add({self.name!r}, {self.plan.address!r}) at a member"
             )
-        if formation.configuration.storage_of(self.name) != self.storage:
+        if known != self.storage:
             return (
-                f"the group {self.plan.group!r} knows {self.name!r} by another disk than this one (it was wiped, or "
-                "replaced, or lives in memory and was restarted): bring the old data back, or remove and add the member"
+                f"the group {group!r} knows {self.name!r} by another disk than this one (it was wiped, or replaced, or "
+                "lives in memory and was restarted): bring the old data back, or remove and add the member"
             )
         return None
 

@@ -11,6 +11,7 @@ from membership._protocol.quorum import Joint, Majority, QuorumSystem
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 StorageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 ClusterId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Address = Annotated[str, msgspec.Meta(max_length=300)]
 Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
@@ -22,10 +23,14 @@ class Promise(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A member of a group: its name, and the id of the disk that its word is kept on (rule 16)."""
+    """A member of a group: its name, and the id of the disk that its word is kept on (rule 16).
+
+    address: where it is found, as it was said last; a node tries what it was told itself as well.
+    """
 
     name: Name
     storage: StorageId
+    address: Address = ""
 
 
 class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -41,27 +46,66 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     command_size_max: Annotated[int, msgspec.Meta(ge=64, le=2**23)] = 1_048_576
 
 
+class Goal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The voters, all of them members already, that a group is on its way to, and what they will decide by."""
+
+    voters: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
+    quorum: QuorumSystem
+
+
 class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Voters, observers, quorum system and limits: set by the formation record, then by log entries.
 
     None is made, and none read from a peer or a disk, whose quorums could miss each other (ValueError).
+    goal: what any leader goes on to once those who are to vote have caught up; None if this is where the group stays.
     """
 
     voters: tuple[Member, ...]
     observers: tuple[Member, ...] = ()
     quorum: QuorumSystem | Joint = Majority()
     limits: Limits = Limits()
+    goal: Goal | None = None
 
     def __post_init__(self) -> None:
         self.quorum.check(self.voter_names)
+        names = self.names
+        if len(set(names)) < len(names):
+            raise ValueError(f"a member is named twice: {', '.join(sorted(names))}")
+        if self.goal is not None:
+            if strangers := set(self.goal.voters).difference(names):
+                raise ValueError(f"{', '.join(sorted(strangers))} cannot be on the way to a vote without being members")
+            self.goal.quorum.check(self.goal.voters)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Voters and observers."""
+        return self.voters + self.observers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all members."""
+        return tuple(member.name for member in self.members)
 
     @property
     def voter_names(self) -> tuple[str, ...]:
         return tuple(member.name for member in self.voters)
 
+    @property
+    def observer_names(self) -> tuple[str, ...]:
+        return tuple(member.name for member in self.observers)
+
+    @property
+    def is_joint(self) -> bool:
+        """Is this the middle of a change, in which two electorates decide together (Ongaro 2014, 4.3)?"""
+        return isinstance(self.quorum, Joint)
+
+    def member(self, name: str) -> Member | None:
+        """The member of that name, voter or observer."""
+        return next((member for member in self.members if member.name == name), None)
+
     def includes(self, name: str) -> bool:
         """Is this a member, voter or observer?"""
-        return any(member.name == name for member in self.voters + self.observers)
+        return self.member(name) is not None
 
     def storage_of(self, name: str) -> bytes | None:
         """The disk that this voter's word is kept on; None for whom is no voter."""
@@ -69,6 +113,11 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
             if member.name == name:
                 return member.storage
         return None
+
+    def disk_of(self, name: str) -> bytes | None:
+        """The disk that this member, voter or observer, is known by; None for whom is no member."""
+        member = self.member(name)
+        return None if member is None else member.storage
 
     def elects(self, granted: frozenset[str]) -> bool:
         """Do these voters suffice to elect a leader?"""
@@ -88,9 +137,12 @@ class Formation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class View(msgspec.Struct, frozen=True):
-    """Who is in and who leads, as agreed: the same sequence on every member, beginning when its entry is delivered.
+    """Who is in, who leads and who is alive, as agreed: the same sequence on every member.
 
-    number: 1, 2, 3... of this view; index: of the log entry that began it.
+    One begins when the entry is delivered that begins an epoch, sets a configuration, or says who is reachable.
+    number: 1, 2, 3... of this view; index: of the log entry that began it. voters, observers: names; while `quorum` is
+    a `Joint`, the voters of before and after are both among them.
+    reachable: members, as the leader's detector had it and the log agreed; one that is not is suspected, not removed.
     """
 
     number: int
@@ -99,4 +151,5 @@ class View(msgspec.Struct, frozen=True):
     index: int
     voters: tuple[str, ...]
     observers: tuple[str, ...]
+    quorum: QuorumSystem | Joint
     reachable: tuple[str, ...]

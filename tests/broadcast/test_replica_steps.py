@@ -43,6 +43,7 @@ from broadcast._protocol.output import (
     ReadAsked,
     ReadReady,
     Received,
+    Reconfigured,
     Send,
     Submitted,
     Suspected,
@@ -51,8 +52,9 @@ from broadcast._protocol.output import (
 from broadcast._protocol.position import START, Batch, Position
 from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.replica import Replica
+from membership._protocol.change import Change
 from membership._protocol.formation import Plan
-from membership._protocol.messages import FormedNotice, Forming, VoteReply, VoteRequest
+from membership._protocol.messages import ChangeWish, Dismissed, FormedNotice, Forming, VoteReply, VoteRequest, Wished
 from membership._protocol.quorum import Flexible, Majority, QuorumSystem, Weighted
 from membership._protocol.view import Configuration, Formation, Limits, Member, Promise
 
@@ -195,7 +197,8 @@ def test_who_is_alone_forms_elects_itself_and_commits() -> None:
     one = One("a", formed=False)
     (asked,) = one.step(Tick()).persist
     assert asked.formation == formation("a")
-    assert one.written().settle == [Formed(formation("a")), LeaderKnown(0, None)]
+    formed = one.written().settle
+    assert formed == [Formed(formation("a")), Reconfigured(formation("a").configuration), LeaderKnown(0, None)]
     (asked,) = one.tick().persist
     assert asked.promise == Promise(1, "a")
     output = one.written()
@@ -213,7 +216,7 @@ def test_the_record_is_durable_before_it_is_told() -> None:
     one.hear("b", hello)
     output = one.hear("c", hello)
     assert (output.persist[0].formation, output.send) == (formation("abc"), [])
-    notice = FormedNotice(formation("abc"))
+    notice = FormedNotice(formation("abc"), formation("abc").configuration)
     assert sent(one.written(), FormedNotice) == [("b", notice), ("c", notice)]
     assert sent(one.hear("b", hello), FormedNotice) == [("b", notice)]  # it was lost
 
@@ -246,7 +249,7 @@ def test_why_it_cannot_take_part_is_kept_by_who_showed_it_until_that_is_mended()
     assert "b was not started with the same" in complaint
     wiped = formation("abc")
     others = Formation("bank", CLUSTER, Configuration((Member("a", b"x" * 16), *wiped.configuration.voters[1:])))
-    one.hear("c", FormedNotice(others))
+    one.hear("c", FormedNotice(others, others.configuration))
     assert "knows 'a' by another disk" in one.replica.complaints[1]
     one.hear("b", plan("abc").hello)
     assert len(one.replica.complaints) == 1
@@ -265,31 +268,43 @@ def test_another_cluster_s_messages_are_told_of_once_and_ignored() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Heartbeat(9, 0, 1, 0),
-        Append(9, START, (batch(9, 1),), 0),
-        Committed(9, 1),
-        VoteRequest(9, (9, 9), pre=False),
         VoteReply(9, 1, pre=False, granted=True),
         HeartbeatReply(9, 1),
         AppendReply(9, 1),
         Submit((ASKED,)),
         ReadIndex(1, 7),
+        Wished(1, ChangeWish(Change(remove=("b",)))),
     ],
 )
 @pytest.mark.parametrize("make", [lambda: One(), lambda: leading()])
-def test_a_stranger_s_messages_are_told_of_once_and_ignored(make: Callable[[], One], message: Message) -> None:
+def test_what_a_stranger_answers_or_asks_for_is_not_counted_and_told_of_once(
+    make: Callable[[], One], message: Message
+) -> None:
+    """It is told that it is no member; if it knows better, it ignores that."""
     one = make()
     epoch, leader = one.replica.epoch, one.replica.leader
     output = one.hear("stranger", message)
     (noticed,) = [each for each in output.settle if isinstance(each, Noticed)]
     assert "stranger is no member of the group 'bank'" in noticed.text
-    assert (output.send, output.persist, output.deliver) == ([], [], [])
+    assert (output.send, output.persist, output.deliver) == ([Send("stranger", Dismissed(0))], [], [])
     assert (one.replica.epoch, one.replica.leader) == (epoch, leader)
     assert one.hear("stranger", message).settle == []
 
 
+def test_a_leader_is_followed_and_a_candidate_granted_also_by_who_does_not_know_it() -> None:
+    """It may be of a configuration that has not come here yet (Ongaro 2014, 4.1). Who counts looks at its own."""
+    one = One()
+    one.hear("stranger", VoteRequest(3, (0, 0), pre=False))
+    assert Send("stranger", VoteReply(3, 3, pre=False, granted=True)) in one.written().send
+    one = One()
+    one.hear("stranger", Append(3, START, (batch(3, 1),), 0))
+    assert one.replica.leader == "stranger"
+    assert Send("stranger", AppendReply(3, 1)) in one.written().send
+
+
 def test_a_stranger_may_ask_how_the_group_began() -> None:
-    assert One().hear("stranger", plan("abc").hello).send == [Send("stranger", FormedNotice(formation("abc")))]
+    notice = FormedNotice(formation("abc"), formation("abc").configuration)
+    assert One().hear("stranger", plan("abc").hello).send == [Send("stranger", notice)]
 
 
 # -- promises (rules 1, 2) -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from membership._protocol.formation import HELLO_INTERVAL, Founding, Plan
-from membership._protocol.messages import Forming
+from membership._protocol.messages import FormedNotice, Forming
 from membership._protocol.quorum import Electorate, Flexible, Joint, Majority
 from membership._protocol.view import Configuration, Formation, Limits, Member
 
@@ -130,29 +130,26 @@ def test_it_says_hello_again_and_again() -> None:
     [
         (RECORD, None),
         (Formation("room", CLUSTER, RECORD.configuration), "the group 'room'"),
-        (Formation("bank", CLUSTER, Configuration((Member("b", disk("b")),))), "without 'a': add it first"),
+        (Formation("bank", CLUSTER, Configuration((Member("b", disk("b")),))), "without 'a': add it, by "),
         (Formation("bank", CLUSTER, Configuration((Member("a", b"x" * 16),))), "by another disk than this one"),
     ],
 )
 def test_a_record_that_is_another_disk_s_is_refused_with_the_reason(record: Formation, why: str | None) -> None:
-    misfit = founding().misfit(record.configuration.voter_names[0], record)
+    misfit = founding().misfit(record.configuration.voter_names[0], FormedNotice(record, record.configuration))
     assert misfit is None if why is None else misfit is not None and why in misfit
 
 
-def test_a_record_that_no_founder_makes_is_refused() -> None:
-    """Sent by nobody whom it names, or naming somebody twice."""
+def test_none_names_a_member_twice() -> None:
     voters = RECORD.configuration.voters
-    twice = Formation("bank", CLUSTER, Configuration((*voters, voters[0])))
-    for sender, record in (("stranger", RECORD), ("b", twice)):
-        misfit = founding().misfit(sender, record)
-        assert misfit is not None
-        assert "a record of the group 'bank' that cannot be: a, b, c" in misfit
+    with pytest.raises(ValueError, match="named twice"):
+        Configuration((*voters, voters[0]))
 
 
 def test_a_record_of_a_group_in_the_midst_of_a_change_is_refused() -> None:
     side = Electorate(tuple("abc"), Majority())
     joint = msgspec.structs.replace(RECORD.configuration, quorum=Joint(side, side))
-    misfit = founding().misfit("b", msgspec.structs.replace(RECORD, configuration=joint))
+    record = msgspec.structs.replace(RECORD, configuration=joint)
+    misfit = founding().misfit("b", FormedNotice(record, joint))
     assert misfit is not None
     assert "b offers a record of the group 'bank' that cannot be: no group is formed with Joint(" in misfit
 
@@ -165,3 +162,22 @@ def test_what_a_group_was_not_formed_with_is_not_in_force() -> None:
     assert overruled is not None
     assert "quorum: Majority() in the group, Flexible(elect=3, commit=1) here; sessions_max: 100000 in the" in overruled
     assert "start this node with the group's own" in overruled
+
+
+def test_a_newcomer_takes_the_record_once_it_has_been_added() -> None:
+    """What the group was formed with, and who is in now, are two things."""
+    now = Configuration((Member("b", disk("b")),), observers=(Member("a", disk("a"), "here:1"),))
+    formed = Formation("bank", CLUSTER, Configuration((Member("b", disk("b")),)))
+    alone = founding(plan=replace(PLAN, address="here:1"))
+    assert "membership.add('a', 'here:1')" in str(alone.misfit("b", FormedNotice(formed, formed.configuration)))
+    assert founding().misfit("b", FormedNotice(formed, now)) is None
+
+
+def test_an_observer_takes_no_part_in_forming() -> None:
+    """Neither does it found a group, nor do its settings stand in anybody's way."""
+    watching = replace(PLAN, observer=True, limits=Limits())
+    one = founding(plan=watching)
+    for name in "bc":
+        assert one.heard(name, disk(name), PLAN.hello) is None
+    assert one.record() is None
+    assert founding().heard("b", disk("b"), watching.hello) is None

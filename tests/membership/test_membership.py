@@ -8,15 +8,25 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from membership import Membership, View
+from membership import Configuration, Majority, Member, Membership, View
+from membership._protocol.messages import Verdict, Wish
+
+ALONE = Configuration((Member("a", b"a" * 16),))
 
 
 class Closed(Exception):
     pass
 
 
+class Nobody:
+    """Takes wishes to nobody."""
+
+    async def wish(self, wish: Wish) -> tuple[Verdict, str] | None:
+        return None
+
+
 def view(number: int) -> View:
-    return View(number, epoch=number, leader="a", index=number, voters=("a",), observers=(), reachable=("a",))
+    return View(number, number, "a", number, ("a",), (), Majority(), ("a",))
 
 
 async def look(membership: Membership, see: Callable[[View], None]) -> None:
@@ -39,15 +49,15 @@ async def next_view(membership: Membership) -> View:
 
 
 async def test_the_views_so_far_come_first_then_those_that_begin(autojump_clock: trio.testing.MockClock) -> None:
-    membership = Membership()
-    membership.begin(view(1))
+    membership = Membership(Nobody())
+    membership.begin(view(1), ALONE)
     seen: list[View] = []
     with trio.move_on_after(1):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look, membership, seen.append)
             await wait_all_tasks_blocked()
             assert seen == [view(1)]
-            membership.begin(view(2))
+            membership.begin(view(2), ALONE)
             assert (await membership.wait_view(after=1)).number == 2
     assert seen == [view(1), view(2)]
 
@@ -56,9 +66,9 @@ async def test_the_views_so_far_come_first_then_those_that_begin(autojump_clock:
 async def test_who_waits_for_a_view_when_it_ends_is_told(
     wait: Callable[[Membership], Awaitable[object]], autojump_clock: trio.testing.MockClock
 ) -> None:
-    membership = Membership()
-    membership.begin(view(1))
-    membership.begin(view(2))
+    membership = Membership(Nobody())
+    membership.begin(view(1), ALONE)
+    membership.begin(view(2), ALONE)
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
             for _ in range(3):
@@ -68,9 +78,9 @@ async def test_who_waits_for_a_view_when_it_ends_is_told(
 
 
 async def test_after_the_end_the_views_that_began_are_still_there(autojump_clock: trio.testing.MockClock) -> None:
-    membership = Membership()
-    membership.begin(view(1))
-    membership.begin(view(2))
+    membership = Membership(Nobody())
+    membership.begin(view(1), ALONE)
+    membership.begin(view(2), ALONE)
     membership.end(Closed("the group is closed"))
     with trio.fail_after(1):
         assert await all_views(membership) == [view(1), view(2)]
@@ -79,7 +89,7 @@ async def test_after_the_end_the_views_that_began_are_still_there(autojump_clock
 
 
 async def test_each_who_is_told_sees_where_it_waited_and_not_where_others_did() -> None:
-    membership = Membership()
+    membership = Membership(Nobody())
     membership.end(Closed("the group is closed"))
     depths: list[int] = []
     for _ in range(3):

@@ -272,7 +272,8 @@ def test_it_travels_in_the_hello_and_in_the_record(system: QuorumSystem) -> None
     voters = members("abcde")
     half_new = Electorate(("e",), Majority())
     for quorum in (system, Joint(Electorate(tuple("abcde"), system), half_new)):
-        record = FormedNotice(Formation("bank", CLUSTER, Configuration(voters, quorum=quorum)))
+        configuration = Configuration(voters, quorum=quorum)
+        record = FormedNotice(Formation("bank", CLUSTER, configuration), configuration)
         assert decode_message(encode_message(CLUSTER, DISK, record)).message == record
     hello = Forming(tuple("abcde"), system, Limits())
     assert decode_message(encode_message(b"", DISK, hello)).message == hello
@@ -308,7 +309,8 @@ def test_a_record_that_cannot_be_right_is_a_peer_s_fault(quorum: list[object], t
     limits = [500_000, 600_000_000, 100_000, 65_536, 1_048_576]
 
     def sent(quorum: list[object]) -> bytes:
-        return encode([CLUSTER, DISK, ["formed", ["bank", CLUSTER, [voters, [], quorum, limits]]]])
+        configuration = [voters, [], quorum, limits]
+        return encode([CLUSTER, DISK, ["formed", ["bank", CLUSTER, configuration], configuration]])
 
     with pytest.raises(RemoteProtocolError) as refused:
         decode_message(sent(quorum))

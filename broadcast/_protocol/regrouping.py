@@ -1,0 +1,134 @@
+"""How a leader changes who is in (rules 14, 15; Ongaro 2014, 4.2, 4.3).
+
+What has been agreed so far stands in the configuration, its goal included, so that another leader goes on where this
+one stopped. What is kept here is only what a new leader finds out by itself: who said hello, and who has caught up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broadcast._protocol.outbox import Outbox
+from broadcast._protocol.own import OwnLog
+from broadcast._protocol.progress import Progress
+from membership._protocol.change import (
+    CatchUp,
+    Change,
+    ChangeImpossible,
+    awaited,
+    begun,
+    concluded,
+    destination,
+    is_reached,
+    joint,
+    unreached,
+)
+from membership._protocol.configurations import Configurations
+from membership._protocol.election import Election
+from membership._protocol.formation import HELLO_INTERVAL
+from membership._protocol.messages import Dismissed, Joining, Verdict
+from membership._protocol.view import Configuration, Goal
+
+GREETED_MAX = 1_000  # empty disks remembered
+GREETED_FOR = 30 * HELLO_INTERVAL  # microseconds after its last hello that one counts as being there
+
+
+class Regrouping:
+    """One leader's part in changes of members. followers: its picture of them."""
+
+    def __init__(
+        self,
+        own: OwnLog,
+        configurations: Configurations,
+        election: Election,
+        outbox: Outbox,
+        followers: Mapping[str, Progress],
+    ) -> None:
+        self._own = own
+        self._configurations = configurations
+        self._election = election
+        self._outbox = outbox
+        self._followers = followers
+        self._greeted: dict[str, tuple[bytes, int]] = {}  # name -> storage id, and when it said hello last
+        self._catching_up: dict[str, CatchUp] = {}
+        self._left: dict[str, int] = {}  # who is no member any more, and the index that says so
+
+    @property
+    def is_settled(self) -> bool:
+        """Is the latest configuration committed? Before that, no other follows it (rule 14)."""
+        return self._configurations.index <= self._own.commit
+
+    def left(self, name: str) -> None:
+        """This member is none any more, as of the latest configuration: it is told once that is committed (rule 15)."""
+        self._left[name] = self._configurations.index
+
+    def greet(self, joining: Joining, now: int) -> None:
+        """An empty disk that is no member's said hello."""
+        name = joining.member.name
+        if name in self._greeted or len(self._greeted) < GREETED_MAX:
+            self._greeted[name] = joining.member.storage, now
+
+    # -- what is asked for -----------------------------------------------------------------------------------------
+
+    def consider(self, change: Change, now: int) -> tuple[Verdict, str, Configuration | None]:
+        """What becomes of it, why, and the configuration that has to be set now, if so."""
+        latest = self._configurations.latest
+        if self.is_settled and is_reached(change, latest):
+            return Verdict.REACHED, "", None
+        if is_reached(change, destination(latest)):
+            return Verdict.TAKEN, self._awaited(), None
+        if not self.is_settled or latest.is_joint:
+            return Verdict.WAITS, "another change is under way", None
+        disks = {name: storage for name, (storage, at) in self._greeted.items() if now - at <= GREETED_FOR}
+        try:
+            if missing := awaited(change, latest, disks):
+                return Verdict.WAITS, _not_heard(missing), None
+            following = begun(change, latest, disks)
+        except ChangeImpossible as impossible:
+            return Verdict.REFUSED, str(impossible), None
+        alive = self._reached(now) | {newcomer.name for newcomer in change.add}
+        why = None if following.goal is None or change.force else unreached(following.goal, alive)
+        if why is not None:
+            return Verdict.REFUSED, why, None
+        return Verdict.TAKEN, "", following
+
+    def _reached(self, now: int) -> frozenset[str]:
+        election = self._election
+        heard = (name for name in self._followers if election.heard_within(name, now, election.floor))
+        return frozenset(heard) | {election.name}
+
+    def _awaited(self) -> str:
+        late = [name for name, catching_up in self._catching_up.items() if not catching_up.is_level]
+        return f"{', '.join(late)} must catch up first" if late else ""
+
+    # -- what follows from it --------------------------------------------------------------------------------------
+
+    def go_on(self, now: int) -> Configuration | None:
+        """The configuration that has to be set now, if the way to the goal goes on. The latest one is committed."""
+        for name, index in self._left.items():
+            self._outbox.send(name, Dismissed(index))
+        self._left.clear()
+        latest = self._configurations.latest
+        if latest.is_joint:
+            return concluded(latest)
+        if latest.goal is None:
+            self._catching_up.clear()
+        elif self._are_level(latest, latest.goal, now):
+            return joint(latest)
+        return None
+
+    def _are_level(self, latest: Configuration, goal: Goal, now: int) -> bool:
+        """Have all caught up that are to vote (rule 15)?"""
+        last, floor = self._own.log.last.index, self._election.floor
+        newcomers = [name for name in goal.voters if latest.storage_of(name) is None]
+        for name in newcomers:
+            catching_up = self._catching_up.setdefault(name, CatchUp(last, now))
+            catching_up.holds(self._followers[name].match, last, now, floor)
+        return all(self._catching_up[name].is_level for name in newcomers)
+
+
+def _not_heard(names: list[str]) -> str:
+    return (
+        f"{', '.join(names)} has not said hello: start it, with an empty data directory, and with the address of a "
+        "member in its members="
+    )

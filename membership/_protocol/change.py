@@ -1,0 +1,217 @@
+"""How a group changes its members: what may be asked for, what follows from it, step by step (rules 14, 15).
+
+A change is a *goal* that is kept in the configuration itself, so that whoever leads goes on with it:
+
+    asked for             observers + newcomers, goal set             `begun`
+    all have caught up    Joint(old, new), both sets of voters        `joint`
+    that is committed     the new voters alone, goal reached          `concluded`
+
+Each step is one log entry, and each waits for the one before it to be committed. Any change of voters, weights or
+quorum system goes through a joint configuration (Ongaro 2014, 4.3), also that of a single voter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import msgspec
+
+from membership._protocol.quorum import Electorate, Joint, QuorumSystem
+from membership._protocol.view import Address, Configuration, Goal, Member, Name
+
+CHANGED_MAX = 100  # members named in one change
+MEMBERS_MAX = 1_000
+
+Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=CHANGED_MAX)]
+
+
+class Newcomer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Who is to be added, and where it is found. observer: for good, without a vote."""
+
+    name: Name
+    address: Address
+    observer: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What is asked for, all at once.
+
+    promote: observers that are to vote. move: name -> new address. quorum: another system for the voters of after;
+    None keeps the present one. force: also if fewer voters are reachable than the group needs to decide.
+    """
+
+    add: Annotated[tuple[Newcomer, ...], msgspec.Meta(max_length=CHANGED_MAX)] = ()
+    remove: Names = ()
+    promote: Names = ()
+    move: dict[Name, Address] = {}
+    quorum: QuorumSystem | None = None
+    force: bool = False
+
+
+class ChangeImpossible(Exception):
+    """The configuration as it is does not allow this change; the text says why, and what to do."""
+
+
+def is_reached(change: Change, configuration: Configuration) -> bool:
+    """Is a group with this configuration where the change leads?"""
+    voters, members = set(configuration.voter_names), {member.name: member.address for member in configuration.members}
+    to_vote = {newcomer.name for newcomer in change.add if not newcomer.observer} | set(change.promote)
+    return (
+        not configuration.is_joint
+        and change.quorum in (None, configuration.quorum)
+        and to_vote <= voters
+        and all(newcomer.name in members for newcomer in change.add)
+        and not any(name in members for name in change.remove)
+        and all(members.get(name) == address for name, address in change.move.items())
+    )
+
+
+def destination(configuration: Configuration) -> Configuration:
+    """Where this one leads, if all goes well."""
+    if configuration.goal is None:
+        return configuration
+    return concluded(configuration if configuration.is_joint else joint(configuration))
+
+
+def awaited(change: Change, configuration: Configuration, disks: Mapping[str, bytes]) -> list[str]:
+    """Newcomers whose disk has not been heard of: the change cannot begin before they say hello."""
+    added = (newcomer.name for newcomer in change.add)
+    return [name for name in added if not configuration.includes(name) and name not in disks]
+
+
+def begun(change: Change, configuration: Configuration, disks: Mapping[str, bytes]) -> Configuration:
+    """The first configuration on the way, which is the last one too if no voter and no system changes.
+
+    disks: the storage ids that newcomers said hello with. Raises `ChangeImpossible`.
+    """
+    if configuration.is_joint:
+        raise ChangeImpossible("another change is being concluded: wait until it has ended")
+    _check_names(change, configuration)
+    goal = _goal(change, configuration)
+    observers = [member for member in configuration.observers if member.name not in change.remove]
+    observers += [Member(newcomer.name, disks[newcomer.name], newcomer.address) for newcomer in change.add]
+    if len(observers) + len(configuration.voters) > MEMBERS_MAX:
+        raise ChangeImpossible(f"a group has at most {MEMBERS_MAX} members")
+    observers.sort(key=lambda member: member.name)
+    return Configuration(
+        _moved(configuration.voters, change.move),
+        _moved(observers, change.move),
+        configuration.quorum,
+        configuration.limits,
+        goal,
+    )
+
+
+def _goal(change: Change, configuration: Configuration) -> Goal | None:
+    """Who is to vote in the end, and by what; None if it is who votes now."""
+    pending = configuration.goal or Goal(configuration.voter_names, _single(configuration))
+    to_vote = {newcomer.name for newcomer in change.add if not newcomer.observer} | set(change.promote)
+    if configuration.goal is not None and (late := set(pending.voters).difference(configuration.voter_names)):
+        if to_vote - set(pending.voters) or change.quorum not in (None, pending.quorum):
+            raise ChangeImpossible(
+                f"{', '.join(sorted(late))} must catch up before the next change of voters can begin: wait, or remove "
+                "who does not come"
+            )
+    names = tuple(sorted(to_vote.union(pending.voters).difference(change.remove)))
+    if not names:
+        raise ChangeImpossible("this would leave no voter: at least one must stay")
+    quorum = change.quorum or pending.quorum
+    if flaw := quorum.flaw(names):
+        raise ChangeImpossible(f"{', '.join(names)} could not decide by {quorum}: {flaw}, and say it as quorum=")
+    same = set(names) == set(configuration.voter_names) and quorum == configuration.quorum
+    return None if same else Goal(names, quorum)
+
+
+def _single(configuration: Configuration) -> QuorumSystem:
+    quorum = configuration.quorum
+    if isinstance(quorum, Joint):
+        raise ValueError("two electorates decide")
+    return quorum
+
+
+def _check_names(change: Change, configuration: Configuration) -> None:
+    added = [newcomer.name for newcomer in change.add]
+    named = [*added, *change.remove, *change.promote, *change.move]
+    if twice := sorted({name for name in named if named.count(name) > 1}):
+        raise ChangeImpossible(f"{', '.join(twice)}: named twice in one change")
+    if there := [name for name in added if configuration.includes(name)]:
+        raise ChangeImpossible(f"{', '.join(there)}: a member already; promote it, move it, or remove it first")
+    wanted = [*change.remove, *change.promote, *change.move]
+    if strange := [name for name in wanted if not configuration.includes(name)]:
+        members = ", ".join(member.name for member in configuration.members)
+        raise ChangeImpossible(f"{', '.join(strange)}: no member; the members are {members}")
+
+
+def _moved(members: Iterable[Member], move: Mapping[str, str]) -> tuple[Member, ...]:
+    return tuple(
+        msgspec.structs.replace(member, address=move[member.name]) if member.name in move else member
+        for member in members
+    )
+
+
+def joint(configuration: Configuration) -> Configuration:
+    """Those who vote and those who will, deciding together, each set by its own system."""
+    goal, quorum = configuration.goal, _single(configuration)
+    if goal is None:
+        raise ValueError("there is nothing to go to")
+    both = sorted({*configuration.voter_names, *goal.voters})
+    return Configuration(
+        tuple(_known(configuration, name) for name in both),
+        tuple(member for member in configuration.observers if member.name not in goal.voters),
+        Joint(Electorate(configuration.voter_names, quorum), Electorate(goal.voters, goal.quorum)),
+        configuration.limits,
+        goal,
+    )
+
+
+def concluded(configuration: Configuration) -> Configuration:
+    """The new voters, alone. Who voted before and does not any more is no member any more."""
+    goal = configuration.goal
+    if goal is None or not configuration.is_joint:
+        raise ValueError("there is nothing to conclude")
+    return Configuration(
+        tuple(_known(configuration, name) for name in goal.voters),
+        configuration.observers,
+        goal.quorum,
+        configuration.limits,
+    )
+
+
+def _known(configuration: Configuration, name: str) -> Member:
+    member = configuration.member(name)
+    if member is None:
+        raise ValueError(f"{name} is no member")
+    return member
+
+
+def unreached(goal: Goal, reachable: frozenset[str]) -> str | None:
+    """Why a group should not go there now: too few of its voters can be reached to decide. None if enough can."""
+    there = reachable.intersection(goal.voters)
+    if goal.quorum.elects(goal.voters, there) and goal.quorum.commits(goal.voters, there):
+        return None
+    missing = ", ".join(name for name in goal.voters if name not in there)
+    return (
+        f"of {', '.join(goal.voters)}, who are to vote, {missing} cannot be reached, and the rest could not decide: "
+        "bring them back first, or use force=True"
+    )
+
+
+class CatchUp:
+    """Is one that is to vote level enough, so that the group does not wait for it once it does (Ongaro 2014, 4.2.1)?
+
+    In rounds: each lasts until it holds what the log held when the round began. It is level once a round has taken no
+    longer than an election timeout.
+    """
+
+    def __init__(self, last: int, now: int) -> None:
+        self.is_level = False
+        self._target = last
+        self._begun = now
+
+    def holds(self, match: int, last: int, now: int, patience: int) -> None:
+        """It holds the log up to `match`, and the leader's ends at `last`."""
+        if self.is_level or match < self._target:
+            return
+        self.is_level = now - self._begun <= patience
+        self._target, self._begun = last, now
