@@ -170,10 +170,12 @@ async def join(
     """Take part in a group, on a node that may take part in many.
 
     members: name -> address of all that form the group, this node included; the node's peers and itself unless given.
-    Once the group has formed they are only addresses to try, and a node that is none of its members waits to be added.
-    role: "observer" for a replica that is no part of forming and is added at once, by itself, and without a vote: it
-    delivers everything and answers queries. `quorum` and `limits` are the group's, not its own. Returns once this replica listens, not once there is a
-    quorum. Leaving waits for what was told, within the caller's scope.
+    Once the group has formed they are only addresses to try, and a node that is no member waits to be added.
+    role: "observer" for a replica that is no part of forming and is added without being asked for, and without a vote:
+    it delivers everything and answers queries. `quorum` and `limits` are the group's, not its own.
+
+    Returns once this replica listens, not once there is a quorum. Leaving waits for what was told, within the caller's
+    scope, and hands over if this replica leads. `membership.MemberRemoved` ends it if it is removed.
     """
     interface = Interface.of(actor)
     interface.replicable()

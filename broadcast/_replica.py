@@ -311,10 +311,10 @@ class ReplicaHost(Generic[A]):
 
     def _on_removed(self) -> None:
         error = MemberRemoved(
-            f"{self.node.name} is a member of the group {self.plan.group!r} no more: it was removed. Its data directory "
-            "is of no further use; to take part again it has to be added, with an empty one"
+            f"{self.node.name} is a member of the group {self.plan.group!r} no more: it was removed. Its data is of no "
+            "further use; to take part again it has to be added, with an empty data directory"
         )
-        log.error("removed", group=self.plan.group, node=self.node.name)
+        log.warning("removed", group=self.plan.group, node=self.node.name)
         self.membership.end(error)
         self._fail(error)
 

@@ -15,7 +15,7 @@ from membership._protocol.messages import ChangeWish, HandOver, Verdict, Wish
 from membership._protocol.quorum import QuorumSystem
 from membership._protocol.view import Configuration, View
 
-RETRY_SECONDS = 0.5  # a wish that came to nothing so far is said again after this, or with the next view
+RETRY_SECONDS = 0.1  # a wish that came to nothing so far is said again after this, or with the next view
 
 
 class Steward(Protocol):
@@ -177,10 +177,9 @@ def _check(change: Change) -> None:
     """Raise TypeError or ValueError for what no member should be asked: not everybody checks types."""
     if not isinstance(change, Change):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a change is a membership.Change, not {change!r}")
-    if change.quorum is not None and not isinstance(change.quorum, QuorumSystem):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(
-            f"quorum= is a Majority, Flexible, Weighted or Grid of the voters of after, not {change.quorum!r}"
-        )
+    quorum = change.quorum
+    if quorum is not None and not isinstance(quorum, QuorumSystem):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"quorum= is a Majority, Flexible, Weighted or Grid of the voters of after, not {quorum!r}")
     try:
         msgspec.convert(msgspec.to_builtins(change), Change)
     except msgspec.ValidationError as error:

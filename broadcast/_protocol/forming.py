@@ -7,7 +7,7 @@ from typing import Any
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.outbox import Outbox
-from broadcast._protocol.output import Connected, Input, Now, Persisted, Received
+from broadcast._protocol.output import Connected, Input, Now, Persisted, Received, Reconfigured
 from broadcast._protocol.own import OwnLog
 from membership._protocol.formation import HELLO_INTERVAL, Founding
 from membership._protocol.messages import FormedNotice, Forming
@@ -69,6 +69,7 @@ class Beginning:
             self._judge(given.sender, misfit)
             if misfit is None:
                 self._write(message.formation)
+                self._outbox.settle(Reconfigured(message.configuration))
 
     def _judge(self, sender: str, complaint: str | None) -> None:
         """What is to be said of the last word of a member."""

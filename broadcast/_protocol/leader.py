@@ -252,14 +252,18 @@ class Leadership:
 
     # -- heartbeats ------------------------------------------------------------------------------------------------
 
-    def tick(self, now: Now) -> None:
-        """Time has passed."""
-        for progress in self.followers.values():
+    def tick(self, now: Now) -> list[str]:
+        """Time has passed. Returns who has shown nothing so far, although something was sent."""
+        silent: list[str] = []
+        for name, progress in self.followers.items():
             if progress.overdue(now.monotonic, self._election.floor // 2):
                 progress.probe()  # what was sent may be lost
+                if not progress.match:
+                    silent.append(name)
         self.succession.tick(now.monotonic)
         if now.monotonic >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
             self.beat(now)
+        return silent
 
     def beat(self, now: Now) -> None:
         """Heartbeats to all; the reads that wait join this round (rule 20)."""

@@ -157,7 +157,7 @@ class Noticed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reconfigured(msgspec.Struct, frozen=True, gc=False):
-    """Another configuration is in force, committed or not: these are the members to keep links to."""
+    """Another configuration is in force, committed or not, or one was told of: keep links to these members."""
 
     configuration: Configuration
 

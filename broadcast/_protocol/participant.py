@@ -215,7 +215,8 @@ class Participant:
         if lost_at is not None and now >= lost_at:
             reads.lose()
         if self.leadership is not None and election.leads:
-            self.leadership.tick(self._now)
+            for name in self.leadership.tick(self._now):
+                self._introduce(name)
 
     def _on_submitted(self, given: Submitted) -> None:
         """Sequence it, or pass it on. Without a leader it is dropped: submitters send again when one is known."""
@@ -237,10 +238,17 @@ class Participant:
     def _on_connected(self, given: Connected) -> None:
         """A new link: what was under way on the old one may be lost."""
         if self.leadership is not None:
+            self._introduce(given.name)
             self.leadership.connected(given.name, self._now)
         elif given.name == self.election.leader:
             self._reads.lose()
             self._told = None  # so that submitters send again
+
+    def _introduce(self, name: str) -> None:
+        """A member that was added may have heard of nothing yet, and its hellos may go to who has left."""
+        _, committed = self.committed
+        if committed.includes(name):
+            self._outbox.send(name, FormedNotice(self.formation, committed))
 
     def _ask_for_leader(self) -> None:
         """Who has no vote cannot look for a leader by itself: does anybody still know us?"""
@@ -306,11 +314,14 @@ class Participant:
                 self.leadership.greet(joining, self._now)
             elif self.election.leader is not None:
                 self._outbox.send(self.election.leader, joining)
-        if committed.includes(sender) or not self.configuration.includes(sender):
+        waits = self.configuration.includes(sender) and not committed.includes(sender)
+        if committed.includes(self.election.name) and not waits:
             self._outbox.send(sender, FormedNotice(self.formation, committed))
 
     def _on_formed(self, received: Received, message: FormedNotice) -> None:
-        """We know."""
+        """We know how it began. Who is in now may be news, and where to find them, to one that is far behind."""
+        if message.formation == self.formation:
+            self._outbox.settle(Reconfigured(message.configuration))
 
     def _on_joining(self, received: Received, message: Joining) -> None:
         if self.leadership is not None and not self.configuration.includes(message.member.name):

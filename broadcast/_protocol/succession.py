@@ -1,7 +1,8 @@
-"""How a leader hands over (rule 17; Ongaro 2014, 3.10): it seals nothing more, brings its heir level, and lets it stand.
+"""How a leader hands over (rule 17; Ongaro 2014, 3.10).
 
-The heir asks for votes without asking first whether it would get them, and voters that hear this leader grant them all
-the same. If nothing comes of it within an election timeout, this leader goes on.
+It seals nothing more, brings its heir level, and lets it stand. The heir asks for votes without asking first whether it
+would get them, and voters that hear this leader grant them all the same. If nothing comes of it within an election
+timeout, this leader goes on.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Stage:
         # A source of its own, so that one option more to draw does not change what happens under given ones.
         chance = random.Random(f"history {seed}")  # noqa: S311
         self.world = world = World(chance, options)
-        names = list(options.names)
+        names = list(options.names + options.spare_names)
         limits = Limits(
             election_timeout=options.election_timeout,
             session_term=options.session_term,
@@ -72,27 +72,28 @@ class Stage:
             answers_max=options.answers_max,
             command_size_max=options.command_size_max,
         )
-        plan = Plan(GROUP, tuple(names), options.quorum, limits)
+        plan = Plan(GROUP, options.names, options.quorum, limits)
         world.marks[f"decided by {type(options.quorum).__name__}"] += 1
         self.disks = disks = {name: Disk(world, name) for name in names}
         self.judge = play.expectation()
         self.watch = Watch(world, disks, self.judge)
         self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}
+        founders = [self.nodes[name] for name in options.names]
         self.network = Network(
             world,
             names,
             receive=lambda to, sender, stamp, data: self.nodes[to].receive(sender, stamp, data),
             give=lambda to, given: self.nodes[to].give(given),
         )
-        for node in self.nodes.values():
+        for node in founders:
             world.schedule.after(chance.randrange(50 * MILLISECOND), partial(node.start, self.network))
         everyone = list(self.nodes.values())
         self.clients = [
             Client(f"client-{number}", world, everyone, play, self.watch.calls, limits)
             for number in range(options.clients)
         ]
-        self.faults = Faults(Field(world, self.nodes, disks, self.network))
-        self._sound = everyone
+        self.faults = Faults(Field(world, self.nodes, disks, self.network, self.watch.register))
+        self._sound = founders
 
     def play(self) -> None:
         """Raises `Violation`, or what a core raises."""
@@ -111,9 +112,20 @@ class Stage:
         """Is everybody done, and every replica that works where the others are?"""
         if not all(client.done for client in self.clients):
             return False
+        self._sound = [node for node in self._sound if not node.removed]
         ends = {(node.replica.applied, node.replica.log.last, node.replica.leader) for node in self._sound}
         applied, last, leader = next(iter(ends))
-        return len(ends) == 1 and leader is not None and applied == last.index > 0
+        is_level = len(ends) == 1 and leader is not None and applied == last.index > 0
+        return is_level and not self._is_changing()
+
+    def _is_changing(self) -> bool:
+        """Is a change of members under way that nobody has to be waited for, or has somebody yet to learn of it?"""
+        configuration = self.watch.register.committed
+        if configuration is None:
+            return True
+        goal, there = configuration.goal, {node.name for node in self._sound}
+        is_coming = goal is not None and there.issuperset(goal.voters)
+        return is_coming or configuration.is_joint or not there.issubset(configuration.names)
 
     def _open(self) -> list[str]:
         """Who is not done."""

@@ -17,6 +17,7 @@ from broadcast._simulation.options import SECOND
 from broadcast._simulation.world import World
 from broadcast._storage import Stored
 from membership._protocol.formation import Plan
+from membership._protocol.messages import Verdict
 
 WALL_START = 1_700_000_000 * SECOND  # the wall clock when a history begins
 PARTS = 1_000_000  # a clock's drift is a number of microseconds in these
@@ -60,6 +61,7 @@ class Life:
         self.desk: Desk | None = None
         self.askers: dict[int, Asker] = {}
         self.reads: dict[int, tuple[Asker, int, bytes]] = {}
+        self.wishes: dict[int, Callable[[Verdict], None]] = {}
         self.applying: deque[Batch] = deque()
         self.tick_at: int | None = None
         self.paused = False

@@ -7,6 +7,7 @@ else: a stamp above every one that was sent, and the replica's durable word. If 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from broadcast._protocol.desk import Desk
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import decode_message, encode_message
 from broadcast._protocol.output import (
+    Answered,
     Applied,
     Formed,
     Input,
@@ -26,9 +28,12 @@ from broadcast._protocol.output import (
     ReadGivenUp,
     ReadReady,
     Received,
+    Reconfigured,
+    Removed,
     Settled,
     Submitted,
     Tick,
+    Wanted,
 )
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
@@ -42,6 +47,7 @@ from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from broadcast._storage import DiskDamaged, DiskRefused
 from membership._protocol.formation import Plan
+from membership._protocol.messages import Verdict, Wish
 
 STAMPS_RESERVED = 64  # stamps that one write of the mark covers
 APPLY_DELAY = 2 * MILLISECOND  # at most, from delivery to application
@@ -53,6 +59,8 @@ class Node:
     def __init__(self, name: str, world: World, plan: Plan, disk: Disk, play: Play, watch: Watch) -> None:
         self.name = name
         self.life = 0
+        self.removed = False
+        """It was a member, and has learnt that it is one no more: there is nothing left for it to do."""
         self._world = world
         self._plan = plan
         self._disk = disk
@@ -87,8 +95,15 @@ class Node:
             raise AttributeError("a process that is gone has no state")
         return self._now
 
+    def begin(self, network: Network, *, observer: bool) -> None:
+        """A spare's first start: from now on it asks to be added. observer: without a vote, and by itself."""
+        self._plan = replace(self._plan, observer=observer)
+        self.start(network)
+
     def start(self, network: Network) -> None:
         """The process starts, on what its disk holds. If that is not to be trusted it ends at once, with the reason."""
+        if self.removed:
+            return
         self._network = network
         self.life += 1
         self._world.note(self.name, "start", self.life)
@@ -164,7 +179,7 @@ class Node:
         try:
             action()
         except Killed:
-            self._world.marks["ambushes"] += 1
+            self._world.marks["ambushes"] += not self.removed
             self.crash()
 
     def _guard(self, action: Callable[[], None]) -> Callable[[], None]:
@@ -298,6 +313,7 @@ class Node:
         living = self._living
         match settled:
             case Formed(formation):
+                self._watch.register.formed(formation.configuration)
                 play, history = self._play, living.replica.log.between
                 machine = Machine(play.actor, play.interface, formation.configuration, history, group=formation.group)
                 living.machine, living.desk = machine, Desk(machine.sessions)
@@ -307,8 +323,30 @@ class Node:
             case ReadReady(number):
                 asker, token, call = living.reads.pop(number)
                 asker.told(token, self.machine.query(call, "reader"))
+            case Reconfigured():
+                self._world.marks["configurations in force"] += 1
+            case Answered(number, verdict):
+                told = living.wishes.pop(number, None)
+                if told is not None:
+                    told(verdict)
+            case Removed():
+                self._world.marks["members that learnt of their removal"] += 1
+                self.removed = True
+                raise Killed
             case Noticed(text):
                 self._watch.noticed(self, text)
+
+    # -- members ---------------------------------------------------------------------------------------------------
+
+    def want(self, wish: Wish, told: Callable[[Verdict], None]) -> None:
+        """An operator here wants this; `told` gets the leader's word, if one comes."""
+        self._enter(partial(self._want, wish, told))
+
+    def _want(self, wish: Wish, told: Callable[[Verdict], None]) -> None:
+        living = self._living
+        number = living.clock.tick()
+        living.wishes[number] = told
+        self._step(Wanted(number, wish))
 
     # -- clients ---------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broadcast._simulation import bounds
@@ -20,6 +20,7 @@ class Options:
     """Times are in microseconds; rates are chances from 0 to 1; an interval of 0 means never.
 
     replicas, clients: how many of them. quorum: what the replicas decide by.
+    spares: processes that the group is not formed with, and that may be added.
     idle: of a client, at most, between two things it does.
     burst: calls that a client offers at once, at most.
     reads: chance that it reads when it does something.
@@ -37,6 +38,7 @@ class Options:
     slow_disks, full_disks, failed_syncs: of one disk.
     damaged_disks: a bit of one flips, for good; of a minority at most.
     wipes, old_copies: of one disk, which is found again.
+    regroupings: an operator wants other members, another quorum system, or another leader.
     clock_jumps: one wall clock is set anew.
     clock_error, clock_drift: by how much a wall clock may be wrong, and how fast it may go wrong (a rate).
     election_timeout, session_term, sessions_max, answers_max, command_size_max: the group's limits.
@@ -82,16 +84,18 @@ class Options:
     bounds: Bounds = ()
     quorum: QuorumSystem = MAJORITY
     copied_nonces: bool = False
+    spares: int = 0
+    regroupings: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the replicas."""
+        """Of the replicas that form the group."""
         return tuple("abcdefg"[: self.replicas])
 
-    def suffice(self, names: Iterable[str]) -> bool:
-        """Can these replicas elect a leader and commit?"""
-        them = frozenset(names)
-        return self.quorum.elects(self.names, them) and self.quorum.commits(self.names, them)
+    @property
+    def spare_names(self) -> tuple[str, ...]:
+        """Of those that may be added."""
+        return tuple("tuvwxyz"[: self.spares])
 
     @staticmethod
     def drawn(chance: random.Random) -> Options:
@@ -143,6 +147,8 @@ class Options:
             bounds=bounds.draw(chance) if chance.random() < 0.5 else (),
             quorum=_quorum(chance, replicas),
             copied_nonces=chance.random() < 0.3,
+            quorum=quorum_of(chance, "abcdefg"[:replicas]),
+            **_regroupings(chance, replicas),
         )
 
 
@@ -155,9 +161,15 @@ _SESSIONS = (
 )
 
 
-def _quorum(chance: random.Random, replicas: int) -> QuorumSystem:
-    """Majorities half of the time, else another system that is sound for so many."""
-    names = "abcdefg"[:replicas]
+def _regroupings(chance: random.Random, replicas: int) -> dict[str, int]:
+    """None, in half of the histories; now and then so many that the group is another one in the end."""
+    weight = chance.choice((0, 0, 0, 2, 4, 8))
+    return {"spares": min(chance.randrange(1, 5), 8 - replicas), "regroupings": weight} if weight else {}
+
+
+def quorum_of(chance: random.Random, names: Sequence[str]) -> QuorumSystem:
+    """Majorities half of the time, else another system that is sound for these voters."""
+    replicas = len(names)
     commit = chance.randrange(1, replicas // 2 + 2)
     weights = {name: chance.choice((0, 1, 1, 2, 3)) for name in names[1:]}
     row = chance.randrange(1, replicas + 1)

@@ -12,6 +12,7 @@ from broadcast._protocol.position import Batch
 from broadcast._simulation.calls import Calls, Numbered
 from broadcast._simulation.disk import Disk
 from broadcast._simulation.invariants import INVARIANTS, Invariant, Judge, Process, Scene
+from broadcast._simulation.register import Register
 from broadcast._simulation.world import World
 
 EVENTS = tuple(name for name in vars(Invariant) if not name.startswith("_"))
@@ -31,6 +32,7 @@ class Watch:
                 if getattr(type(invariant), event) is not getattr(Invariant, event):
                     hears.append(getattr(invariant, event))
         self._leaderships: dict[str, Leadership | None] = {}
+        self.register = Register()
         self._delivered = 0  # by any
         self._applied = 0  # by any
         self._numbered: dict[int, Numbered] = {}  # by index
@@ -89,6 +91,7 @@ class Watch:
         entries = decode_entries(batch.entries)
         for hear in self._hears["delivered"]:
             hear(process, batch, entries)
+        self.register.delivered(batch, entries)
         self._number(batch, entries)
 
     def applied(self, process: Process, batch: Batch) -> None:

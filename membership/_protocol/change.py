@@ -107,12 +107,12 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
     """Who is to vote in the end, and by what; None if it is who votes now."""
     pending = configuration.goal or Goal(configuration.voter_names, _single(configuration))
     to_vote = {newcomer.name for newcomer in change.add if not newcomer.observer} | set(change.promote)
-    if configuration.goal is not None and (late := set(pending.voters).difference(configuration.voter_names)):
-        if to_vote - set(pending.voters) or change.quorum not in (None, pending.quorum):
-            raise ChangeImpossible(
-                f"{', '.join(sorted(late))} must catch up before the next change of voters can begin: wait, or remove "
-                "who does not come"
-            )
+    late = set(pending.voters).difference(configuration.voter_names)
+    if late and (to_vote - set(pending.voters) or change.quorum not in (None, pending.quorum)):
+        raise ChangeImpossible(
+            f"{', '.join(sorted(late))} must catch up before the next change of voters can begin: wait, or remove who "
+            "does not come"
+        )
     names = tuple(sorted(to_vote.union(pending.voters).difference(change.remove)))
     if not names:
         raise ChangeImpossible("this would leave no voter: at least one must stay")

@@ -69,7 +69,7 @@ class Dismissed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class Joining(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="joining"):
-    """To the leader: an empty disk that is no member's said hello here. observer: it asks to be added without a vote."""
+    """To the leader: an empty disk that is no member's said hello. observer: it asks to be added without a vote."""
 
     member: Member
     observer: bool

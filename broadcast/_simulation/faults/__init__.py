@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from broadcast._simulation.faults import end, links, processes, storage
+from broadcast._simulation.faults import end, links, members, processes, storage
 from broadcast._simulation.faults.field import Field
 
 FAULTS: Mapping[str, Callable[[Field], None]] = {
@@ -20,6 +20,7 @@ FAULTS: Mapping[str, Callable[[Field], None]] = {
     "damaged_disks": storage.damage,
     "wipes": storage.wipe,
     "old_copies": storage.restore_copy,
+    "regroupings": members.regroup,
 }
 """By the option that says how often."""
 

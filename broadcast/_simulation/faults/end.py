@@ -7,19 +7,23 @@ from collections.abc import Callable, Sequence
 from broadcast._simulation.faults import links
 from broadcast._simulation.faults.field import Field
 from broadcast._simulation.node import Node
+from broadcast._simulation.register import suffice
 
 
 def repaired(field: Field) -> list[str]:
     """Who is to be repaired: enough for a quorum. A damaged disk has no way back."""
     world = field.world
-    sound = [name for name, disk in field.disks.items() if not disk.damaged]
-    if world.options.all_repaired or not all(disk.formed for disk in field.disks.values()):
+    open_configurations = field.register.open(field.nodes, field.disks)
+    names = {name for each in open_configurations for name in each.names} or set(world.options.names)
+    members = [name for name in field.disks if name in names and not field.nodes[name].removed]
+    sound = [name for name in members if not field.disks[name].damaged]
+    if world.options.all_repaired or not all(field.disks[name].formed for name in world.options.names):
         return sound  # to form, a group needs all its members
     left = list(sound)
     for name in world.chance.sample(sound, len(sound)):
-        if world.options.suffice(other for other in left if other != name):
+        if suffice((other for other in left if other != name), open_configurations):
             left.remove(name)
-    world.marks["ends with a quorum only"] += len(left) < len(field.disks)
+    world.marks["ends with a quorum only"] += len(left) < len(members)
     return left
 
 

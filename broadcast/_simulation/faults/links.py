@@ -15,7 +15,7 @@ CUT = 1500 * MILLISECOND  # links stay cut for at most this
 def cut(field: Field) -> None:
     """Some of the links around a member."""
     world, name = field.world, field.victim().name
-    others = [other for other in field.nodes if other != name]
+    others = [other.name for other in field.members if other.name != name]
     if others:
         links = world.chance.choice(_PATTERNS)(name, others, world.chance.choice(others))
         world.note("", "cut", links)

@@ -25,7 +25,7 @@ def ambush(field: Field) -> None:
 def cut_power(field: Field) -> None:
     """All at once."""
     field.world.marks["power cuts"] += 1
-    for node in field.nodes.values():
+    for node in field.members:
         field.crash(node, DOWN)
 
 

@@ -48,11 +48,16 @@ def fail_sync(field: Field) -> None:
 
 
 def damage(field: Field) -> None:
-    """A bit flips, and there is no way back: the others can decide. Found when the process starts the next time."""
+    """A bit flips, and there is no way back: the others can decide. Found when the process starts the next time.
+
+    Not where an operator changes who is in: this one does not know that such a member is about to be lost.
+    """
+    if field.world.options.regroupings:
+        return
     node = field.victim()
     disk = field.disks[node.name]
     others = [name for name, other in field.disks.items() if other is not disk and not other.damaged]
-    if _all_in_place(field) and not disk.damaged and field.world.options.suffice(others):
+    if _all_in_place(field) and not disk.damaged and field.suffice(others):
         disk.damage()
         if field.world.chance.random() < 0.5:
             field.crash(node, DOWN)
@@ -86,7 +91,9 @@ def _all_in_place(field: Field) -> bool:
 
     Only then is one replaced: a minority at most is without its data, since more is more than the group promises.
     """
-    return len(field.nodes) > 2 and all(disk.formed and not disk.wiped for disk in field.disks.values())
+    disks = [field.disks[node.name] for node in field.members]
+    committed = field.register.committed
+    return committed is not None and len(committed.voters) > 2 and all(disk.formed and not disk.wiped for disk in disks)
 
 
 def bring_back(field: Field, node: Node) -> None:

@@ -13,6 +13,7 @@ from broadcast._simulation.invariants.acknowledged import Acknowledged
 from broadcast._simulation.invariants.acknowledgement import Acknowledgement
 from broadcast._simulation.invariants.base import Invariant, Judge, Process, Scene
 from broadcast._simulation.invariants.bounds import Bounds
+from broadcast._simulation.invariants.changes import Changes
 from broadcast._simulation.invariants.claim import Violation, broken, check
 from broadcast._simulation.invariants.durable_commit import DurableCommit
 from broadcast._simulation.invariants.durable_promise import DurablePromise
@@ -54,6 +55,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     KeptPromise,
     Standing,
     AbleCandidate,
+    Changes,
     # what logs hold
     WipedDisk,
     LeaderAppendOnly,

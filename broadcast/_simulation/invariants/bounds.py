@@ -13,7 +13,6 @@ from broadcast._protocol.log import Log
 from broadcast._protocol.position import Batch
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
 from broadcast._simulation.invariants.claim import broken
-from membership._protocol.view import Configuration
 
 STEPS_BETWEEN = 8  # a queue that grows without a bound is long some steps later, too
 KINDS_HELD = 4  # of messages that wait for a promise: ballots, their answers, and a follower's two
@@ -27,11 +26,10 @@ class Bounds(Invariant):
     def stepped(self, process: Process) -> None:
         self._steps += 1
         if self._steps % STEPS_BETWEEN == 0 and process.replica.formation is not None:
-            self._look(process, process.replica.formation.configuration)
+            self._look(process, len(self.scene.disks))
 
-    def _look(self, process: Process, configuration: Configuration) -> None:
+    def _look(self, process: Process, members: int) -> None:
         replica: Any = process.replica  # from outside all is seen, also what it shows nobody
-        members = len(configuration.voters) + len(configuration.observers)
         _check(process, "messages held", len(replica._writes._held), KINDS_HELD * members)
         unsynced = _sizes(process.replica.log, process.replica.durable)
         # One batch may come when there is hardly room, and one more begins an epoch whether there is room or not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from broadcast._protocol.messages import Message
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
 from broadcast._simulation.invariants.claim import check
+from broadcast._simulation.invariants.in_force import along
 from membership._protocol.messages import VoteReply
 from membership._protocol.view import Promise
 
@@ -23,9 +24,9 @@ class ElectedByQuorum(Invariant):
         granted = set(self._granted.get(replica.promise, ()))
         if self.scene.disks[process.name].promise == replica.promise:
             granted.add(process.name)
-        formation = replica.formation
+        configuration = along(replica)[-1][1]  # the latest in its log, committed or not (4.1)
         check(
-            formation is not None and formation.configuration.elects(frozenset(granted)),
+            configuration.elects(frozenset(granted)),
             "who leads was granted it by an election quorum",
             name=process.name,
             epoch=replica.epoch,

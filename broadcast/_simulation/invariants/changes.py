@@ -1,0 +1,55 @@
+"""How members change: one step after the other, each by two electorates together (rules 14, 15; Ongaro 2014, 4.1, 4.3).
+
+What a leader seals is judged when it asks its disk to keep it: by its log, the disks and the commit index of then.
+"""
+
+from __future__ import annotations
+
+from broadcast._protocol.entries import configuration_in
+from broadcast._protocol.output import Persist
+from broadcast._protocol.position import Batch
+from broadcast._simulation.invariants.base import Invariant, Process
+from broadcast._simulation.invariants.claim import check
+from broadcast._simulation.invariants.in_force import along
+from membership._protocol.quorum import Electorate, Joint
+from membership._protocol.view import Configuration
+
+
+class Changes(Invariant):
+    def persisting(self, process: Process, persist: Persist) -> None:
+        leadership = process.replica.leadership
+        for batch in persist.batches if leadership is not None else ():
+            configuration = configuration_in(batch)
+            if configuration is not None and leadership is not None and batch.epoch == leadership.epoch:
+                self._sealed(process, batch, configuration, leadership.start)
+
+    def _sealed(self, process: Process, batch: Batch, new: Configuration, start: int) -> None:
+        place, old = max((found for found in along(process.replica) if found[0] < batch.first), key=lambda at: at[0])
+        commit = process.replica.commit
+        check(place <= commit, "a change waits for the one before it to be committed", name=process.name, before=place)
+        check(start <= commit, "a change waits for the epoch-start entry to be committed", name=process.name)
+        check(_follows(old, new), "voters and quorums change by way of both together", old=old, new=new)
+        for name in set(new.voter_names).difference(old.voter_names):
+            held = self.scene.disks[name].held.values()
+            last = max((each.last for each in held), default=0)
+            check(last >= place, "who gets a vote has caught up", name=name, holds=last, added_at=place)
+
+    def stepped(self, process: Process) -> None:
+        replica = process.replica
+        if replica.formation is not None:
+            latest = along(replica)[-1][1]
+            check(replica.configuration == latest, "in force is the latest configuration of the log", name=process.name)
+
+
+def _follows(old: Configuration, new: Configuration) -> bool:
+    """May the one come right after the other?"""
+    if isinstance(old.quorum, Joint):
+        return _electorate(new) == old.quorum.new
+    if isinstance(new.quorum, Joint):
+        return new.quorum.old == _electorate(old)
+    return _electorate(old) == _electorate(new)
+
+
+def _electorate(configuration: Configuration) -> Electorate | None:
+    quorum = configuration.quorum
+    return None if isinstance(quorum, Joint) else Electorate(configuration.voter_names, quorum)

@@ -1,0 +1,27 @@
+"""Which configurations a replica's log has in force, found in the log itself and not asked of the replica."""
+
+from __future__ import annotations
+
+from broadcast._protocol.entries import configuration_in
+from broadcast._protocol.replica import Replica
+from membership._protocol.view import Configuration
+
+
+def along(replica: Replica) -> list[tuple[int, Configuration]]:
+    """All that its log sets, with their places, from that of the formation record on."""
+    formation, log = replica.formation, replica.log
+    if formation is None:
+        return []
+    found = [(0, formation.configuration)]
+    for batch in log.between(log.start.index, log.last.index):
+        configuration = configuration_in(batch)
+        if configuration is not None:
+            found.append((batch.first, configuration))
+    return found
+
+
+def in_force(replica: Replica, index: int) -> list[Configuration]:
+    """Those that a leader may have committed the entry at `index` by: of its place, or of a later one (4.1)."""
+    found = along(replica)
+    first = max(at for at, (place, _) in enumerate(found) if place <= index)
+    return [configuration for _, configuration in found[first:]]
