@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+import mutants_of_members as members
 import pytest
 from msgspec.structs import replace as replace_struct
+from mutants_of_members import MOVING
 
 from actors._protocol.clock import LamportClock
 from broadcast import _machine as machine
@@ -836,6 +838,21 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(a_copy_is_served_from, "a wiped disk has no voice", COPYING),
     Mutant(read_without_round, "the clients' history is linearizable", PARTED, swaps=True),
     Mutant(reads_as_it_is, "the clients' history is linearizable", swaps=True),
+    Mutant(members.changed_without_a_joint_configuration, "voters and quorums change by way of both together", MOVING),
+    Mutant(members.two_changes_at_once, "a change waits for the one before it to be committed", MOVING),
+    Mutant(
+        members.changed_before_the_epoch_start_is_committed,
+        "a change waits for the epoch-start entry to be committed",
+        MOVING,
+    ),
+    Mutant(members.configuration_kept_after_truncation, "in force is the latest configuration of the log", MOVING),
+    Mutant(members.new_electorate_elects_alone, "who leads was granted it by an election quorum", MOVING),
+    Mutant(members.old_electorate_commits_alone, "what is delivered is durable on a commit quorum", MOVING),
+    Mutant(members.promoted_before_it_has_caught_up, "who gets a vote has caught up", MOVING),
+    Mutant(members.removed_voters_are_counted, "what is delivered is durable on a commit quorum", MOVING),
+    Mutant(members.observers_vote, "who leads was granted it by an election quorum", MOVING),
+    Mutant(members.a_removed_leader_leads_on, "with a quorum repaired the group comes to an end", MOVING),
+    Mutant(members.a_configuration_among_commands, "in force is the latest configuration of the log", MOVING),
 )
 
 

@@ -1,0 +1,127 @@
+"""Planted bugs of changes of members: each takes a rule of 6, 14, 15 or 17 out of the cores. See `test_mutants.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broadcast._protocol import regrouping
+from broadcast._protocol.entries import Configured
+from broadcast._protocol.leader import Leadership
+from broadcast._protocol.regrouping import Regrouping
+from broadcast._protocol.succession import Succession
+from broadcast._simulation.options import MILLISECOND, Options
+from membership._protocol.change import concluded, joint
+from membership._protocol.configurations import Configurations
+from membership._protocol.election import Election
+from membership._protocol.quorum import Joint
+from membership._protocol.view import Configuration
+
+MOVING = Options(
+    replicas=3,
+    clients=3,
+    idle=60 * MILLISECOND,
+    strike_interval=150 * MILLISECOND,
+    crashes=2,
+    cuts=4,
+    pauses=1,
+    power_cuts=1,
+    disk_latency=10 * MILLISECOND,
+    election_timeout=100 * MILLISECOND,
+    spares=4,
+    regroupings=10,
+)
+
+
+def changed_without_a_joint_configuration(patch: pytest.MonkeyPatch) -> None:
+    """One voter at a time, and straight to the new ones."""
+    patch.setattr(regrouping, "joint", lambda configuration: concluded(joint(configuration)))
+
+
+def two_changes_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The next step does not wait for the one before it."""
+    patch.setattr(Regrouping, "is_settled", property(lambda self: True))
+
+
+def changed_before_the_epoch_start_is_committed(patch: pytest.MonkeyPatch) -> None:
+    """The single-server bug of 2015 began like this."""
+    patch.setattr(Leadership, "_knows_commit", property(lambda self: True))
+
+
+def configuration_kept_after_truncation(patch: pytest.MonkeyPatch) -> None:
+    """What the log took back stays in force, until another is appended."""
+
+    def truncate(self: Any, first: int) -> None:
+        latest = self._configurations[-1]
+        while len(self._indices) > 1 and self._indices[-1] >= first:
+            self._indices.pop()
+            self._configurations.pop()
+        self._configurations[-1] = latest
+
+    patch.setattr(Configurations, "truncate", truncate)
+
+
+def new_electorate_elects_alone(patch: pytest.MonkeyPatch) -> None:
+    """Two disjoint quorums may elect: one of the old voters, one of the new."""
+    patch.setattr(Joint, "elects", lambda self, voters, granted: self.new.elects(granted))
+
+
+def old_electorate_commits_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Joint, "commits", lambda self, voters, acknowledged: self.old.commits(acknowledged))
+
+
+def promoted_before_it_has_caught_up(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Regrouping, "_are_level", lambda self, latest, goal, now: True)
+
+
+def removed_voters_are_counted(patch: pytest.MonkeyPatch) -> None:
+    """A leader goes on counting by the voters that it began with."""
+    begin, configured = Leadership.__init__, Leadership.configured
+
+    def begun(self: Any, *args: Any) -> None:
+        begin(self, *args)
+        self.began_with = self._configurations.latest
+
+    def keep(self: Any) -> None:
+        followers = dict(self.followers)
+        configured(self)
+        for name, progress in followers.items():
+            self.followers.setdefault(name, progress)
+
+    def count(self: Any) -> None:
+        self._own.commit_up_to(self.committable(self.began_with, self._own.writes.durable))
+
+    patch.setattr(Leadership, "__init__", begun)
+    patch.setattr(Leadership, "configured", keep)
+    patch.setattr(Leadership, "count", count)
+
+
+def observers_vote(patch: pytest.MonkeyPatch) -> None:
+    """A grant counts, whoever gave it."""
+
+    def elects(self: Configuration, granted: frozenset[str]) -> bool:
+        return 2 * len(granted) > len(self.voters)
+
+    patch.setattr(Configuration, "elects", elects)
+
+
+def a_removed_leader_leads_on(patch: pytest.MonkeyPatch) -> None:
+    """It has no vote any more, and neither goes nor ever learns that it should."""
+    patch.setattr(Election, "resign", lambda self, now: None)
+
+
+def seals_while_it_hands_over(patch: pytest.MonkeyPatch) -> None:
+    """And so the heir is never level, or stands with a log that is not."""
+    patch.setattr(Succession, "is_under_way", property(lambda self: False))
+
+
+def a_configuration_among_commands(patch: pytest.MonkeyPatch) -> None:
+    """It does not stand alone in its batch, and nobody finds it there."""
+    seal = Leadership._seal
+
+    def sealed(self: Any, entries: Any, now: Any) -> None:
+        alone = isinstance(entries[0], Configured)
+        seal(self, [*entries, *self.pending.take()] if alone and self.pending else entries, now)
+
+    patch.setattr(Leadership, "_seal", sealed)
