@@ -103,10 +103,11 @@ class Replica:
             now=self._now.monotonic,
         )
         self._outbox.settle(Formed(formation))
-        overruled = self.plan.overruled(formation)
+        participant = Participant(formation, self._own, election, self._outbox, self._reads, self._now)
+        overruled = self.plan.overruled(participant.configuration)
         if overruled is not None:
             self._outbox.notice(overruled)
-        return Participant(formation, self._own, election, self._outbox, self._reads, self._now)
+        return participant
 
     # -- what the shell may ask ------------------------------------------------------------------------------------
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.output import Persist, Send
-from broadcast._protocol.position import START, Batch, Position
+from broadcast._protocol.position import Batch
 from membership._protocol.view import Formation, Promise
 
 
 @dataclass(slots=True)
 class Writing:
-    """A disk write under way. `end`: the last entry it makes durable; START once that was truncated."""
+    """A disk write under way. `end`: up to this index our log is durable once it is done; 0 if it says nothing of it."""
 
     number: int
-    end: Position
+    end: int
     promise: Promise
     asked_at: int
     size: int
@@ -68,8 +68,7 @@ class Writes:
         """Remove the batches from index `first` on, which were removed from the log."""
         self.durable = min(self.durable, first - 1)
         for writing in self._asked:
-            if writing.end.index >= first:
-                writing.end = START
+            writing.end = min(writing.end, first - 1)  # what it appends is there up to here, by it or by one before it
         while self._batches and self._batches[-1].first >= first:
             self.unsynced_size -= self._batches.pop().size
         self._truncate = first if self._truncate is None else min(self._truncate, first)
@@ -83,7 +82,7 @@ class Writes:
             return None
         self._number += 1
         batches = tuple(self._batches)
-        end = batches[-1].end if batches else START
+        end = batches[-1].last if batches else 0
         size = sum(batch.size for batch in batches)
         self._asked.append(Writing(self._number, end, promise, now, size))
         asked = Persist(self._number, changed, self._formation, self._truncate, batches, commit)
@@ -97,7 +96,7 @@ class Writes:
             done = self._asked.popleft()
             self.promise = done.promise
             self.unsynced_size -= done.size
-            self.durable = max(self.durable, done.end.index)
+            self.durable = max(self.durable, done.end)
 
     def bind(self, send: Send, promise: Promise) -> list[Send]:
         """Send this once `promise`, the one it vouches for, is on disk; returns it if it already is."""

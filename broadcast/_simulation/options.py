@@ -145,7 +145,6 @@ class Options:
             answers_max=chance.choice((1, 5, 25, 25, 200, 200, 200)),
             command_size_max=chance.choice((2**12, 2**20, 2**23)),
             bounds=bounds.draw(chance) if chance.random() < 0.5 else (),
-            quorum=_quorum(chance, replicas),
             copied_nonces=chance.random() < 0.3,
             quorum=quorum_of(chance, "abcdefg"[:replicas]),
             **_regroupings(chance, replicas),

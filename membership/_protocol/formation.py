@@ -36,20 +36,21 @@ class Plan:
         """How a member whose disk is empty introduces itself."""
         return Forming(self.members, self.quorum, self.limits, self.address, self.observer)
 
-    def overruled(self, formation: Formation) -> str | None:
-        """Which of it is not in force, since the group was formed with something else; None if all is.
+    def overruled(self, configuration: Configuration) -> str | None:
+        """Which of it is not in force, since the group has something else; None if all is, or none was meant to be.
 
         Not the members: once the group has formed, these are only addresses to try.
         """
-        configuration = formation.configuration
+        if self.observer or configuration.is_joint:
+            return None
         differences = _differences(configuration.quorum, configuration.limits, self)
         told = "; ".join(f"{what}: {theirs} in the group, {ours} here" for what, theirs, ours in differences)
         if not told:
             return None
         return (
-            f"the group {self.group!r} was not formed with what this node was started with, and its own is in force "
-            f"({told}): a restart does not change it; start this node with the group's own, or form another group, on "
-            "empty data directories"
+            f"the group {self.group!r} has other settings than this node was started with, and its own are in force "
+            f"({told}): a restart changes nothing; start this node with the group's own, or change the group "
+            "(membership.change, for the quorum)"
         )
 
 

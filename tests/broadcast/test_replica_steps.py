@@ -227,7 +227,7 @@ def test_who_starts_with_another_quorum_than_the_group_s_is_told_once_that_it_is
     told = [*started.begun.settle, *started.tick().settle, *started.tick().settle]
     (noticed,) = [each.text for each in told if isinstance(each, Noticed)]
     assert "(quorum: Majority() in the group, Flexible(elect=3, commit=1) here)" in noticed
-    formed_later.hear("b", FormedNotice(formation("abc")))
+    formed_later.hear("b", FormedNotice(formation("abc"), formation("abc").configuration))
     (noticed,) = [each.text for each in formed_later.written().settle if isinstance(each, Noticed)]
     assert "(quorum: Majority() in the group, Weighted(weights={'a': 1}) here)" in noticed
     assert not [each for each in One().begun.settle if isinstance(each, Noticed)]
@@ -297,7 +297,7 @@ def test_a_leader_is_followed_and_a_candidate_granted_also_by_who_does_not_know_
     one.hear("stranger", VoteRequest(3, (0, 0), pre=False))
     assert Send("stranger", VoteReply(3, 3, pre=False, granted=True)) in one.written().send
     one = One()
-    one.hear("stranger", Append(3, START, (batch(3, 1),), 0))
+    one.hear("stranger", Append(3, START, (batch(3, 1, leader="stranger"),), 0))
     assert one.replica.leader == "stranger"
     assert Send("stranger", AppendReply(3, 1)) in one.written().send
 

@@ -155,10 +155,10 @@ def test_a_record_of_a_group_in_the_midst_of_a_change_is_refused() -> None:
 
 
 def test_what_a_group_was_not_formed_with_is_not_in_force() -> None:
-    assert PLAN.overruled(RECORD) is None
-    assert replace(PLAN, members=("a",)).overruled(RECORD) is None, "addresses to try"
+    assert PLAN.overruled(RECORD.configuration) is None
+    assert replace(PLAN, members=("a",)).overruled(RECORD.configuration) is None, "addresses to try"
     other = replace(PLAN, quorum=Flexible(elect=3, commit=1), limits=replace_limits(sessions_max=5))
-    overruled = other.overruled(RECORD)
+    overruled = other.overruled(RECORD.configuration)
     assert overruled is not None
     assert "quorum: Majority() in the group, Flexible(elect=3, commit=1) here; sessions_max: 100000 in the" in overruled
     assert "start this node with the group's own" in overruled

@@ -45,20 +45,27 @@ def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.tuples(*map(_values, info.item_types))
         case inspect.DictType():
             return st.dictionaries(_values(info.key_type), _values(info.value_type), max_size=MANY)
+        case inspect.EnumType():
+            return st.sampled_from(info.cls)
         case inspect.UnionType():
             return st.one_of(*map(_values, info.types))
         case inspect.StructType():
-            return st.builds(partial(_made, info), **{field.name: _values(field.type) for field in info.fields})
+            fields = {field.name: _values(field.type) for field in info.fields}
+            return st.builds(partial(_made, info), **fields).filter(lambda made: made is not None)
         case _:
             raise TypeError(f"no values of {info}")
 
 
 def _made(info: inspect.StructType, **fields: Any) -> Any:
-    """Where fields do not go together, the optional ones are left out."""
+    """Where fields do not go together, the optional ones are left out; if that does not help, another is drawn."""
     try:
         return info.cls(**fields)
     except ValueError:
+        pass
+    try:
         return info.cls(**{field.name: fields[field.name] for field in info.fields if field.required})
+    except ValueError:
+        return None
 
 
 def _lists(info: inspect.ListType | inspect.VarTupleType) -> st.SearchStrategy[list[Any]]:

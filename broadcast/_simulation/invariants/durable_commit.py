@@ -1,7 +1,7 @@
 """What is delivered is durable on a commit quorum, the leader's own disk counted like any other (10.2.1; rule 9).
 
-Which configuration was in force when it was committed, only its leader knows: the latest in its own log then (4.1). It is
-that of the entry's own place, or one that follows it in the log.
+Which configuration was in force when it was committed, only its leader knows: the latest in its own log then (4.1). It
+is that of the entry's own place, or one that follows it in the log.
 """
 
 from __future__ import annotations
