@@ -30,7 +30,8 @@ TIMEOUT_SECONDS = Limits().election_timeout / 1_000_000
 RESUMED_TIMEOUTS_MAX = 10
 ELECTIONS_MAX = 2  # in 100 election timeouts, after the group got on
 HEALED_ELECTIONS_MAX = 1
-HEALED_TIMEOUTS = 6  # for as long it is watched after healing
+HEALED_TIMEOUTS = 6  # for so long it is watched after healing
+HELD_IDLE_TIMEOUTS = 5
 STALL_SECONDS = 0.2  # a loop that stood still for so long may be the reason of an election
 ANSWERS = 20
 PAUSE_SECONDS = 0.05
@@ -103,12 +104,19 @@ PARTITIONS = (
 )
 
 
+def pulsing(rig: Rig) -> Pulses:
+    """Of these members, who are not started yet."""
+    pulses = Pulses({name: member.process for name, member in rig.members.items()}, rig.directory)
+    for name, member in rig.members.items():
+        member.environment = pulses.environment(name)
+    return pulses
+
+
 class Watch:
     """What happens since it was made, and how much of that the machine is to blame for."""
 
-    def __init__(self, rig: Rig, load: Load, pulses: Pulses) -> None:
+    def __init__(self, rig: Rig, pulses: Pulses) -> None:
         self._rig = rig
-        self._load = load
         self._pulses = pulses
         self._began = now()
         self._epoch = rig.epoch
@@ -120,10 +128,10 @@ class Watch:
         self.elections = self._rig.epoch - self._epoch
         self.stalls = sum(seconds >= STALL_SECONDS for seconds in self._pulses.late(self._began))
 
-    async def answers(self) -> float:
+    async def answers(self, load: Load) -> float:
         """So many more; returns how many seconds that took of a machine that ran."""
         began = now()
-        await self._load.answers(ANSWERS)
+        await load.answers(ANSWERS)
         return max(0.0, (now() - began) / 1_000_000 - sum(self._pulses.late(began)))
 
     def assert_elections(self, most: int) -> None:
@@ -135,24 +143,22 @@ async def test_the_group_gets_on_and_does_not_elect_again_and_again(
     partition: Partition, library: Path, tmp_path: Path
 ) -> None:
     async with open_rig("store:Store", library, tmp_path, partition.members) as rig:
-        pulses = Pulses({name: member.process for name, member in rig.members.items()}, tmp_path)
-        for name, member in rig.members.items():
-            member.environment = pulses.environment(name)
+        pulses = pulsing(rig)
         await rig.start()
         async with under_load(rig, random.Random(partition.name), PAUSE_SECONDS) as load:
             leader = rig.leader
             assert leader is not None
             cut = partition.cuts(rig, leader.name, [member.name for member in rig.followers])
             with parted(cut):
-                whole = Watch(rig, load, pulses)
-                resumed = await whole.answers()
-                held = Watch(rig, load, pulses)
+                whole = Watch(rig, pulses)
+                resumed = await whole.answers(load)
+                held = Watch(rig, pulses)
                 slowest, end = resumed, trio.current_time() + SECONDS
                 while trio.current_time() < end:
-                    slowest = max(slowest, await held.answers())
+                    slowest = max(slowest, await held.answers(load))
                 held.end()
-            healed = Watch(rig, load, pulses)
-            await healed.answers()
+            healed = Watch(rig, pulses)
+            await healed.answers(load)
             await trio.sleep(HEALED_TIMEOUTS * TIMEOUT_SECONDS)
             await until(lambda: all(member.process.view == leader.process.view for member in rig.members.values()))
             healed.end()
@@ -166,6 +172,28 @@ async def test_the_group_gets_on_and_does_not_elect_again_and_again(
                 whole.assert_elections(0)
             held.assert_elections(ELECTIONS_MAX)
             healed.assert_elections(HEALED_ELECTIONS_MAX)
+
+
+@pytest.mark.parametrize(
+    "partition",
+    [each for each in PARTITIONS if each.cuts in (leader_at_an_end, follower_between_two_pairs)],
+    ids=lambda partition: partition.name,
+)
+async def test_a_leader_with_a_majority_stays_also_where_all_logs_are_equal(
+    partition: Partition, library: Path, tmp_path: Path
+) -> None:
+    """Under load, who is cut off from the leader has the shorter log; in an idle group only rule 2 is against it."""
+    async with open_rig("store:Store", library, tmp_path, partition.members) as rig:
+        pulses = pulsing(rig)
+        await rig.start()
+        watch = Watch(rig, pulses)
+        leader = rig.leader
+        assert leader is not None
+        with parted(partition.cuts(rig, leader.name, [member.name for member in rig.followers])):
+            await trio.sleep(HELD_IDLE_TIMEOUTS * TIMEOUT_SECONDS)
+        await trio.sleep(HELD_IDLE_TIMEOUTS * TIMEOUT_SECONDS)
+        watch.end()
+        watch.assert_elections(0)
 
 
 def tell(text: str) -> None:
