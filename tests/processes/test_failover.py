@@ -35,7 +35,8 @@ KILLS = max(1, int(os.environ.get("TRIALS", "5")))
 CUTS = max(1, KILLS * 2 // 5)
 ATTEMPTS = 3  # at as many trials as are wanted, on a machine that stands still
 STALL_SECONDS = 0.1
-KILLED_SECONDS_MAX, KILLED_MEDIAN_SECONDS_MAX = 1.0, 0.1
+KILLED_SECONDS_MAX = 1.0
+KILLED_MEDIAN_SECONDS_MAX = 0.1 if "TRIALS" in os.environ else 0.3  # of a few, and beside the other tests
 CUT_SECONDS_MAX = 3.0
 TRIAL_SECONDS_MAX = 120
 
