@@ -5,7 +5,8 @@ names the file that gets a pulse, with the time by the clock that all processes 
 
     each heartbeat that was received, with its epoch;
     the first command that is delivered in an epoch, with that;
-    each time that Trio's loop came to a task too late, with the microseconds: the machine or this process stood still.
+    each time that Trio's loop came to a task too late, with the microseconds, less those in which it computed: so long
+        the machine or this process stood still.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Kind(Enum):
 
 
 class Pulse(NamedTuple):
-    """at: when, in microseconds. value: an epoch, or the microseconds that the loop was late by."""
+    """at: when, in microseconds. value: an epoch, or the microseconds that the loop stood still."""
 
     kind: Kind
     at: int
@@ -89,7 +90,7 @@ class Pulses:
         return min((pulse.at for pulse in delivered if pulse.value > after_epoch), default=None)
 
     def late(self, since: int) -> list[float]:
-        """How late their loops were, each time that they were, in seconds."""
+        """How long their loops stood still, each time that they did, in seconds."""
         return [pulse.value / 1_000_000 for name in self._files for pulse in self.of(name, Kind.LATE, since)]
 
 
@@ -121,9 +122,10 @@ class _Pulse:
 
     async def watch_loop(self) -> None:
         while True:
-            due = trio.current_time() + LOOK_SECONDS
+            due, computed = trio.current_time() + LOOK_SECONDS, time.thread_time()
             await trio.sleep_until(due)
-            late = round((trio.current_time() - due) * 1_000_000)
+            computed -= time.thread_time()
+            late = round((trio.current_time() - due + computed) * 1_000_000)
             if late >= LATE:
                 self._tell(Kind.LATE, late)
 

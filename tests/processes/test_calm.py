@@ -4,8 +4,9 @@ MINUTES=5 in the environment makes it five minutes of each; `make calm` does tha
 between heartbeats is measured inside the followers: half of the shortest election timeout is the room that is left to
 a machine worse than this one.
 
-Without MINUTES it is seconds, and beside the other tests: then a gap counts only where no loop stood still meanwhile,
-and with busy processors, where just that is expected, the gap is shown and not judged.
+Where a loop of a replica stood still although nobody was to be busy, it was the machine that was not left alone: a gap
+or an election says nothing then, and the test is skipped, with the figures. With busy processors that is just what is
+to be borne; but in the seconds that CI has, beside who knows what, the gap is shown and not judged.
 """
 
 from __future__ import annotations
@@ -83,10 +84,12 @@ async def test_nobody_elects_and_heartbeats_come_in_time(load: str, tmp_path: Pa
         tell(told)
         beats = min(len(pulses.of(name, Kind.HEARTBEAT, began)) for name in followers)
         assert beats >= SECONDS / SHORTEST_TIMEOUT_SECONDS, told
-        if MINUTES or stood_still < STALL_SECONDS:
-            assert after == before, told
-        if MINUTES or (load != "busy" and stood_still < STALL_SECONDS):
-            assert max(gaps.values()) < GAP_SECONDS_MAX, told
+        is_gap_judged = load != "busy" or MINUTES
+        if after == before and (max(gaps.values()) < GAP_SECONDS_MAX or not is_gap_judged):
+            return
+        if stood_still >= STALL_SECONDS and not (load == "busy" and MINUTES):
+            pytest.skip(f"the machine was not left alone: {told}")
+        pytest.fail(told)
 
 
 def tell(text: str) -> None:
