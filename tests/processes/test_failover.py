@@ -125,7 +125,11 @@ async def test_a_killed_leader_is_replaced_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_leader_that_is_cut_off_is_replaced_in_time(tmp_path: Path) -> None:
-    """Nothing comes from it, and nothing gets there: no reset, no refusal."""
+    """Nothing comes from it, and nothing gets there: no reset, no refusal.
+
+    The client is at the leader by such a link, too. That it is dead is known to it after a second and a half of
+    silence; the group has another leader before.
+    """
     chance, trials = random.Random(CUTS), Trials(CUTS, "cut off the leader")
     async with AsyncExitStack() as stack:
         replicas = await stack.enter_async_context(
