@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials jepsen deaths fix wheel-test bench clean
+.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm jepsen deaths fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -73,6 +73,18 @@ kill-soak: setup ## kill -9 under load, RUNS=200 times; each has 2 minutes
 stop-trials: TRIALS ?= 20
 stop-trials: setup ## stop the leader, TRIALS=20 times; each has 2 minutes
 	@TRIALS=$(TRIALS) $(SOAK) -q -s tests/processes/test_stopped_leader.py >&2
+
+kill-trials: TRIALS ?= 50
+kill-trials: setup ## kill -9 of the leader, TRIALS=50 times, and its links cut in 2 of 5 as many; each has 2 minutes
+	@TRIALS=$(TRIALS) $(SOAK) -q -s tests/processes/test_failover.py >&2
+
+partitions: SECONDS ?= 60
+partitions: setup ## partial partitions under load, each held for SECONDS=60
+	@SECONDS=$(SECONDS) $(SOAK) -q -s tests/processes/test_partial_partitions.py >&2
+
+calm: MINUTES ?= 5
+calm: setup ## idle, loaded and with all processors busy, for MINUTES=5 each: nobody elects (leave the machine alone)
+	@MINUTES=$(MINUTES) $(SOAK) -q -s tests/processes/test_calm.py >&2
 
 jepsen: MINUTES ?= 10
 jepsen: setup ## whatever can strike real processes, for MINUTES=10; histories are checked (SEED=n: the same faults)

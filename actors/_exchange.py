@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import trio
+
 from actors._connection import Connection
 from actors._gate import Gate
 from actors._identity import Identity
@@ -123,6 +125,7 @@ class Exchange:
         self.dialed: dict[str, Connection] = {}
         self.receivers: dict[str, Receiver] = {}
         self._newest: dict[str, int] = {}
+        self._awaited: dict[str, trio.Event] = {}
 
     # -- sending ----------------------------------------------------------------------------------------------------
 
@@ -229,7 +232,19 @@ class Exchange:
         if incarnation < newest:
             return f"incarnation {incarnation} of {peer} is stale: {newest} was met already"
         self._newest[peer] = incarnation
+        awaited = self._awaited.get(peer)
+        if awaited is not None:
+            awaited.set()
         return None
+
+    async def wait_met(self, peer: str) -> None:
+        """Until a life of `peer` shows itself, and is believed. For one task at a time."""
+        awaited = self._awaited[peer] = trio.Event()
+        try:
+            await awaited.wait()
+        finally:
+            if self._awaited.get(peer) is awaited:
+                del self._awaited[peer]
 
     def forget(self, peer: str) -> None:
         """A node that is no peer of ours has gone: what was met of it is not kept, or strangers could fill memory."""

@@ -92,8 +92,13 @@ class Peer:
                     pause = BACKOFF_SECONDS_MIN
                 at_once = outcome is _Outcome.LOST and (lasted or not at_once)
                 if not at_once:
-                    await trio.sleep(pause * (1 - self._random.random() / 2))
+                    await self._pause(pause * (1 - self._random.random() / 2))
                     pause = min(2 * pause, BACKOFF_SECONDS_MAX)
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two tries. It ends when the peer dials this node: then it is there."""
+        with trio.move_on_after(seconds):
+            await self._exchange.wait_met(self.name)
 
     def beat(self) -> None:
         """Once in a second: ping, and close a link that has been silent too long."""

@@ -223,7 +223,7 @@ class Election:
         self.leader = None
         self._standing = standing
         self._granted = {}
-        self._due = now + self.floor // 10 + self._chance.randrange(max(1, self.floor // 10))
+        self._due = now + self._soon()
         self._ask(VoteRequest(self.epoch + 1, standing, pre=True), binding=False)
         self._count(self.name, granted=True, now=now)
 
@@ -270,6 +270,13 @@ class Election:
             # The vote is split. A short random wait, then ask again.
             self.role = Role.FOLLOWER
             self._due = now + self._chance.randrange(max(1, self.floor // 10))
+        elif self.role is Role.CANDIDATE and not granted:
+            # Perhaps it is split: who does not answer may be the one that is gone, in whose place both stand.
+            self._due = min(self._due, now + self._soon())
+
+    def _soon(self) -> int:
+        """Time for answers that are on their way, and a random wait, such that two who ask do so one after the other."""
+        return self.floor // 10 + self._chance.randrange(max(1, self.floor // 10))
 
     def _can_win(self) -> bool:
         return self.configuration.elects(frozenset(self.configuration.voter_names) - self._names(False))

@@ -525,6 +525,26 @@ async def test_tries_become_rare_and_are_logged_once(leaping_clock: trio.testing
     assert at_a.told == []
 
 
+async def test_a_peer_that_dials_us_is_dialed_without_waiting(leaping_clock: trio.testing.MockClock) -> None:
+    """However rare the tries have become while it was not there."""
+    listener, address = await free_listener()
+    await listener.aclose()
+    async with recorded("a") as (a, at_a):
+        a.add_peer("p", address)
+        await trio.sleep(10)
+        leaping_clock.autojump_threshold = 0.5  # from here on it is measured
+        (listener,) = await trio.open_tcp_listeners(int(address.rpartition(":")[2]), host="127.0.0.1")
+        async with listener:
+            met = trio.current_time()
+            dialing = await Stranger.meet(a, peer_hello("p"))
+            dialed = await Stranger.await_dial(listener)
+            assert trio.current_time() == met
+            await dialed.stream.send_all(dialed.link.accept("p", 5, 0))
+            await at_a.wait("connected", "p")
+            await dialing.stream.aclose()
+            await dialed.stream.aclose()
+
+
 async def test_a_peer_that_accepts_and_drops_is_no_loop_without_a_pause(leaping_clock: trio.testing.MockClock) -> None:
     listener, address = await free_listener()
     async with listener, recorded("a") as (a, at_a), trio.open_nursery() as nursery:

@@ -202,6 +202,22 @@ def test_a_split_vote_is_tried_again_soon() -> None:
     assert not one.leads
 
 
+def test_a_vote_that_two_survivors_share_is_tried_again_soon() -> None:
+    """The third is gone: it will not answer, and none of the two can win."""
+    one = candidate()
+    answer(one, "b", 5, pre=False, granted=False, epoch=5)
+    assert one.deadline <= 2_000 + FLOOR // 5
+    one.tick(one.deadline, (3, 7), able=True)
+    assert one.role is Role.CANVASSER
+
+
+def test_who_refuses_does_not_keep_the_others_from_granting() -> None:
+    one = candidate()
+    answer(one, "b", 5, pre=False, granted=False, epoch=5)
+    answer(one, "c", 5, pre=False, epoch=5)
+    assert one.leads
+
+
 def test_who_has_no_disk_that_answers_does_not_stand() -> None:
     one = election()
     one.tick(TIMEOUT, (3, 7), able=False)
