@@ -38,6 +38,7 @@ from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report
 from broadcast._protocol.sessions import Outcome, Session, Sessions
 from broadcast._ranges import OutcomeRanges
+from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, View
 
 A = TypeVar("A", bound=Actor)
@@ -90,13 +91,13 @@ class Machine(Generic[A]):
         """`actor` makes an instance as it is before the first command; `group`: the group's name, for people."""
         self.group = group
         self.interface = interface
-        self.configuration = configuration
         self.applied = 0
         self.time = 0
         """Log time of the last entry applied, microseconds."""
         self.stamp = 0
         """Lamport counter of the last entry applied."""
         self.views: list[View] = []
+        self._agreed = Agreed.formed(configuration)
         limits = configuration.limits
         self.sessions = Sessions(term=limits.session_term, sessions_max=limits.sessions_max)
         self._make = actor
@@ -107,6 +108,11 @@ class Machine(Generic[A]):
         self._leaders: dict[int, str] = {}  # epoch -> who leads in it
         self._came_to = OutcomeRanges()
         self.actor = self._begin()
+
+    @property
+    def configuration(self) -> Configuration:
+        """The one that was applied last."""
+        return self._agreed.configuration
 
     # -- applying --------------------------------------------------------------------------------------------------
 
@@ -142,14 +148,13 @@ class Machine(Generic[A]):
                 once = batch.epoch not in self._leaders
                 invariant(once, "an epoch has one epoch-start entry", epoch=batch.epoch, index=index)
                 self._leaders[batch.epoch] = entry.leader
-                self._begin_view(batch.epoch, index, came=(entry.leader,))
+                self._begin_view(batch.epoch, index)
             case Configured():
-                before = set(self.configuration.names)
-                self.configuration = entry.configuration
-                came = (name for name in entry.configuration.names if name not in before)
-                self._begin_view(batch.epoch, index, came=came)
+                self._agreed = self._agreed.configured(entry.configuration)
+                self._begin_view(batch.epoch, index)
             case Reached():
-                self._begin_view(batch.epoch, index, reachable=entry.names)
+                self._agreed = self._agreed.reached(entry.names)
+                self._begin_view(batch.epoch, index)
             case SessionAsked():
                 session = self.sessions.open(index, entry.nonce, entry.owner, batch.time)
                 if session is not None:
@@ -231,23 +236,19 @@ class Machine(Generic[A]):
     def _moment(self, owner: str, batch: Batch) -> Moment:
         return Moment(owner, self._leaders[batch.epoch], batch.epoch, batch.time, batch.stamp - batch.first)
 
-    def _begin_view(
-        self, epoch: int, index: int, *, reachable: Iterable[str] | None = None, came: Iterable[str] = ()
-    ) -> None:
-        """By the entry at `index`. reachable: who is; unless it says that, those who were, and those who `came`."""
-        configuration = self.configuration
-        if reachable is None:
-            reachable = {*(self.views[-1].reachable if self.views else configuration.names), *came}
+    def _begin_view(self, epoch: int, index: int) -> None:
+        """By the entry at `index`. Who leads can be reached, if it is still a member."""
+        configuration, leader = self.configuration, self._leaders[epoch]
         self.views.append(
             View(
                 len(self.views) + 1,
                 epoch,
-                self._leaders[epoch],
+                leader,
                 index,
                 configuration.voter_names,
                 configuration.observer_names,
                 configuration.quorum,
-                tuple(sorted(set(reachable).intersection(configuration.names))),
+                tuple(sorted((self._agreed.reachable | {leader}).intersection(configuration.names))),
             )
         )
 

@@ -84,7 +84,10 @@ class Membership:
         return await self.change(Change(add=(Newcomer(name, address, observer),), force=force))
 
     async def remove(self, name: str, *, force: bool = False) -> View:
-        """Remove a member; it learns of it and ends. It may be the leader, which hands over, or this one."""
+        """Remove a member; it learns of it and ends. It may be the leader, which hands over.
+
+        Of itself: raises `MemberRemoved` here, if that comes before the view without it.
+        """
         return await self.change(Change(remove=(name,), force=force))
 
     async def replace(self, old: str, new: str, address: str, *, force: bool = False) -> View:

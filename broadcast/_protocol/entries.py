@@ -36,7 +36,7 @@ class Configured(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 class Reached(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="reached"):
-    """The leader's detector has another verdict, and it has held: these members can be reached."""
+    """The leader's detector has another verdict, and it has held: these members can be reached. It stands alone."""
 
     names: tuple[Name, ...]
 
@@ -112,7 +112,7 @@ def check_content(batch: Batch, leader: str | None = None) -> None:
     """Raise `RemoteProtocolError` unless every replica can apply what this batch holds.
 
     An epoch's first entry, and no other, is its epoch-start entry (rule 7). `leader`: of its epoch, if that is known.
-    A configuration stands alone, so that it is found without looking into every batch.
+    What changes the members, or who is reachable, stands alone, so that it is found without opening every batch.
     """
     entries = decode_entries(batch.entries)
     if sum(map(span, entries)) != batch.count:
@@ -125,16 +125,22 @@ def check_content(batch: Batch, leader: str | None = None) -> None:
         )
     if starts and leader not in (None, starts[0][1]):
         raise RemoteProtocolError(f"{starts[0][1]} begins epoch {batch.epoch} at {batch.first}, and {leader} leads it")
-    if any(isinstance(entry, Configured) for entry in entries) and configuration_in(batch) is None:
-        raise RemoteProtocolError(f"the batch at {batch.first} has a configuration among other entries")
+    if any(isinstance(entry, Configured | Reached) for entry in entries) and membership_in(batch) is None:
+        raise RemoteProtocolError(f"the batch at {batch.first} speaks of members, among other entries")
+
+
+def membership_in(batch: Batch) -> Configured | Reached | None:
+    """What this batch says of the members, if it does. Cheap for all that do not."""
+    if batch.count > 1 or not batch.entries.startswith(_OF_MEMBERS):
+        return None
+    (entry,) = decode_entries(batch.entries)
+    return entry if isinstance(entry, Configured | Reached) else None
 
 
 def configuration_in(batch: Batch) -> Configuration | None:
-    """The configuration that this batch sets, if it does. Cheap for all that do not."""
-    if batch.count > 1 or not batch.entries.startswith(_CONFIGURED):
-        return None
-    (entry,) = decode_entries(batch.entries)
+    """The configuration that this batch sets, if it does."""
+    entry = membership_in(batch)
     return entry.configuration if isinstance(entry, Configured) else None
 
 
-_CONFIGURED = bytes((0x81, 0x82, 0x60 + len("config"))) + b"config"  # CBOR: an array of one entry, [tag, configuration]
+_OF_MEMBERS = tuple(bytes((0x81, 0x82, 0x60 + len(tag))) + tag for tag in (b"config", b"reached"))  # CBOR: [[tag, ...]]

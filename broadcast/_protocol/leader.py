@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError, invariant
-from broadcast._protocol.entries import Commands, Configured, Entry, EpochStart, encode_entries, size, span
+from broadcast._protocol.entries import Commands, Configured, Entry, EpochStart, Reached, encode_entries, size, span
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import (
     Append,
@@ -35,6 +35,7 @@ from broadcast._protocol.submitter import check_run
 from broadcast._protocol.succession import Succession
 from membership._protocol.change import Change, Newcomer
 from membership._protocol.configurations import Configurations
+from membership._protocol.detector import Detector
 from membership._protocol.election import Election
 from membership._protocol.messages import HandOver, Joining, Verdict, Wish
 from membership._protocol.view import Configuration, Limits
@@ -70,7 +71,10 @@ class Leadership:
         self._submitters: dict[str, None] = {}  # whose entries are pending
         self.regrouping = Regrouping(own, configurations, election, outbox, self.followers)
         self.succession = Succession(own, election, outbox, self.followers)
-        self.configured()
+        self.detector = Detector(
+            expected_interval=election.floor // HEARTBEATS_PER_TIMEOUT, hold=election.floor, now=now.monotonic
+        )
+        self.configured(now.monotonic)
         self._seal([EpochStart(self.name)], now)
         self.beat(now)
 
@@ -203,15 +207,17 @@ class Leadership:
 
     # -- members ---------------------------------------------------------------------------------------------------
 
-    def configured(self) -> None:
+    def configured(self, now: int) -> None:
         """Another configuration is in force: its members are followed up, the others no more (rule 14)."""
         configuration = self._configurations.latest
         for member in configuration.members:
             if member.name != self.name and member.name not in self.followers:
                 self.followers[member.name] = Progress(self._own.log.last.index + 1)
+                self.detector.watch(member.name, now, reachable=member.name in self._configurations.reachable)
         for name in [name for name in self.followers if not configuration.includes(name)]:
             del self.followers[name]
             self._submitters.pop(name, None)
+            self.detector.forget(name)
             self.regrouping.left(name)
 
     def go_on(self, now: Now) -> None:
@@ -226,6 +232,14 @@ class Leadership:
             self.is_over = True
             self._outbox.broadcast(Committed(self.epoch, self._own.commit), list(self.followers))
             self.succession.abdicate(now.monotonic)
+
+    def _judge(self, now: Now) -> None:
+        """Say who can be reached, if that is not what the log says (views: `reachable`)."""
+        configurations = self._configurations
+        reached = {self.name, *self.detector.reachable(now.monotonic)}.intersection(configurations.latest.names)
+        known = (configurations.reachable | {self.name}).intersection(configurations.latest.names)
+        if reached != known and self._knows_commit and not self.succession.is_under_way:
+            self._seal([Reached(tuple(sorted(reached)))], now)
 
     def greet(self, joining: Joining, now: Now) -> None:
         """An empty disk that is no member's said hello; one that wants no vote is added without being asked for."""
@@ -262,6 +276,7 @@ class Leadership:
                     silent.append(name)
         self.succession.tick(now.monotonic)
         if now.monotonic >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
+            self._judge(now)
             self.beat(now)
         return silent
 
@@ -279,6 +294,7 @@ class Leadership:
             self._beat_to(name, self.rounds.number, now)
 
     def on_heartbeat_reply(self, received: Received, message: HeartbeatReply, now: int) -> None:
+        self.detector.heard(received.sender, now)
         self.rounds.confirm(received.sender, message.round)
 
     def _beat_to(self, name: str, number: int, now: Now) -> None:

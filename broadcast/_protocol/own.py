@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import invariant
-from broadcast._protocol.entries import configuration_in
+from broadcast._protocol.entries import Configured, membership_in
 from broadcast._protocol.log import Log
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now
@@ -78,9 +78,13 @@ class OwnLog:
         self._configure(batch)
 
     def _configure(self, batch: Batch) -> None:
-        configuration = configuration_in(batch)
-        if configuration is not None and self._configurations is not None:
-            self._configurations.append(batch.first, configuration)
+        entry = membership_in(batch)
+        if entry is None or self._configurations is None:
+            return
+        if isinstance(entry, Configured):
+            self._configurations.append(batch.first, entry.configuration)
+        else:
+            self._configurations.reach(batch.first, entry.names)
 
     def place(self, missing: Sequence[Batch], now: int) -> None:
         """Take in what is new; cut from the first batch that differs, never at or below commit (rule 8)."""

@@ -146,7 +146,7 @@ class Participant:
         """Another configuration is in force, by an entry that was appended or taken back (rule 14; 4.1)."""
         self.election.configure(self._configurations.latest, now)
         if self.leadership is not None:
-            self.leadership.configured()
+            self.leadership.configured(now)
         self._outbox.settle(Reconfigured(self._configurations.latest))
 
     def _change_office(self, now: Now) -> None:

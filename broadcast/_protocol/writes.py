@@ -19,7 +19,7 @@ from membership._protocol.view import Formation, Promise
 
 @dataclass(slots=True)
 class Writing:
-    """A disk write under way. `end`: up to this index our log is durable once it is done; 0 if it says nothing of it."""
+    """A disk write under way. `end`: up to here our log is durable once it is done; 0 if it says nothing of that."""
 
     number: int
     end: int

@@ -12,6 +12,7 @@ TOLD_OF_MEMBERS = (
     "add it, by membership.add",
     "waiting to be added",
     "is no member of the group",
+    "has other settings than this node was started with",
     "was to lead, and has not taken over",
 )
 """What an operator is told while members change."""
