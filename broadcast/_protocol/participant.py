@@ -156,6 +156,7 @@ class Participant:
             self._reads.lose()
         if self.leadership is None and election.leads:
             self.leadership = Leadership(self._own, self._configurations, election, self._outbox, now)
+            self._reads.lose()  # who led before will not answer
 
     def _write(self, now: int) -> None:
         promise, commit = self.election.promise, self._own.commit

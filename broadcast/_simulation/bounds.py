@@ -2,6 +2,10 @@
 
 They are constants of the core's modules, looked up when they are used, and no part of any replica's state; so a history
 may set them for itself. All replicas of a history have the same. None of them keeps a single thing out that is larger.
+
+What a follower takes before its disk has it is eight times what may be in flight to it, as in the product, or at least
+eight batches: then it has no room now and then. With room for less than a message it would drop most of each one, and
+get on by a batch each time that the leader's patience ends.
 """
 
 from __future__ import annotations
@@ -13,20 +17,23 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeAlias
 
+from broadcast import _base as base
 from broadcast._protocol import leader, log, own, pending, progress, submitter
 
 Bounds: TypeAlias = tuple[tuple[str, int], ...]
 """(name, value) of those that are not as the core has them."""
 
 TIGHT = 0.2  # chance that a bound is drawn
+TIGHT_TOGETHER = 0.5  # chance that those are which have to fit each other
+UNSYNCED_BATCHES = own.UNSYNCED_SIZE_MAX // progress.IN_FLIGHT_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """Where it stands, and what it may be."""
+    """Where it stands, and what it may be, if that is drawn for itself."""
 
     modules: Sequence[ModuleType]
-    choices: Sequence[int]
+    choices: Sequence[int] = ()
 
 
 _BOUNDS: Mapping[str, _Bound] = {
@@ -36,17 +43,30 @@ _BOUNDS: Mapping[str, _Bound] = {
     "UNCOMMITTED_SIZE_MAX": _Bound((leader,), (1, 2_000)),
     "HEARTBEATS_PER_TIMEOUT": _Bound((leader,), (3, 8)),
     "READ_COUNT_MAX": _Bound((log,), (1, 5)),
-    "UNSYNCED_SIZE_MAX": _Bound((own,), (1, 2_000)),
     "IN_FLIGHT_MAX": _Bound((progress,), (1, 1_000)),
+    "UNSYNCED_SIZE_MAX": _Bound((own,)),
     "RUN_COUNT_MAX": _Bound((submitter,), (3, 10)),
     "RUN_SIZE_MAX": _Bound((submitter,), (100, 1_000)),
     "UNDER_WAY_SIZE_MAX": _Bound((submitter,), (300, 2_000)),
+    "COUNT_MIN": _Bound((base,), (20, 100)),
 }
+
+
+_IN_FLIGHT = ((200, 1), (200, 200), (1_000, 1_000), *[(100, progress.IN_FLIGHT_MAX)] * 3)
+"""(size of a batch, what may be in flight)"""
 
 
 def draw(chance: random.Random) -> Bounds:
     """Some of them, tight."""
-    return tuple((name, chance.choice(bound.choices)) for name, bound in _BOUNDS.items() if chance.random() < TIGHT)
+    drawn = {
+        name: chance.choice(bound.choices)
+        for name, bound in _BOUNDS.items()
+        if bound.choices and chance.random() < TIGHT
+    }
+    if chance.random() < TIGHT_TOGETHER:
+        batch, in_flight = chance.choice(_IN_FLIGHT)
+        drawn.update(BATCH_SIZE_MAX=batch, IN_FLIGHT_MAX=in_flight, UNSYNCED_SIZE_MAX=UNSYNCED_BATCHES * batch)
+    return tuple(drawn.items())
 
 
 @contextmanager

@@ -151,8 +151,10 @@ class Calls:
         """It was given up before it was sent: definitely never applied."""
         self._settle(self._calls[owner, ticket], Fate.WITHDRAWN)
 
-    def unknown(self, owner: str, first: int, last: int) -> None:
-        """The outcome of these will never be known."""
+    def unknown(self, owner: str, first: int, last: int, session: int | None) -> None:
+        """The outcome of these will never be known. session: of which the owner was told that it is over, if it was."""
+        for hear in self._hears["lapsed"]:
+            hear(session)
         for ticket in range(first, last + 1):
             self._settle(self._calls[owner, ticket], Fate.UNKNOWN)
 

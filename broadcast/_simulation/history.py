@@ -1,7 +1,8 @@
 """One history: a group and its clients, under faults and then without, all of it following from one seed.
 
 First safety: whatever strikes, no invariant breaks. Then liveness: with everything repaired, or just enough for a
-quorum, that must elect, commit, answer and level within a bound of virtual time.
+quorum, that must elect, commit, answer and level within a bound of virtual time; and then, with nothing left to do,
+show that it can do more (`trial`).
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from broadcast._simulation.outcomes import Diaries
 from broadcast._simulation.play import Play
+from broadcast._simulation.trial import REPAIRED_FOR_MAX, Trial
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from membership._protocol.formation import Plan
 from membership._protocol.view import Limits
 
-REPAIRED_FOR_MAX = 30 * SECOND  # after the last fault, everything must be done within this
 LOOK_INTERVAL = 20 * MILLISECOND
 
 
@@ -42,7 +43,7 @@ class History:
     """What came of a seed.
 
     digest: of everything that happened; one seed has one digest.
-    marks: how often which fault, or what follows from it, was met.
+    marks: how often which fault, or what follows from it, was met, up to the trial; and what that came to.
     ended_at: virtual microseconds.
     trace: the last events, a line each.
     """
@@ -77,6 +78,8 @@ class Stage:
         self.disks = disks = {name: Disk(world, name) for name in names}
         self.judge = play.expectation()
         self.watch = Watch(world, disks, self.judge)
+        self._play = play
+        self._limits = limits
         self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}
         founders = [self.nodes[name] for name in options.names]
         self.network = Network(
@@ -93,6 +96,7 @@ class Stage:
             for number in range(options.clients)
         ]
         self.faults = Faults(Field(world, self.nodes, disks, self.network, self.watch.register))
+        self.marks = Counter[str]()
         self._sound = founders
 
     def play(self) -> None:
@@ -101,21 +105,32 @@ class Stage:
         world.schedule.run(world.options.duration)
         world.note("", "calm")
         self._sound = [self.nodes[name] for name in self.faults.end()]
+        self._come_to_an_end()
+        self.marks = Counter(world.marks)
+        trial = Trial(world, self.nodes, self._sound, self.network, self._play, self.watch.calls, self._limits)
+        trial.run()
+        self.marks.update(trial.marks)
+        self._come_to_an_end()
+        self.watch.ended({node.name: node for node in self._sound})
+
+    def _come_to_an_end(self) -> None:
+        """Wait until nothing is open."""
+        world = self.world
         end = world.now + REPAIRED_FOR_MAX
         while not self._is_level():
             if world.now >= end:
                 broken("with a quorum repaired the group comes to an end", open=self._open())
             world.schedule.run(world.now + LOOK_INTERVAL)
-        self.watch.ended({node.name: node for node in self._sound})
 
     def _is_level(self) -> bool:
         """Is everybody done, and every replica that works where the others are?"""
         if not all(client.done for client in self.clients):
             return False
         self._sound = [node for node in self._sound if not node.removed]
-        ends = {(node.replica.applied, node.replica.log.last, node.replica.leader) for node in self._sound}
-        applied, last, leader = next(iter(ends))
-        is_level = len(ends) == 1 and leader is not None and applied == last.index > 0
+        replicas = [node.replica for node in self._sound]
+        ends = {(replica.applied, replica.durable, replica.log.last, replica.leader) for replica in replicas}
+        applied, durable, last, leader = next(iter(ends))
+        is_level = len(ends) == 1 and leader is not None and applied == durable == last.index > 0
         return is_level and not self._is_changing()
 
     def _is_changing(self) -> bool:
@@ -167,7 +182,7 @@ def run(seed: int, *, options: Options | None = None, play: Play | None = None, 
     except Exception as error:
         error.add_note(f"in the history of seed {seed}; see it again: {again}")
         raise
-    return History(seed, world.options, world.trace.digest(), world.marks, world.now, world.trace.lines())
+    return History(seed, world.options, world.trace.digest(), stage.marks, world.now, world.trace.lines())
 
 
 def _cause(stage: Stage, error: BaseException) -> BaseException:

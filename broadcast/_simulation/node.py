@@ -43,6 +43,7 @@ from broadcast._simulation.life import Asker, Killed, Life
 from broadcast._simulation.network import Network
 from broadcast._simulation.options import MILLISECOND
 from broadcast._simulation.play import Play
+from broadcast._simulation.undos import CountedBase
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from broadcast._storage import DiskDamaged, DiskRefused
@@ -211,6 +212,7 @@ class Node:
     def _step(self, given: Input, data: bytes | None = None) -> None:
         living, now = self._living, self._world.now
         self._world.note(self.name, "step", given, data)
+        self._watch.given(self, given)
         living.replica.step(given, living.at(now))
         self._watch.stepped(self)
         self._perform(living.replica.take_output())
@@ -316,6 +318,7 @@ class Node:
                 self._watch.register.formed(formation.configuration)
                 play, history = self._play, living.replica.log.between
                 machine = Machine(play.actor, play.interface, formation.configuration, history, group=formation.group)
+                machine._base = CountedBase(self._world.marks)  # pyright: ignore[reportPrivateUsage]
                 living.machine, living.desk = machine, Desk(machine.sessions)
             case LeaderKnown(leader=leader):
                 if leader is not None and living.desk is not None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from broadcast._protocol.entries import Commands, Entry, decode_entries, span
 from broadcast._protocol.leader import Leadership
-from broadcast._protocol.messages import Message
-from broadcast._protocol.output import Persist
+from broadcast._protocol.messages import Append, Message
+from broadcast._protocol.output import Input, Persist
 from broadcast._protocol.position import Batch
 from broadcast._simulation.calls import Calls, Numbered
 from broadcast._simulation.disk import Disk
@@ -44,6 +44,10 @@ class Watch:
         for hear in self._hears["started"]:
             hear(process)
 
+    def given(self, process: Process, given: Input) -> None:
+        for hear in self._hears["given"]:
+            hear(process, given)
+
     def stepped(self, process: Process) -> None:
         for hear in self._hears["stepped"]:
             hear(process)
@@ -62,6 +66,9 @@ class Watch:
         """A message was taken in."""
         for hear in self._hears["heard"]:
             hear(process, sender, message)
+        if type(message) is Append and message.batches and message.epoch == process.replica.epoch:
+            log, last = process.replica.log, message.batches[-1].last
+            self._marks["batches that found no room"] += log.last.index < last and log.holds(message.previous)
 
     def persisting(self, process: Process, persist: Persist) -> None:
         if persist.truncate is not None:

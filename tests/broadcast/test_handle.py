@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors import Actor, TooLarge, command, query
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import decode
-from broadcast import GroupRef
+from broadcast import GroupClosed, GroupRef
 from broadcast._handle import Handle, Way
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, Submittable
 from broadcast._protocol.queries import Query
@@ -198,3 +198,65 @@ async def test_closing_ends_the_session_at_the_other_end() -> None:
         handle.close()
         assert way.sent[-1] == SessionEnded(5)
         assert sum(isinstance(entry, SessionEnded) for entry in way.sent) == 1
+
+
+async def test_closing_wakes_whoever_waits_for_anything() -> None:
+    """For an answer, for room, for a way to the group, for earlier commands, for what was told."""
+    handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    group = GroupRef(Count, handle)
+    way = Played(handle)
+    told: list[str] = []
+
+    async def wait(what: str, wait: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await wait()
+        except GroupClosed:
+            told.append(what)
+        else:
+            told.append(f"{what}, with nothing left to wait for")
+
+    with trio.fail_after(10), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("broadcast._handle.OUTSTANDING_MAX", 2)
+        patch.setattr("broadcast._protocol.queries.UNDER_WAY_MAX", 1)
+        async with trio.open_nursery() as nursery:
+
+            async def begin(what: str, awaited: Callable[[], Awaitable[object]]) -> None:
+                nursery.start_soon(wait, what, awaited)
+                await wait_all_tasks_blocked()
+
+            handle.take_way(way, CLUSTER, LIMITS)
+            await begin("a query's answer", lambda: group.ask(Count.value))
+            await begin("room for a query", lambda: group.ask(Count.value))
+            await group.tell(Count.add, 1)
+            await begin("what was told", handle.drained)
+            await begin("an answer", lambda: group.ask(Count.add, 2))
+            await begin("room", lambda: group.ask(Count.add, 3))
+            await begin("earlier commands", lambda: group.ask(Count.value))
+            assert told == []
+            handle.close()
+            await wait_all_tasks_blocked()
+            assert sorted(told) == [
+                "a query's answer",
+                "an answer",
+                "earlier commands",
+                "room",
+                "room for a query",
+                "what was told, with nothing left to wait for",
+            ]
+            with pytest.raises(GroupClosed):
+                await group.ask(Count.add, 4)
+
+
+async def test_closing_wakes_who_waits_for_a_first_way() -> None:
+    handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    group = GroupRef(Count, handle)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(GroupClosed):
+                    await group.ask(Count.add, 1)
+
+            nursery.start_soon(ask)
+            await wait_all_tasks_blocked()
+            handle.close()

@@ -139,6 +139,15 @@ def test_a_session_expires_by_log_time_and_is_told_of() -> None:
     assert (scene.machine.actor.coins, scene.delivered()) == ([], [])
 
 
+def test_a_busy_session_lives_on_and_so_does_one_that_only_repeats_itself() -> None:
+    """What it asks for is a sign of life, be it new, known already, or too early: its owner says nothing else then."""
+    scene = begun()
+    for number, time in ((1, 6), (1, 12), (7, 18), (2, 24)):
+        scene.apply(calls(number, ["put", 1]), time=time * SECOND)
+    assert outcomes(scene.apply(calls(3, ["put", 1]), time=33 * SECOND)) == [[Outcome.APPLIED, 3]]
+    assert scene.apply(calls(4, ["put", 1]), time=43 * SECOND) == [Expired(2)]
+
+
 def test_while_nobody_leads_no_session_expires() -> None:
     """The first batch of an epoch may be long after the last of the one before."""
     scene = begun()

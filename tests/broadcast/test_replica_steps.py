@@ -891,6 +891,23 @@ def test_a_follower_s_read_is_asked_again_under_a_new_number_when_it_stays_unans
     assert second.number > first.number
 
 
+def test_who_becomes_leader_asks_nobody_else_any_more() -> None:
+    """The read that the old leader was asked for is vouched for by a round of the new one's own."""
+    one = One()
+    one.hear("b", Heartbeat(1, 0, 1, 0))
+    one.written()
+    assert len(sent(one.step(ReadAsked(5)), ReadIndex)) == 1
+    one.step(Suspected("b"))
+    output = one.lead()
+    assert one.now < FLOOR, "before it would lose patience with the old one"
+    one.written()
+    output = one.hear("b", AppendReply(2, 1))
+    rounds = [message.round for _, message in sent(output, Heartbeat) if isinstance(message, Heartbeat)]
+    assert len(rounds) == 2
+    one.step(Applied(1))
+    assert one.hear("b", HeartbeatReply(2, rounds[0])).settle == [ReadReady(5)]
+
+
 # -- submitting ----------------------------------------------------------------------------------------------------
 
 
@@ -932,6 +949,15 @@ def test_all_that_a_member_may_pass_on_is_sequenced() -> None:
     for entries in ((passed_on(size=2**20 + 1_024),), (ASKED,) * 1_000, (passed_on(count=1_000, size=1_001),)):
         (persist,) = leading().hear("c", Submit(entries), stamp=4_000).persist
         assert sum(each.count for each in persist.batches) in (1, 1_000)
+
+
+def test_a_leader_s_new_epoch_is_told_though_it_is_the_same_leader() -> None:
+    """What it had taken in its last life, and not sent to anybody, is lost: all has to be sent again."""
+    one = One()
+    assert LeaderKnown(1, "b") in one.hear("b", Heartbeat(1, 0, 1, 0)).settle
+    assert one.hear("b", Heartbeat(1, 0, 2, 0)).settle == []
+    assert one.hear("b", Heartbeat(3, 0, 1, 0)).settle == [LeaderKnown(3, "b")]
+    assert one.hear("b", Heartbeat(3, 0, 2, 0)).settle == []
 
 
 def test_only_what_was_delivered_is_applied() -> None:

@@ -19,6 +19,7 @@ from broadcast._simulation.invariants.durable_commit import DurableCommit
 from broadcast._simulation.invariants.durable_promise import DurablePromise
 from broadcast._simulation.invariants.elected_by_quorum import ElectedByQuorum
 from broadcast._simulation.invariants.equal_states import EqualStates
+from broadcast._simulation.invariants.expiry import Expiry
 from broadcast._simulation.invariants.fresh_reads import FreshReads
 from broadcast._simulation.invariants.gap_free import GapFree
 from broadcast._simulation.invariants.kept_promise import KeptPromise
@@ -40,6 +41,8 @@ from broadcast._simulation.invariants.pointers import Pointers
 from broadcast._simulation.invariants.session_order import SessionOrder
 from broadcast._simulation.invariants.standing import Standing
 from broadcast._simulation.invariants.state_machine_safety import StateMachineSafety
+from broadcast._simulation.invariants.step_down import StepDown
+from broadcast._simulation.invariants.stickiness import Stickiness
 from broadcast._simulation.invariants.told_commit import ToldCommit
 from broadcast._simulation.invariants.views import Views
 from broadcast._simulation.invariants.wiped_disk import WipedDisk
@@ -54,6 +57,8 @@ INVARIANTS: Sequence[type[Invariant]] = (
     DurablePromise,
     KeptPromise,
     Standing,
+    Stickiness,
+    StepDown,
     AbleCandidate,
     Changes,
     # what logs hold
@@ -74,6 +79,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     LogTime,
     Views,
     Bounds,
+    Expiry,
     # what askers rely on
     OnceOnly,
     SessionOrder,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from broadcast._machine import Delivery, Machine
 from broadcast._protocol.entries import Entry
 from broadcast._protocol.messages import Message
-from broadcast._protocol.output import Persist
+from broadcast._protocol.output import Input, Persist
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Report
@@ -50,6 +50,9 @@ class Invariant:
 
     def started(self, process: Process) -> None:
         """A process starts, on what its disk holds."""
+
+    def given(self, process: Process, given: Input) -> None:
+        """An input comes; the replica has not taken it in yet."""
 
     def stepped(self, process: Process) -> None:
         """A replica took a step; its output is not performed yet."""
@@ -93,6 +96,9 @@ class Invariant:
 
     def answered(self, call: Call, answer: Answer) -> None:
         """Its outcome is known; for a call that was withdrawn, that of its void."""
+
+    def lapsed(self, session: int | None) -> None:
+        """Something was under way when an owner was told that this session is over, or by its own doing (None)."""
 
     def read(self, read: Read) -> None:
         """A linearizable query is answered."""

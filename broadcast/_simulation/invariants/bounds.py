@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from broadcast._protocol import leader, own, pending, progress, sessions
-from broadcast._protocol.entries import size
+from broadcast._protocol.entries import membership_in, size
 from broadcast._protocol.log import Log
 from broadcast._protocol.position import Batch
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
@@ -58,8 +58,9 @@ class Bounds(Invariant):
 
 
 def _sizes(log: Log, after: int) -> list[int]:
-    """Of the batches beyond this index."""
-    return [batch.size for batch in log.between(after, log.last.index)] if after < log.last.index else []
+    """Of the batches beyond this index. What changes the members takes room whether there is any or not: one at a time."""
+    batches = log.between(after, log.last.index) if after < log.last.index else ()
+    return [batch.size for batch in batches if membership_in(batch) is None]
 
 
 def _check(process: Process, queue: str, waiting: int, bound: int) -> None:

@@ -37,7 +37,18 @@ if TYPE_CHECKING:
 OVERDUE_MAX = 2_000  # microseconds that a tick may be late, when nothing keeps the loop
 
 
-EVENTS = ("started", "stepped", "elected", "heard", "persisting", "sending", "delivering", "delivered", "applied")
+EVENTS = (
+    "started",
+    "given",
+    "stepped",
+    "elected",
+    "heard",
+    "persisting",
+    "sending",
+    "delivering",
+    "delivered",
+    "applied",
+)
 ASKERS = ("ran", "asked", "settling", "answered", "read", "ended")
 """Events of the first simulation's askers. Ours are judged by what they get (`work.py`)."""
 
@@ -151,6 +162,7 @@ class Judge:
         self._tell("started", watched)
 
     def given(self, replica: Replica, given: Input) -> None:
+        self._tell("given", self._watched[id(replica)], given)
         if isinstance(given, Persisted):
             store, asked = self._world.stores[replica.name], self._asked[id(replica)]
             check(given.number in asked, "a completion is of this life", name=replica.name, number=given.number)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from planting import Mutant, is_found_soon, name, options_of
 
 from broadcast._protocol import regrouping
 from broadcast._protocol.entries import Configured
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.regrouping import Regrouping
 from broadcast._protocol.succession import Succession
-from broadcast._simulation.options import MILLISECOND, Options
+from broadcast._simulation.history import run
+from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from membership._protocol.change import concluded, joint
 from membership._protocol.configurations import Configurations
 from membership._protocol.election import Election
@@ -32,6 +36,20 @@ MOVING = Options(
     spares=4,
     regroupings=10,
 )
+JOINT = replace(
+    MOVING,
+    clients=1,
+    duration=3 * SECOND,
+    faults_from=400 * MILLISECOND,
+    latency=10 * MILLISECOND,
+    disk_latency=80 * MILLISECOND,
+    strike_interval=60 * MILLISECOND,
+    crashes=6,
+    cuts=6,
+    pauses=0,
+    power_cuts=0,
+)
+"""Each step takes long, and much happens meanwhile."""
 
 
 def changed_without_a_joint_configuration(patch: pytest.MonkeyPatch) -> None:
@@ -125,3 +143,36 @@ def a_configuration_among_commands(patch: pytest.MonkeyPatch) -> None:
         seal(self, [*entries, *self.pending.take()] if alone and self.pending else entries, now)
 
     patch.setattr(Leadership, "_seal", sealed)
+
+
+BY_QUORUM = "who leads was granted it by an election quorum"
+ON_QUORUM = "what is delivered is durable on a commit quorum"
+LATEST = "in force is the latest configuration of the log"
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(changed_without_a_joint_configuration, "voters and quorums change by way of both together", MOVING),
+    Mutant(two_changes_at_once, "a change waits for the one before it to be committed", MOVING),
+    Mutant(
+        changed_before_the_epoch_start_is_committed, "a change waits for the epoch-start entry to be committed", MOVING
+    ),
+    Mutant(configuration_kept_after_truncation, LATEST, JOINT),
+    Mutant(a_configuration_among_commands, LATEST, MOVING),
+    Mutant(new_electorate_elects_alone, BY_QUORUM, JOINT),
+    Mutant(observers_vote, BY_QUORUM, MOVING),
+    Mutant(old_electorate_commits_alone, ON_QUORUM, JOINT),
+    Mutant(removed_voters_are_counted, ON_QUORUM, MOVING),
+    Mutant(promoted_before_it_has_caught_up, "who gets a vote has caught up", MOVING),
+    Mutant(a_removed_leader_leads_on, "with a quorum repaired the group comes to an end", MOVING),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
+def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.plant(monkeypatch)
+    assert is_found_soon(mutant)
+
+
+@pytest.mark.parametrize("options", options_of(MUTANTS))
+def test_nothing_is_found_without_one(options: Options) -> None:
+    for seed in range(10):
+        run(seed, options=options)

@@ -1,0 +1,208 @@
+"""The end of a history: the group works, and at the pace of its network and disks (liveness).
+
+That nothing is open does not say that anything could still be done. So new clients, one at each member that works, ask
+for something, one after the other; then the leader's process dies while all of them wait, and is started again. What
+they wait for is bounded by what a call has to wait for: some round trips and some writes. A wake-up that was lost, and
+that only the next heartbeat, a retry or a client's patience makes good, takes longer than that, where these are quick.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from broadcast._simulation import link, network, node
+from broadcast._simulation.invariants import broken
+from broadcast._simulation.network import Network
+from broadcast._simulation.node import Node
+from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from broadcast._simulation.owner import Owner
+from broadcast._simulation.play import Expectation, Play
+from broadcast._simulation.world import World
+from membership._protocol.view import Limits
+
+REPAIRED_FOR_MAX = 30 * SECOND  # for what may have to wait until sessions expire, or for somebody's patience
+ELECTIONS = 5  # that it takes, at most, to replace a leader: votes may be split
+LOOK_INTERVAL = MILLISECOND
+
+
+class Prober(Owner):
+    """One owner at one member, patient: it goes nowhere else, and does nothing but ask and wait."""
+
+    def __init__(self, at: Node, world: World, play: Play, calls: Expectation, limits: Limits) -> None:
+        self._node = at
+        super().__init__(f"prober-{at.name}", world, play, calls, limits)
+
+    def ask(self) -> None:
+        """A command, and a query if there are any."""
+        self._offer(1)
+        self._read()
+        self._send()
+
+    def leave(self) -> None:
+        """Its session is over."""
+        self._submitter.end()
+        self._send()
+
+    @property
+    def refused(self) -> bool:
+        """Was there no room for its session? Then it waits until another's has expired."""
+        return self._submitter.full
+
+    def _choose(self) -> Node:
+        return self._node
+
+
+def _has_word(prober: Prober) -> bool:
+    return prober.done or prober.refused
+
+
+def call_time(options: Options) -> int:
+    """The longest that a call takes which nothing stands in the way of: from a client and back.
+
+    The member passes it on to the leader; the leader's disk may be busy, and so may the followers', and what they
+    acknowledge may have to make room first for what is to be acknowledged; and the member hears of the commit. A
+    linearizable query takes less: two rounds of heartbeats, if one is under way already.
+    """
+    messages, writes, applications = 6, 4, 3
+    return (
+        2 * link.LATENCY
+        + messages * options.latency
+        + writes * options.disk_latency
+        + applications * node.APPLY_DELAY
+        + LOOK_INTERVAL
+    )
+
+
+def election_time(options: Options) -> int:
+    """The longest that it takes, within reason, to replace a leader that is gone, and to be level with the new one.
+
+    Each attempt waits for a timeout, asks twice, and writes twice at the candidate and twice at the voters.
+    """
+    attempt = 2 * options.election_timeout + 4 * options.latency + 4 * options.disk_latency
+    return network.NOTICE_DELAY + ELECTIONS * attempt + call_time(options)
+
+
+class Trial:
+    """Of the members `sound`, which suffice; the others are as they may be."""
+
+    def __init__(
+        self,
+        world: World,
+        nodes: Mapping[str, Node],
+        sound: Sequence[Node],
+        net: Network,
+        play: Play,
+        calls: Expectation,
+        limits: Limits,
+    ) -> None:
+        self._world = world
+        self._nodes = nodes
+        self._sound = sound
+        self._network = net
+        self._make = partial(Prober, world=world, play=play, calls=calls, limits=limits)
+        self._together = limits.sessions_max
+        self._probers: list[Prober] = []
+        self.marks = Counter[str]()
+        self._call_time = call_time(world.options)
+        self._election_time = election_time(world.options)
+
+    def run(self) -> None:
+        """Raises `Violation`."""
+        self._world.note("", "trial")
+        self._be_led()
+        for first in range(0, len(self._sound), self._together):
+            self._open(self._sound[first : first + self._together])
+        self._change_leader()
+        self._try_each()
+
+    # -- who leads -------------------------------------------------------------------------------------------------
+
+    @property
+    def _leader(self) -> Node | None:
+        """Who leads, and has all of them where it is; None if there is nobody."""
+        known = {(each.replica.epoch, each.replica.leader) for each in self._sound}
+        epoch, name = next(iter(known))
+        if len(known) > 1 or name is None or not self._nodes[name].alive:
+            return None
+        leader = self._nodes[name]
+        leadership = leader.replica.leadership
+        if leadership is None or leadership.epoch != epoch:
+            return None
+        return leader if all(each.replica.applied >= leadership.start for each in self._sound) else None
+
+    def _be_led(self) -> Node:
+        """Wait until one of them leads. Another that does is stopped: it may be slow, or about to find out."""
+        while True:
+            if not self._wait(lambda: self._leader is not None, self._election_time):
+                broken("a leader that is gone is replaced", bound=self._election_time, members=self._told())
+            leader = self._leader
+            if leader is not None and leader in self._sound:
+                return leader
+            if leader is not None:
+                self.marks["leaders stopped that were not repaired"] += 1
+                leader.crash()
+
+    def _change_leader(self) -> None:
+        """The leader's process dies while calls are under way, and is started at once."""
+        leader = self._be_led()
+        for prober in self._probers:
+            self._ask(prober)
+        self._run(self._world.chance.randrange(self._call_time))
+        leader.crash()
+        leader.start(self._network)
+        self._be_led()
+        self.marks["leaders replaced in the end"] += 1
+        # Once to learn that it has to be sent again, and once more where the session has to be asked for first.
+        self._answered(self._probers, 2 * self._call_time, "what was under way is sent again once a leader is known")
+
+    # -- what is asked ---------------------------------------------------------------------------------------------
+
+    def _ask(self, prober: Prober) -> None:
+        self.marks["fresh commands"] += 1
+        prober.ask()
+
+    def _open(self, members: Sequence[Node]) -> None:
+        """Others ask from now on. The first call of each takes a session, for which there may be no room at once."""
+        for prober in self._probers:
+            prober.leave()
+        self._probers = []
+        for member in members:
+            prober = self._make(member)
+            self._probers.append(prober)
+            self._ask(prober)
+            self._wait(partial(_has_word, prober), 2 * self._call_time)
+            bound = REPAIRED_FOR_MAX if prober.refused else 0
+            self._answered([prober], bound, "a new client is served by each member that works")
+
+    def _try_each(self) -> None:
+        for prober in self._probers:
+            self._ask(prober)
+            self._answered([prober], self._call_time, "a call takes some round trips and writes, and no longer")
+
+    def _answered(self, probers: Sequence[Prober], bound: int, claim: str) -> None:
+        if not self._wait(lambda: all(prober.done for prober in probers), bound):
+            waiting = [prober.name for prober in probers if not prober.done]
+            broken(claim, waiting=waiting, bound=bound, members=self._told())
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _wait(self, until: Callable[[], bool], span: int) -> bool:
+        """Wait for that, no longer than for `span`. Has it come?"""
+        end = self._world.now + span
+        while not until():
+            if self._world.now >= end:
+                return False
+            self._run(LOOK_INTERVAL)
+        return True
+
+    def _run(self, span: int) -> None:
+        self._world.schedule.run(self._world.now + span)
+
+    def _told(self) -> list[str]:
+        return [
+            f"{each.name}: {each.replica.role} of {each.replica.epoch}, leader {each.replica.leader}, "
+            f"applied {each.replica.applied}, commit {each.replica.commit}, last {each.replica.log.last.index}"
+            for each in self._sound
+        ]
