@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import trio
+from disks import size_of
 from load import Load, verdict_of
 from nemesis import FAULTS, SYNC_MS, Nemesis
 from rig import LEVEL_SECONDS_MAX, Rig, open_rig
@@ -79,7 +80,7 @@ def show_figures(rig: Rig, load: Load, nemesis: Nemesis) -> None:
 
 async def show_progress(rig: Rig, load: Load, nemesis: Nemesis, end: float) -> None:
     while (left := end - trio.current_time()) > 0:
-        disk = sum(path.stat().st_size for path in rig.directory.rglob("*") if path.is_file()) // 2**20
+        disk = size_of(rig.directory) // 2**20
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         tell(
             f"{left:5.0f} s left, {len(load.history)} operations, {nemesis.strikes.total()} faults, "
