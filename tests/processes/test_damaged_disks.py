@@ -100,6 +100,12 @@ def in_row(data: Path, key: str) -> None:
         at = content.find(key.encode(), at + 1)
 
 
+def in_marks(data: Path) -> None:
+    """Of both that there are of the group: one alone may be what a death in the midst of it left."""
+    for offset in (64, 96):
+        flip(data / MARKS, offset)
+
+
 DATABASE_DAMAGES = (
     Damage("head of the database", lambda data: flip(data / DATABASE, 0), (DATABASE,)),
     Damage("middle of the database", lambda data: in_row(data, "key number 3"), (DATABASE, "fails its checksum")),
@@ -118,7 +124,7 @@ OTHER_DAMAGES = (
     Damage("journal cut off", lambda data: cut_off(data / JOURNAL, 32 + 8 * FRAME_SIZE), ("writes were durable",)),
     Damage("no journal", lambda data: (data / JOURNAL).unlink(), ("writes were durable",)),
     Damage("head of the marks", lambda data: flip(data / MARKS, 3), (MARKS,)),
-    Damage("marks of the group", lambda data: flip(data / MARKS, 40), (MARKS, "fails its checksum")),
+    Damage("marks of the group", in_marks, (MARKS, "fails its checksum")),
     Damage("no marks", lambda data: (data / MARKS).unlink(), ("has lost its log.marks",)),
     Damage("identity of the node", lambda data: flip(data / NODE, 12), (NODE, "is damaged")),
     Damage("no identity of the node", lambda data: (data / NODE).unlink(), ("its identity was lost",)),
