@@ -43,9 +43,10 @@ def dying_after(size: int) -> Generator[None]:
         whole(file, data[:size], offset)
         raise Died
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Died):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "pwrite", write_and_die)
-        yield
+        with pytest.raises(Died):
+            yield
 
 
 @pytest.mark.parametrize("earlier", range(4))

@@ -198,7 +198,7 @@ def test_a_row_that_is_cut_from_its_page_when_the_marks_are_lost_too(tmp_path: P
 
 
 def test_any_byte_of_the_marks(dead: Dead) -> None:
-    """Of a group's two, one may be torn by a death in the midst of it: what is in the database is known all the same."""
+    """Of a group's two, one may be torn by a death in the midst of it: what the database has is known all the same."""
     for offset in range(3 * 64):
         changed = bytearray(dead.files[MARKS])
         changed[offset] ^= 0x10

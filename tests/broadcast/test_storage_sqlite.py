@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -217,6 +218,27 @@ def test_the_journal_keeps_its_size_over_many_checkpoints(
     assert (tmp_path / "data" / "log.sqlite3-wal").stat().st_size <= 200_000
     assert (tmp_path / "data" / "log.sqlite3").stat().st_size > 20_000
     assert len(reopened(disk, tmp_path).batches) == 200
+
+
+def test_a_journal_that_found_no_room_beforehand_does_not_take_what_is_left(
+    disk: SqliteDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a disk that was full, and has room again, would be filled by the journal alone."""
+    whole = os.pwrite
+
+    def refuse_much(file: int, data: bytes, offset: int) -> int:
+        if len(data) >= _sqlite.JOURNAL_SIZE:
+            raise OSError(errno.ENOSPC, "no room")
+        return whole(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", refuse_much)
+    disk.open_group("bank")
+    for persist in log(400):
+        disk.write([("bank", persist)])
+        disk.tend()
+    pages = (tmp_path / "data" / "log.sqlite3-wal").stat().st_size // 4120
+    assert pages < 2 * _sqlite.CHECKPOINT_PAGES_TIGHT
+    assert len(reopened(disk, tmp_path).batches) == 400
 
 
 def test_a_creation_that_did_not_end_is_begun_anew(disk: SqliteDisk, tmp_path: Path) -> None:

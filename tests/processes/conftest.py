@@ -6,6 +6,13 @@ from pathlib import Path
 
 import powercut
 import pytest
+import trio
+from stalls import Machine
+from wanted import check_wanted
+
+
+def pytest_configure() -> None:
+    check_wanted()
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +25,11 @@ def importable_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What power cuts are made with. Without a compiler the tests that need it fail; they are not skipped."""
     return powercut.build(tmp_path_factory.mktemp("powercut"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, nursery: trio.Nursery) -> Machine:
+    """Watched for as long as the test lasts."""
+    machine = Machine(tmp_path / "watched")
+    nursery.start_soon(machine.run)
+    return machine

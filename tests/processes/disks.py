@@ -15,6 +15,8 @@ import powercut
 
 FAILURES = "DiskFailed: ", "DataDirectoryError: "
 """What a process names that ends because its disk fails: the database did, or the file with the node's identity."""
+ADVICE = "look after the disk", "see to that disk"
+"""What it says then."""
 
 
 class Disk:

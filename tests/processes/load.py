@@ -12,10 +12,12 @@ from multiprocessing import get_context
 import trio
 from noting import named
 from rig import PATIENCE_SECONDS_MAX, Member, Rig
+from stalls import Machine
 from store import Store
 
 from actors import OutcomeUnknown, Refused
 from broadcast import Consistency, GroupRef, connect
+from broadcast._simulation.campaign import end_with_parent
 from broadcast._simulation.linearizability import Operation, Verdict, check
 
 CLIENTS = 5
@@ -67,9 +69,10 @@ class Load:
             for member in self._rig.members.values():
                 nursery.start_soon(self._reader, member)
 
-    async def watch(self, expected: Callable[[], bool], during: Callable[[], str]) -> None:
-        """Measure how long nobody gets an answer while one is expected."""
+    async def watch(self, expected: Callable[[], bool], during: Callable[[], str], machine: Machine) -> None:
+        """Measure how long nobody gets an answer while one is expected, and the machine runs."""
         while trio.current_time() < self.until:
+            self._answered_at = max(self._answered_at, machine.calm_since)
             if not expected():
                 self._answered_at = trio.current_time()
             quiet = trio.current_time() - self._answered_at
@@ -186,9 +189,13 @@ class Load:
         wrongs = deliveries.misfits(self._offered.keys(), self._done)
         for member in self._rig.members.values():
             for level in BOTH:
-                begun = trio.current_time()
-                held = await member.read(level.value, "everything")
+                begun, held = trio.current_time(), None
+                with trio.move_on_after(PATIENCE_SECONDS_MAX):
+                    held = await member.read(level.value, "everything")
                 ended = trio.current_time()
+                if held is None:
+                    wrongs.append(f"{member.name} does not say what it holds, at the level {level.value}.")
+                    continue
                 if held != store.values:
                     wrongs.append(f"{member.name} does not hold what was delivered, at the level {level.value}.")
                 caller = f"{level.value} at {member.name} in the end"
@@ -218,7 +225,7 @@ def verdict_of(history: Sequence[Operation]) -> Verdict:
     parts: dict[Hashable, list[Operation]] = {}
     for operation in history:
         parts.setdefault(key_of(operation), []).append(operation)
-    with ProcessPoolExecutor(CHECKERS, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(CHECKERS, get_context("spawn"), end_with_parent) as pool:
         verdicts = list(pool.map(check_part, parts.values(), chunksize=16))
     bad = next((verdict for verdict in verdicts if not verdict.linearizable), None)
     return bad or Verdict(True, tuple(operation for verdict in verdicts for operation in verdict.order))

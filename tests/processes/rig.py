@@ -148,9 +148,10 @@ class Rig:
     async def wrongs(self) -> list[str]:
         """What is not the same at all members, once they have delivered as much as who has delivered most."""
         processes = [member.process for member in self.members.values()]
-        reports = [await process.report(delivered=0, within=0) for process in processes]
-        most = max(report.count for report in reports)
-        reports = [await process.report(delivered=most, within=LEVEL_SECONDS_MAX) for process in processes]
+        with trio.fail_after((1 + len(processes)) * LEVEL_SECONDS_MAX):
+            reports = [await process.report(delivered=0, within=0) for process in processes]
+            most = max(report.count for report in reports)
+            reports = [await process.report(delivered=most, within=LEVEL_SECONDS_MAX) for process in processes]
         for member in self.members.values():
             member.take_notes()
         gone = self.deliveries.count - most
@@ -168,6 +169,11 @@ async def until(condition: Callable[[], bool], within: float = PATIENCE_SECONDS_
     with trio.fail_after(within):
         while not condition():  # noqa: ASYNC110 - what processes do wakes nobody here
             await trio.sleep(0.01)
+
+
+def tell(text: str) -> None:
+    """What `pytest -s` shows, and what a failure shows too."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @asynccontextmanager
