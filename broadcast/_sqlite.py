@@ -44,9 +44,7 @@ from broadcast._storage import STORAGE_ID_SIZE, DiskDamaged, DiskFailed, DiskFul
 VERSION = 1  # of the schema
 PAGE_SIZE = 4096  # bytes
 CHECKPOINT_PAGES = 1000  # about so many pages in the journal, and it is brought into the database
-CHECKPOINT_PAGES_TIGHT = (
-    100  # the same where there was no room for a journal of its full size: it is not to take the rest
-)
+CHECKPOINT_PAGES_TIGHT = 100  # the same where there was no room for a journal of its full size
 JOURNAL_SIZE = 1200 * (PAGE_SIZE + 24)  # bytes kept for the journal, so that commits do not make the file longer
 BALLAST_SIZE = 4 * 2**20  # bytes
 BALLAST_EVERY = 64  # writes between attempts to get the ballast back
