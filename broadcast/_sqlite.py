@@ -257,7 +257,9 @@ class SqliteDisk:
         try:
             os.ftruncate(file, 0)
             os.fsync(file)
-            os.pwrite(file, bytes(JOURNAL_SIZE), 0)
+            zeros, filled = memoryview(bytes(JOURNAL_SIZE)), 0
+            while filled < JOURNAL_SIZE:  # a disk with room for a part takes that, and refuses the rest
+                filled += os.pwrite(file, zeros[filled:], filled)
             os.fsync(file)
         except OSError as error:
             if error.errno != errno.ENOSPC:

@@ -32,14 +32,15 @@ CHECKED_HERE_MAX = 20_000
 
 class Load:
     """history: what was asked, when, and what came of it. longest_quiet: the longest time without any answer, in
-    seconds, while a quorum could be expected to answer; quiet_during: what struck then.
+    seconds, while a quorum could be expected to answer; quiet_during: what struck then. longest_quiet_counted: the
+    same in seconds of the machine.
 
     pause: seconds between two operations of a task, at most: what is checked is what happens, not how much.
     """
 
     def __init__(self, rig: Rig, chance: random.Random, pause: float = 0.02) -> None:
         self.history: list[Operation] = []
-        self.longest_quiet = 0.0
+        self.longest_quiet = self.longest_quiet_counted = 0.0
         self.quiet_during = "nothing"
         self.keys = [f"key {number}" for number in range(KEYS)]
         self.until = float("inf")
@@ -51,9 +52,8 @@ class Load:
         self._values = 0
         self._offered: dict[bytes, tuple[str, tuple[object, ...]]] = {}
         self._done: set[bytes] = set()
-        self._client_answers = 0
+        self._answers = self._client_answers = 0
         self._answered = trio.lowlevel.ParkingLot()
-        self._answered_at = trio.current_time()
 
     @property
     def answered(self) -> int:
@@ -71,13 +71,17 @@ class Load:
 
     async def watch(self, expected: Callable[[], bool], during: Callable[[], str], machine: Machine) -> None:
         """Measure how long nobody gets an answer while one is expected, and the machine runs."""
+        answers = stalls = 0
+        last, last_counted = trio.current_time(), machine.seconds
         while trio.current_time() < self.until:
-            self._answered_at = max(self._answered_at, machine.calm_since)
-            if not expected():
-                self._answered_at = trio.current_time()
-            quiet = trio.current_time() - self._answered_at
-            if quiet > self.longest_quiet:
-                self.longest_quiet, self.quiet_during = quiet, during()
+            if not expected() or self._answers > answers:
+                last, last_counted = trio.current_time(), machine.seconds
+            if len(machine.stalls) > stalls:
+                last_counted = machine.seconds
+            answers, stalls = self._answers, len(machine.stalls)
+            if trio.current_time() - last > self.longest_quiet:
+                self.longest_quiet, self.quiet_during = trio.current_time() - last, during()
+            self.longest_quiet_counted = max(self.longest_quiet_counted, machine.seconds - last_counted)
             await trio.sleep(0.02)
 
     async def answers(self, count: int, within: float = PATIENCE_SECONDS_MAX) -> None:
@@ -157,7 +161,7 @@ class Load:
             except OutcomeUnknown:
                 pass
         if ended is not None:
-            self._answered_at = ended
+            self._answers += 1
             self._client_answers += caller.startswith("client")
             self._answered.unpark_all()
             if not is_read and not isinstance(outcome, Refused):
@@ -213,7 +217,8 @@ async def under_load(rig: Rig, chance: random.Random, pause: float = 0.05) -> As
         yield load
         load.until = trio.current_time()
     await rig.start()
-    assert [*await rig.wrongs(), *await load.wrongs()] == []
+    wrongs = [*await rig.wrongs(), *await load.wrongs()]
+    assert wrongs == [], wrongs
     verdict = verdict_of(load.history)
     assert verdict.linearizable, str(verdict)
 

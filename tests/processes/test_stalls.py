@@ -10,11 +10,11 @@ import trio.testing
 from stalls import Machine
 
 
-async def tick(machine: Machine, *seconds: float) -> None:
+async def tick(machine: Machine, *seconds: float, share: float = 1.0) -> None:
     """So long each tick takes."""
     began = machine.stalls[-1][1] if machine.stalls else 100.0
     for each in seconds:
-        machine.note(began, began + each)
+        machine.note(began, began + each, share)
         began += each
         await trio.lowlevel.checkpoint()
 
@@ -42,24 +42,29 @@ async def test_stalls_are_left_aside_in_a_limit(tmp_path: Path) -> None:
     assert len(machine.stalls) == 5
 
 
+async def test_a_second_counts_for_the_share_that_was_had_of_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "file")
+    with machine.limit(1.0):
+        await tick(machine, *[0.1] * 19, share=0.5)
+    assert machine.seconds == pytest.approx(0.95)
+
+
 async def test_what_is_measured_begins_at_the_last_stall(tmp_path: Path, nursery: trio.Nursery) -> None:
-    """The one that has not been noted yet, for instance."""
+    """Also at one that has not been noted yet."""
     machine = Machine(tmp_path / "file")
     seconds: list[float] = []
 
     async def measure(began: float, ended: float) -> None:
-        seconds.append(await machine.undisturbed(began, ended))
+        seconds.append(await machine.counted(began, ended))
 
-    nursery.start_soon(measure, 100.0, 103.0)
-    nursery.start_soon(measure, 99.0, 100.0)
-    nursery.start_soon(measure, 100.5, 101.5)
+    nursery.start_soon(measure, 99.0, 102.04)
     await trio.testing.wait_all_tasks_blocked()
-    await tick(machine, 2.0)
+    machine.note(99.0, 99.1)
+    machine.note(100.0, 102.0)
     await trio.testing.wait_all_tasks_blocked()
-    await tick(machine, 0.1)
+    machine.note(102.0, 102.1, 0.5)
     await trio.testing.wait_all_tasks_blocked()
-    assert sorted(seconds) == [0.0, 1.0, 1.0]
-    assert machine.calm_since == 102.0
+    assert seconds == [pytest.approx(0.02)]
     assert [machine.stalls_since(101.0), machine.stalls_since(102.0)] == [1, 0]
 
 

@@ -74,7 +74,7 @@ async def trial(replicas: Replicas, counting: Counting, known: Mapping[str, str]
             began = trio.current_time()
             with trio.fail_after(PATIENCE_SECONDS):
                 await counting.add(client)
-                seconds = await machine.undisturbed(began, trio.current_time())
+                seconds = await machine.counted(began, trio.current_time())
                 after = await other.wait_view(after_epoch=before.epoch)
                 while after.leader == before.leader:  # it was elected once more, just before, and is not now
                     after = await other.wait_view(after_epoch=after.epoch)
