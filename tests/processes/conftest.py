@@ -10,6 +10,10 @@ import trio
 from stalls import Machine
 from wanted import check_wanted
 
+from broadcast.cli import _process
+
+START_SECONDS_MAX = 180.0  # within which a process listens, however busy the machine is
+
 
 def pytest_configure() -> None:
     check_wanted()
@@ -17,8 +21,9 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def importable_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processes that a test starts can import the actors beside it."""
+    """The processes that a test starts can import the actors beside it, and have time for that."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(_process, "START_SECONDS", START_SECONDS_MAX)
 
 
 @pytest.fixture(scope="session")

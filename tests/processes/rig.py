@@ -26,9 +26,9 @@ from broadcast.cli._order import differences
 from broadcast.cli._process import ReplicaEnded, ReplicaProcess, newest_view, open_replicas
 
 GROUP = "group"
-LEVEL_SECONDS_MAX = 60.0  # within which all have formed, or delivered the same once nothing strikes any more
-ENDED_SECONDS_MAX = 60.0  # within which a process has ended that cannot go on
-PATIENCE_SECONDS_MAX = 60.0  # for what must come in the end, however busy the machine is
+LEVEL_SECONDS_MAX = 180.0  # within which all have formed, or delivered the same once nothing strikes any more
+ENDED_SECONDS_MAX = 180.0  # within which a process has ended that cannot go on
+PATIENCE_SECONDS_MAX = 180.0  # for what must come in the end, however busy the machine is
 
 
 class Member:

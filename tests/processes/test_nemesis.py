@@ -15,7 +15,7 @@ import trio
 from disks import size_of
 from load import Load, verdict_of
 from nemesis import FAULTS, SYNC_MS, Nemesis
-from rig import LEVEL_SECONDS_MAX, Rig, open_rig, tell
+from rig import Rig, open_rig, tell
 from stalls import Machine
 from wanted import count_wanted, number_wanted
 
@@ -40,16 +40,17 @@ async def test_whatever_strikes_histories_are_linearizable_and_orders_are_one(
         nemesis = Nemesis(rig, random.Random(SEED + 1))
         load = Load(rig, random.Random(SEED), PAUSE_SECONDS)
         end = trio.current_time() + 60 * MINUTES
-        async with trio.open_nursery() as nursery:
-            load.until = end
-            nursery.start_soon(load.run)
-            nursery.start_soon(load.watch, lambda: nemesis.quorum, lambda: nemesis.now, machine)
-            nursery.start_soon(nemesis.run, end)
-            nursery.start_soon(show_progress, rig, load, nemesis, end)
-        with trio.fail_after(2 * LEVEL_SECONDS_MAX):
+        try:
+            async with trio.open_nursery() as nursery:
+                load.until = end
+                nursery.start_soon(load.run)
+                nursery.start_soon(load.watch, lambda: nemesis.quorum, lambda: nemesis.now, machine)
+                nursery.start_soon(nemesis.run, end)
+                nursery.start_soon(show_progress, rig, load, nemesis, end)
             await rig.start()
             wrongs = [*await rig.wrongs(), *await load.wrongs()]
-        show_figures(rig, load, nemesis, machine)
+        finally:
+            show_figures(rig, load, nemesis, machine)
     began = trio.current_time()
     verdict = verdict_of(load.history)
     tell(f"checked in {trio.current_time() - began:.1f} s: {str(verdict).splitlines()[0]}")
