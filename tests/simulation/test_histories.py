@@ -152,7 +152,7 @@ def test_of_few_histories_it_is_told_and_not_required_that_they_meet_everything(
     done = CliRunner().invoke(main, ["--seed", "1", "--strict", "--quiet"])
     assert done.exit_code == 0
     assert "\nno history met: " in done.output
-    assert "required of 100 histories or more; these are 1." in done.output
+    assert "required of 150 histories or more; these are 1." in done.output
     assert "FAILED" not in done.output
 
 
