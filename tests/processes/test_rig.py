@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import trio
+import trio.testing
 from deliveries import Deliveries
 from load import Load, key_of
 from noting import NOTE, named
 from rig import open_rig, until
 from store import Store
-from wires import around, parted
+from wires import Wire, around, parted
 
 from broadcast import Consistency, GroupRef, connect
 from broadcast._simulation.linearizability import check
@@ -73,6 +75,37 @@ def test_an_order_that_goes_back_is_found() -> None:
     deliveries = Deliveries()
     deliveries.take("a", note(3, 1) + note(3, 2) + note(4, 3, epoch=0))
     assert len(deliveries.misfits(offered(1, 2, 3), set())) == 2
+
+
+async def test_a_wire_that_is_cut_again_at_once_lets_nothing_through(nursery: trio.Nursery) -> None:
+    """Also not what has waited at it, although it was healed for a moment in between."""
+    heard = bytearray()
+
+    async def hear(stream: trio.SocketStream) -> None:
+        async for chunk in stream:
+            heard.extend(chunk)
+
+    async def listening(handler: Callable[[trio.SocketStream], Awaitable[object]]) -> tuple[str, int]:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, handler, listeners)
+        host, port = listeners[0].socket.getsockname()
+        return host, port
+
+    host, port = await listening(hear)
+    wire = Wire(f"{host}:{port}")
+    async with await trio.open_tcp_stream(*await listening(wire.serve)) as stream:
+        await stream.send_all(b"one")
+        await until(lambda: heard == b"one")
+        wire.cut()
+        await stream.send_all(b", two")
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        wire.heal()
+        wire.cut()
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert heard == b"one"
+        wire.heal()
+        await until(lambda: heard == b"one, two")
+    nursery.cancel_scope.cancel()
 
 
 async def written(load: Load, client: GroupRef[Store], answers: int) -> None:
