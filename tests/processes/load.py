@@ -98,7 +98,10 @@ class Load:
         addresses = self._rig.addresses
         others = self._chance.sample(list(addresses), self._chance.randrange(len(addresses)))
         known = {each: addresses[each] for each in (first, *others)}
-        async with connect("group", Store, members=known) as client, trio.open_nursery() as nursery:
+        async with (
+            connect("group", Store, members=known, network=self._rig.network) as client,
+            trio.open_nursery() as nursery,
+        ):
             for task in range(TASKS):
                 nursery.start_soon(self._use, client, f"{name}.{task}")
 

@@ -22,6 +22,7 @@ from disks import Disk
 from noting import NOTE
 from wires import Wires, open_wires
 
+from actors import Network
 from broadcast.cli._order import differences
 from broadcast.cli._process import ReplicaEnded, ReplicaProcess, newest_view, open_replicas
 
@@ -117,6 +118,8 @@ class Rig:
         self.members = members
         self.addresses = addresses
         self.wires = wires
+        self.network: Network | None = None
+        """What clients in this process dial on; None: what everybody does."""
         self.deliveries = Deliveries()
 
     def __getitem__(self, name: str) -> Member:

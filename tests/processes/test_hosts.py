@@ -5,6 +5,7 @@ Where a machine does not allow namespaces the test says so and is skipped; the p
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -54,7 +55,7 @@ async def hosted(at: Path) -> AsyncGenerator[tuple[Network, Rig]]:
             member.environment = {"INSECURE": "1"}
             process.command = (*network.command(name), *process.command)
             rig.members[name] = member
-        stack.enter_context(network.visited(CLIENTS))
+        rig.network = network.from_host(CLIENTS)
         await rig.start()
         yield network, rig
 
@@ -63,6 +64,14 @@ async def hosted(at: Path) -> AsyncGenerator[tuple[Network, Rig]]:
 async def used(rig: Rig) -> AsyncGenerator[Load]:
     async with under_load(rig, random.Random(40), PAUSE_SECONDS) as load:
         yield load
+
+
+async def test_what_is_run_beside_stays_where_it_was(tmp_path: Path) -> None:
+    """Threads, for instance, that are used again by the next test, to start its processes."""
+    here = os.readlink("/proc/self/ns/net")
+    async with hosted(tmp_path) as (_, rig), used(rig) as load:
+        await load.answers(1)
+        assert await trio.to_thread.run_sync(os.readlink, "/proc/thread-self/ns/net") == here
 
 
 async def test_a_group_gets_on_over_a_bad_network(tmp_path: Path, machine: Machine) -> None:
