@@ -37,7 +37,7 @@ class Wire:
 
     def tear(self) -> None:
         """Every connection is reset, at both ends."""
-        for stream in self._streams:
+        for stream in [each for each in self._streams if each.socket.fileno() >= 0]:  # the rest are closing already
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             stream.socket.close()
 
