@@ -74,6 +74,7 @@ class Marks:
     def read(self) -> dict[int, tuple[bytes, int]]:
         """By number of the group: its storage id, and the highest serial that was durable at least."""
         content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        content += bytes(-len(content) % PAIR_SIZE)  # the file may end with the first slot of a pair
         marks: dict[int, tuple[bytes, int]] = {}
         for number in range(len(content) // PAIR_SIZE):
             newest = self._newest_of(number, content[number * PAIR_SIZE : (number + 1) * PAIR_SIZE])

@@ -72,6 +72,15 @@ def test_a_process_that_dies_in_the_midst_of_a_mark_leaves_the_one_before(
         assert marks.read() == {1: (STORAGE, last + 1)}
 
 
+def test_the_file_grows_with_the_groups(tmp_path: Path) -> None:
+    with closing(Marks(tmp_path / "log.marks")) as marks:
+        marks.begin()
+        for number in range(1, 200):
+            marks.set(number, STORAGE, number)
+            assert marks.read()[number] == (STORAGE, number)
+        assert len(marks.read()) == 199
+
+
 @pytest.mark.parametrize("written", [1, 2, 3])
 def test_marks_of_which_nothing_is_whole_are_damage(tmp_path: Path, written: int) -> None:
     path = tmp_path / "log.marks"
