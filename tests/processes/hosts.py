@@ -31,6 +31,7 @@ import trio
 
 import actors
 from actors import Address, Listener
+from actors._tcp import QuickStream
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
@@ -158,7 +159,7 @@ class HostNetwork(actors.Network):
     async def listen(self, address: Address, *, insecure: bool) -> Sequence[Listener]:
         raise NotImplementedError
 
-    async def dial(self, address: Address) -> trio.SocketStream:
+    async def dial(self, address: Address) -> QuickStream:
         with self._network.visited(self._name):
             made = trio.socket.socket()
         try:
@@ -166,7 +167,7 @@ class HostNetwork(actors.Network):
         except BaseException:
             made.close()
             raise
-        return trio.SocketStream(made)
+        return QuickStream(trio.SocketStream(made))
 
 
 async def _send_later(when: float, file: int, packet: bytes) -> None:
