@@ -20,6 +20,7 @@ def count_wanted(name: str, default: int = 1) -> int:
 
 KINDS = {
     "MINUTES": number_wanted,
+    "SECONDS": number_wanted,
     "SEED": count_wanted,
     "RUNS": count_wanted,
     "TRIALS": count_wanted,
