@@ -44,6 +44,7 @@ from broadcast._storage import STORAGE_ID_SIZE, DiskDamaged, DiskFailed, DiskFul
 VERSION = 1  # of the schema
 PAGE_SIZE = 4096  # bytes
 CHECKPOINT_PAGES = 1000  # about so many pages in the journal, and it is brought into the database
+CHECKPOINT_PAGES_TIGHT = 100  # the same where there was no room for a journal of its full size
 JOURNAL_SIZE = 1200 * (PAGE_SIZE + 24)  # bytes kept for the journal, so that commits do not make the file longer
 BALLAST_SIZE = 4 * 2**20  # bytes
 BALLAST_EVERY = 64  # writes between attempts to get the ballast back
@@ -70,6 +71,7 @@ class SqliteDisk:
         self._groups: dict[str, Group] = {}
         self._failed: str | None = None
         self._journal_pages = 0  # written since the last checkpoint, about
+        self._checkpoint_pages = CHECKPOINT_PAGES
         self._writes_until_ballast = 0
 
     # -- opening ----------------------------------------------------------------------------------------------
@@ -234,32 +236,36 @@ class SqliteDisk:
     def tend(self) -> None:
         """Bring the journal into the database when it has grown, and get the ballast back when there is room."""
         self._refuse_if_failed()
-        if self._journal_pages >= CHECKPOINT_PAGES:
+        if self._journal_pages >= self._checkpoint_pages:
             try:
                 with self._guarded(DiskFailed):
                     self._open_connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                     self._journal_pages = 0
             except DiskFull:  # all is in the journal still: try again when that has grown some more
-                self._journal_pages = CHECKPOINT_PAGES // 2
+                self._journal_pages = self._checkpoint_pages // 2
         if self._writes_until_ballast <= 0:
             self._writes_until_ballast = BALLAST_EVERY
             self._fill_ballast()
 
     def _fill_journal(self) -> None:
-        """Give the empty journal its blocks; without room for them it is only slower.
+        """Give the empty journal its blocks; without room for them it is only slower, and is kept small.
 
         Its emptiness is made durable first: zeros in the midst of old frames would look like damage.
         """
+        self._checkpoint_pages = CHECKPOINT_PAGES
         file = os.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(file, 0)
             os.fsync(file)
-            os.pwrite(file, bytes(JOURNAL_SIZE), 0)
+            zeros, filled = memoryview(bytes(JOURNAL_SIZE)), 0
+            while filled < JOURNAL_SIZE:  # a disk with room for a part takes that, and refuses the rest
+                filled += os.pwrite(file, zeros[filled:], filled)
             os.fsync(file)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             os.ftruncate(file, 0)
+            self._checkpoint_pages = min(CHECKPOINT_PAGES, CHECKPOINT_PAGES_TIGHT)
         finally:
             os.close(file)
 

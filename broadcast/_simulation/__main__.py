@@ -13,7 +13,7 @@ from itertools import chain
 import click
 
 from broadcast._simulation.campaign import Played, play_all
-from broadcast._simulation.summary import Summary
+from broadcast._simulation.summary import HISTORIES_LEAST, Summary
 
 PROGRESS_INTERVAL = 5  # seconds
 INTERRUPTED = 130  # the exit status that shells know
@@ -25,7 +25,7 @@ INTERRUPTED = 130  # the exit status that shells know
 @click.option("--fresh", type=click.IntRange(min=0), default=0, help="So many more, of seeds that nobody has chosen.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="Begin no history after this time.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="How many at a time.")
-@click.option("--strict", is_flag=True, help="Fail too if they met too little; for a hundred or more.")
+@click.option("--strict", is_flag=True, help=f"Fail too if they met too little, from {HISTORIES_LEAST} on.")
 @click.option("--quiet", is_flag=True, help="No line for a history that went well.")
 @click.option("--trace", is_flag=True, help="Show the last events.")
 def main(
@@ -53,8 +53,11 @@ def main(
         click.echo(line)
     shortfalls = summary.shortfalls() if strict and not interrupt.came else []
     for text in shortfalls:
-        click.echo(f"FAILED {text}")
-    sys.exit(INTERRUPTED if interrupt.came else int(bool(summary.failed or shortfalls)))
+        click.echo(f"FAILED {text}" if summary.is_enough else text)
+    if shortfalls and not summary.is_enough:
+        click.echo(f"All of that is required of {HISTORIES_LEAST} histories or more; these are {summary.count}.")
+    failed = summary.failed or (shortfalls and summary.is_enough)
+    sys.exit(INTERRUPTED if interrupt.came else int(bool(failed)))
 
 
 def _seeds(kind: str, seeds: range) -> str:

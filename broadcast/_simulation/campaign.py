@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import threading
 import traceback
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 
 from broadcast._simulation.history import History, replay, run
 from broadcast._simulation.invariants import Violation
@@ -71,8 +74,21 @@ def _uninterrupted() -> Generator[None, None, None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def end_with_parent() -> None:
+    """Have this process end when the one ends that started it, however that ended: nobody would take its results."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_end, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_end(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
 def _begin() -> None:
     """In each process."""
+    end_with_parent()
     gc.collect()
     gc.freeze()
     gc.disable()

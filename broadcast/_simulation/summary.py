@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from broadcast._simulation.campaign import Played
 
+HISTORIES_LEAST = 150  # of which it can be required: what is rarest is met by one in twenty
 ACKNOWLEDGED_LEAST = 0.5  # share of the commands that were answered while faults struck
 LEADER_CHANGES_LEAST = 1.0  # in a history, on average
 
@@ -102,13 +103,18 @@ class Summary:
         return self.marks["answers under faults"] / max(1, self.marks["commands"])
 
     def shortfalls(self) -> list[str]:
-        """Why these histories, though they went well, say too little. For some hundred of them, or more."""
+        """Why these histories, though they went well, say too little."""
         found = [f"no history met: {mark}" for mark in MARKS if not self.marks[mark]]
         if self.acknowledged < ACKNOWLEDGED_LEAST:
             found.append(f"only {self.acknowledged:.0%} of the commands were acknowledged under faults")
         if self.leader_changes < LEADER_CHANGES_LEAST * self.count:
             found.append(f"only {self.leader_changes} leader changes in {self.count} histories")
         return found
+
+    @property
+    def is_enough(self) -> bool:
+        """Are there so many that a shortfall is no accident?"""
+        return self.count >= HISTORIES_LEAST
 
     def lines(self, seconds: float) -> list[str]:
         """For a reader. seconds: that it took."""

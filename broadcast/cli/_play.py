@@ -171,6 +171,8 @@ class Play:
         await self._answered(next_line)
         self._gap = trio.current_time() - killed_at
         self._after = await survivors[0].wait_view(after_epoch=self._before.epoch)
+        while self._after.leader == victim.name:  # it was elected once more, just before the kill
+            self._after = await survivors[0].wait_view(after_epoch=self._after.epoch)
         self._audience.tell(
             f"The group goes on: {self._after.leader} leads in epoch {self._after.epoch}. "
             f"The next line was applied {self._gap:.2f} s after the kill."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -217,6 +218,30 @@ def test_the_journal_keeps_its_size_over_many_checkpoints(
     assert (tmp_path / "data" / "log.sqlite3-wal").stat().st_size <= 200_000
     assert (tmp_path / "data" / "log.sqlite3").stat().st_size > 20_000
     assert len(reopened(disk, tmp_path).batches) == 200
+
+
+@pytest.mark.parametrize("room", [0, 60_000])
+def test_a_journal_that_found_no_room_beforehand_does_not_take_what_is_left(
+    disk: SqliteDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Neither at once nor as it grows: there would be none for the database, into which it is to be brought."""
+    whole, journal = os.pwrite, tmp_path / "data" / "log.sqlite3-wal"
+
+    def take_what_fits(file: int, data: bytes, offset: int) -> int:
+        if os.readlink(f"/proc/self/fd/{file}") != str(journal):
+            return whole(file, data, offset)
+        if offset >= room:
+            raise OSError(errno.ENOSPC, "no room")
+        return whole(file, data[: room - offset], offset)
+
+    monkeypatch.setattr(os, "pwrite", take_what_fits)
+    disk.open_group("bank")
+    assert journal.stat().st_size <= 4 * 4120
+    for persist in log(400):
+        disk.write([("bank", persist)])
+        disk.tend()
+    assert journal.stat().st_size < 2 * 100 * 4120
+    assert len(reopened(disk, tmp_path).batches) == 400
 
 
 def test_a_creation_that_did_not_end_is_begun_anew(disk: SqliteDisk, tmp_path: Path) -> None:

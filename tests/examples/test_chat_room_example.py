@@ -10,7 +10,7 @@ import trio
 from programs import Program, Programs, listened_on, open_programs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "chat_room.py"
-SECONDS_MAX = 90
+SECONDS_MAX = 240
 
 
 def welcome(who: str) -> str:
@@ -97,8 +97,8 @@ async def test_a_member_ends_by_ctrl_c_or_by_the_end_of_its_input(rooms: Rooms) 
 async def test_a_line_that_waits_for_a_majority_can_be_interrupted(programs: Programs) -> None:
     alone = await programs.start("a")
     await alone.type("is anybody there?")
-    while alone.errors != welcome("a"):  # a file wakes nobody
-        await trio.lowlevel.checkpoint()
+    while welcome("a") not in alone.errors:  # noqa: ASYNC110 - a file wakes nobody
+        await trio.sleep(0.01)
     alone.interrupt()
     assert await alone.wait_ended() == 0
     assert alone.lines == []

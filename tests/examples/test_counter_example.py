@@ -12,7 +12,7 @@ from programs import listened_on, open_programs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "counter.py"
-SECONDS_MAX = 90
+SECONDS_MAX = 240
 
 
 def test_three_processes_count_to_three(tmp_path: Path) -> None:

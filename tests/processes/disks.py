@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import powercut
 
 FAILURES = "DiskFailed: ", "DataDirectoryError: "
 """What a process names that ends because its disk fails: the database did, or the file with the node's identity."""
+ADVICE = "look after the disk", "see to that disk"
+"""What it says then."""
 
 
 class Disk:
@@ -48,7 +50,7 @@ class Disk:
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(path.stat().st_size for path in self._files())
+        return size_of(self.data)
 
     def contents(self) -> dict[Path, bytes]:
         """What is in its files, to `restore` it; only while no process uses it."""
@@ -63,6 +65,16 @@ class Disk:
 
     def _files(self) -> Iterator[Path]:
         return (path for path in self.data.iterdir() if path.is_file())
+
+
+def size_of(directory: Path) -> int:
+    """Bytes of all files in it and below, while processes make and remove some."""
+    total = 0
+    for at, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):  # it was there a moment ago
+                total += os.lstat(os.path.join(at, name)).st_size
+    return total
 
 
 def flip(path: Path, offset: int, bits: int = 0x10) -> None:

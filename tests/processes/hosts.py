@@ -2,7 +2,7 @@
 
     async with open_hosts("abc") as network:
         network.command("a")                         # what to run a program on that host by
-        with network.visited("a"):                   # sockets made here meanwhile belong to it
+        connect(..., network=network.from_host("a"))   # a client on that host
         network.line("a", "b").loss = 0.05           # of the packets that a sends to b
 
 Each host has one interface (tun), and what it sends comes here as packets: real ones, of the kernel's TCP, so that
@@ -23,11 +23,15 @@ import secrets
 import struct
 import subprocess
 import threading
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import trio
+
+import actors
+from actors import Address, Listener
+from actors._tcp import QuickStream
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
@@ -87,9 +91,14 @@ class Network:
         """Before a command that is to run on this host."""
         return "ip", "netns", "exec", self._hosts[name].namespace
 
+    def from_host(self, name: str) -> HostNetwork:
+        """For clients in this process that are on that host."""
+        return HostNetwork(self, name)
+
     @contextmanager
     def visited(self, name: str) -> Generator[None]:
-        """The sockets that this thread makes meanwhile are that host's."""
+        """The sockets that this thread makes meanwhile are that host's. Nobody else may run meanwhile: a thread that is
+        begun here stays there, and so do the processes that are started by it, for whoever comes to use it."""
         here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _enter(self._hosts[name].namespace)
@@ -138,6 +147,27 @@ class Network:
                 _write(file, sent)
             else:
                 nursery.start_soon(_send_later, now + waiting + delay, file, sent)
+
+
+class HostNetwork(actors.Network):
+    """Dials from one host."""
+
+    def __init__(self, network: Network, name: str) -> None:
+        self._network = network
+        self._name = name
+
+    async def listen(self, address: Address, *, insecure: bool) -> Sequence[Listener]:
+        raise NotImplementedError
+
+    async def dial(self, address: Address) -> QuickStream:
+        with self._network.visited(self._name):
+            made = trio.socket.socket()
+        try:
+            await made.connect((address.host, address.port))
+        except BaseException:
+            made.close()
+            raise
+        return QuickStream(trio.SocketStream(made))
 
 
 async def _send_later(when: float, file: int, packet: bytes) -> None:

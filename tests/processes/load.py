@@ -12,10 +12,12 @@ from multiprocessing import get_context
 import trio
 from noting import named
 from rig import PATIENCE_SECONDS_MAX, Member, Rig
+from stalls import Machine
 from store import Store
 
 from actors import OutcomeUnknown, Refused
 from broadcast import Consistency, GroupRef, connect
+from broadcast._simulation.campaign import end_with_parent
 from broadcast._simulation.linearizability import Operation, Verdict, check
 
 CLIENTS = 5
@@ -30,14 +32,15 @@ CHECKED_HERE_MAX = 20_000
 
 class Load:
     """history: what was asked, when, and what came of it. longest_quiet: the longest time without any answer, in
-    seconds, while a quorum could be expected to answer; quiet_during: what struck then.
+    seconds, while a quorum could be expected to answer; quiet_during: what struck then. longest_quiet_counted: the
+    same in seconds of the machine.
 
     pause: seconds between two operations of a task, at most: what is checked is what happens, not how much.
     """
 
     def __init__(self, rig: Rig, chance: random.Random, pause: float = 0.02) -> None:
         self.history: list[Operation] = []
-        self.longest_quiet = 0.0
+        self.longest_quiet = self.longest_quiet_counted = 0.0
         self.quiet_during = "nothing"
         self.keys = [f"key {number}" for number in range(KEYS)]
         self.until = float("inf")
@@ -49,9 +52,8 @@ class Load:
         self._values = 0
         self._offered: dict[bytes, tuple[str, tuple[object, ...]]] = {}
         self._done: set[bytes] = set()
-        self._client_answers = 0
+        self._answers = self._client_answers = 0
         self._answered = trio.lowlevel.ParkingLot()
-        self._answered_at = trio.current_time()
 
     @property
     def answered(self) -> int:
@@ -67,14 +69,19 @@ class Load:
             for member in self._rig.members.values():
                 nursery.start_soon(self._reader, member)
 
-    async def watch(self, expected: Callable[[], bool], during: Callable[[], str]) -> None:
-        """Measure how long nobody gets an answer while one is expected."""
+    async def watch(self, expected: Callable[[], bool], during: Callable[[], str], machine: Machine) -> None:
+        """Measure how long nobody gets an answer while one is expected, and the machine runs."""
+        answers = stalls = 0
+        last, last_counted = trio.current_time(), machine.seconds
         while trio.current_time() < self.until:
-            if not expected():
-                self._answered_at = trio.current_time()
-            quiet = trio.current_time() - self._answered_at
-            if quiet > self.longest_quiet:
-                self.longest_quiet, self.quiet_during = quiet, during()
+            if not expected() or self._answers > answers:
+                last, last_counted = trio.current_time(), machine.seconds
+            if len(machine.stalls) > stalls:
+                last_counted = machine.seconds
+            answers, stalls = self._answers, len(machine.stalls)
+            if trio.current_time() - last > self.longest_quiet:
+                self.longest_quiet, self.quiet_during = trio.current_time() - last, during()
+            self.longest_quiet_counted = max(self.longest_quiet_counted, machine.seconds - last_counted)
             await trio.sleep(0.02)
 
     async def answers(self, count: int, within: float = PATIENCE_SECONDS_MAX) -> None:
@@ -91,7 +98,10 @@ class Load:
         addresses = self._rig.addresses
         others = self._chance.sample(list(addresses), self._chance.randrange(len(addresses)))
         known = {each: addresses[each] for each in (first, *others)}
-        async with connect("group", Store, members=known) as client, trio.open_nursery() as nursery:
+        async with (
+            connect("group", Store, members=known, network=self._rig.network) as client,
+            trio.open_nursery() as nursery,
+        ):
             for task in range(TASKS):
                 nursery.start_soon(self._use, client, f"{name}.{task}")
 
@@ -154,7 +164,7 @@ class Load:
             except OutcomeUnknown:
                 pass
         if ended is not None:
-            self._answered_at = ended
+            self._answers += 1
             self._client_answers += caller.startswith("client")
             self._answered.unpark_all()
             if not is_read and not isinstance(outcome, Refused):
@@ -186,9 +196,13 @@ class Load:
         wrongs = deliveries.misfits(self._offered.keys(), self._done)
         for member in self._rig.members.values():
             for level in BOTH:
-                begun = trio.current_time()
-                held = await member.read(level.value, "everything")
+                begun, held = trio.current_time(), None
+                with trio.move_on_after(PATIENCE_SECONDS_MAX):
+                    held = await member.read(level.value, "everything")
                 ended = trio.current_time()
+                if held is None:
+                    wrongs.append(f"{member.name} does not say what it holds, at the level {level.value}.")
+                    continue
                 if held != store.values:
                     wrongs.append(f"{member.name} does not hold what was delivered, at the level {level.value}.")
                 caller = f"{level.value} at {member.name} in the end"
@@ -206,7 +220,8 @@ async def under_load(rig: Rig, chance: random.Random, pause: float = 0.05) -> As
         yield load
         load.until = trio.current_time()
     await rig.start()
-    assert [*await rig.wrongs(), *await load.wrongs()] == []
+    wrongs = [*await rig.wrongs(), *await load.wrongs()]
+    assert wrongs == [], wrongs
     verdict = verdict_of(load.history)
     assert verdict.linearizable, str(verdict)
 
@@ -218,7 +233,7 @@ def verdict_of(history: Sequence[Operation]) -> Verdict:
     parts: dict[Hashable, list[Operation]] = {}
     for operation in history:
         parts.setdefault(key_of(operation), []).append(operation)
-    with ProcessPoolExecutor(CHECKERS, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(CHECKERS, get_context("spawn"), end_with_parent) as pool:
         verdicts = list(pool.map(check_part, parts.values(), chunksize=16))
     bad = next((verdict for verdict in verdicts if not verdict.linearizable), None)
     return bad or Verdict(True, tuple(operation for verdict in verdicts for operation in verdict.order))

@@ -53,6 +53,8 @@ class Nemesis:
         """Every fault once, if there is time, and then any; in the end everything is repaired."""
         due = self.chance.sample(FAULTS, len(FAULTS))
         while trio.current_time() < until:
+            for member in self.all():
+                assert member.process.pid is not None, f"{member.name} has ended by itself: {member.process.ended}"
             fault = due.pop() if due else self.chance.choice(FAULTS)
             self.strikes[fault.name] += 1
             self.now, self.quorum = fault.name, fault.quorum

@@ -22,13 +22,14 @@ from disks import Disk
 from noting import NOTE
 from wires import Wires, open_wires
 
+from actors import Network
 from broadcast.cli._order import differences
 from broadcast.cli._process import ReplicaEnded, ReplicaProcess, newest_view, open_replicas
 
 GROUP = "group"
-LEVEL_SECONDS_MAX = 60.0  # within which all have formed, or delivered the same once nothing strikes any more
-ENDED_SECONDS_MAX = 60.0  # within which a process has ended that cannot go on
-PATIENCE_SECONDS_MAX = 60.0  # for what must come in the end, however busy the machine is
+LEVEL_SECONDS_MAX = 180.0  # within which all have formed, or delivered the same once nothing strikes any more
+ENDED_SECONDS_MAX = 180.0  # within which a process has ended that cannot go on
+PATIENCE_SECONDS_MAX = 180.0  # for what must come in the end, however busy the machine is
 
 
 class Member:
@@ -117,6 +118,8 @@ class Rig:
         self.members = members
         self.addresses = addresses
         self.wires = wires
+        self.network: Network | None = None
+        """What clients in this process dial on; None: what everybody does."""
         self.deliveries = Deliveries()
 
     def __getitem__(self, name: str) -> Member:
@@ -148,9 +151,10 @@ class Rig:
     async def wrongs(self) -> list[str]:
         """What is not the same at all members, once they have delivered as much as who has delivered most."""
         processes = [member.process for member in self.members.values()]
-        reports = [await process.report(delivered=0, within=0) for process in processes]
-        most = max(report.count for report in reports)
-        reports = [await process.report(delivered=most, within=LEVEL_SECONDS_MAX) for process in processes]
+        with trio.fail_after((1 + len(processes)) * LEVEL_SECONDS_MAX):
+            reports = [await process.report(delivered=0, within=0) for process in processes]
+            most = max(report.count for report in reports)
+            reports = [await process.report(delivered=most, within=LEVEL_SECONDS_MAX) for process in processes]
         for member in self.members.values():
             member.take_notes()
         gone = self.deliveries.count - most
@@ -168,6 +172,11 @@ async def until(condition: Callable[[], bool], within: float = PATIENCE_SECONDS_
     with trio.fail_after(within):
         while not condition():  # noqa: ASYNC110 - what processes do wakes nobody here
             await trio.sleep(0.01)
+
+
+def tell(text: str) -> None:
+    """What `pytest -s` shows, and what a failure shows too."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @asynccontextmanager

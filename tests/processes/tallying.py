@@ -15,7 +15,7 @@ from broadcast.cli._process import ReplicaProcess, newest_view, start_all
 INCREMENTS = 1_000
 CLIENTS = 2
 TASKS = 10  # of a client, each with one increment under way
-PATIENCE_SECONDS = 30  # of a client, for one answer
+PATIENCE_SECONDS = 60  # of a client, for one answer
 FORMING_SECONDS_MAX = 60
 Replicas = Mapping[str, ReplicaProcess]
 

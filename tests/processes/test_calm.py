@@ -23,12 +23,13 @@ import trio
 from pulsing import Kind, Pulses, now
 from tally import Tally
 from tallying import started
+from wanted import number_wanted
 
 from broadcast import GroupRef, connect
 from broadcast.cli._process import newest_view, open_replicas
 from membership._protocol.view import Limits
 
-MINUTES = float(os.environ.get("MINUTES", "0"))
+MINUTES = number_wanted("MINUTES", 0)
 SECONDS = 60 * MINUTES or 5.0
 SHORTEST_TIMEOUT_SECONDS = Limits().election_timeout / 1_000_000
 GAP_SECONDS_MAX = SHORTEST_TIMEOUT_SECONDS / 2

@@ -5,7 +5,6 @@ RUNS=200 in the environment makes it 200 runs; `make kill-soak` does that, and s
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,11 @@ from pathlib import Path
 import pytest
 import trio
 from tallying import Kill, Load, assert_counted_once_while_killing, started
+from wanted import count_wanted
 
 from broadcast.cli._process import open_replicas
 
-RUNS = max(1, int(os.environ.get("RUNS", "10")))
+RUNS = count_wanted("RUNS", 10)
 RUN_SECONDS_MAX = 120  # it takes two or three
 
 

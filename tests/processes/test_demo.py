@@ -17,7 +17,8 @@ import pytest
 from broadcast.cli.demo import LINE_SIZE_MAX, LINES_MIN, own_lines
 
 TROUPE = [sys.executable, "-c", "from broadcast.cli import main; main(prog_name='troupe')"]
-SECONDS_MAX = 120
+SECONDS_MAX = 300
+MANY_LINES = 100_000  # that are not all written before somebody has read the first words of it
 OURS = str(Path(__file__).parent)
 
 
@@ -30,7 +31,7 @@ def test_the_story(tmp_path: Path) -> None:
     ended = troupe("demo", "--data", str(tmp_path / "data"))
     told = ended.stdout.decode()
     assert ended.returncode == 0, told + ended.stderr.decode()
-    for words in ("have elected", "kill -9 of", "The group goes on", "is back as", "The same everywhere", "in epoch 1"):
+    for words in ("have elected", "kill -9 of", "The group goes on", "is back as", "The same everywhere", "in epoch"):
         assert words in told
     assert "Traceback" not in told + ended.stderr.decode()
     assert all(len(line) <= 100 for line in told.splitlines())
@@ -49,7 +50,7 @@ def test_a_file_and_the_result_as_json(tmp_path: Path) -> None:
     assert result["after"]["leader"] != result["before"]["leader"]
     replicas = [report for report in result["reports"] if report["who"] != "client"]
     assert [report["who"] for report in replicas] == ["a", "b", "c"]
-    assert replicas[0]["last"][-1]["epoch"] == result["after"]["epoch"], "no line met the group after the kill"
+    assert replicas[0]["last"][-1]["epoch"] >= result["after"]["epoch"], "no line met the group after the kill"
     shown = [*replicas[0]["first"], *replicas[0]["last"][1:]]
     assert [placed["text"] for placed in shown] == ["one", "", "two ü", "\ufffd not UTF-8\r", "no newline at the end"]
 
@@ -88,8 +89,8 @@ def test_what_cannot_be_played_is_told_before_it_begins(given: bytes, arguments:
 class Demo:
     """A demo that runs, up to its client's first line; in a process group of its own, as in a terminal."""
 
-    def __init__(self) -> None:
-        command, pipe = [*TROUPE, "demo"], subprocess.PIPE
+    def __init__(self, lines: Path) -> None:
+        command, pipe = [*TROUPE, "demo", str(lines)], subprocess.PIPE
         self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, process_group=0)
         self.children: list[int] = []
         assert self.process.stdout is not None
@@ -107,8 +108,10 @@ class Demo:
 
 
 @pytest.fixture
-def demo() -> Iterator[Demo]:
-    demo = Demo()
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    lines = tmp_path / "lines"
+    lines.write_text("line\n" * MANY_LINES)
+    demo = Demo(lines)
     yield demo
     demo.process.kill()
     demo.process.communicate()
@@ -129,7 +132,7 @@ def test_a_wish_to_leave_ends_all_of_it(demo: Demo, number: signal.Signals) -> N
 def test_replicas_do_not_outlive_a_killed_demo(demo: Demo) -> None:
     demo.process.kill()
     demo.process.communicate(timeout=SECONDS_MAX)
-    demo.assert_children_end(30)
+    demo.assert_children_end(60)
 
 
 def test_help_says_what_it_does() -> None:

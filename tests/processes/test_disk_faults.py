@@ -1,7 +1,7 @@
 """Disks that fail, fill up, or are slow, below one process of a group that is used: it goes on, and nothing is lost.
 
-DEATHS in the environment says how many times a process dies in the midst of a change of its disk; `DEATHS=100` for all
-of 1 to 100.
+DEATHS=n in the environment has a process die within the first change to its disk, the second, and so on up to the n-th;
+without it, within some of the first hundred.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ from pathlib import Path
 
 import pytest
 import trio
-from disks import FAILURES, Disk
+from disks import ADVICE, FAILURES, Disk
 from load import under_load
-from rig import Rig, open_rig, until
+from rig import PATIENCE_SECONDS_MAX, Rig, open_rig, tell, until
+from stalls import Machine
 from store import Store
+from wanted import count_wanted
 from wires import around, parted
 
 from broadcast import connect
 from broadcast.cli._process import ReplicaEnded
 
-DEATHS = int(os.environ.get("DEATHS", "4"))
+DEATHS = count_wanted("DEATHS", 0)
+NUMBERS = range(1, DEATHS + 1) if DEATHS else random.Random(29).sample(range(1, 101), 4)
 ELECTION_TIMEOUT = 0.5  # seconds: what `Limits` says unless told otherwise
 SYNC_MS = 5
 POWER_CUTS = 4
+ROUNDS, COMMANDS = 4, 20  # of comparing a slow disk with a healthy one, and in each of them
 SMALL_SIZE = 4 * 2**20  # bytes of a disk without room for a journal made beforehand
-ROOM_SIZE = 64 * 1024  # bytes that are left on it when it is to become full
+ROOM_SIZE = 32 * 1024  # bytes that are left on it when it is to become full
 FULL = "the disk takes nothing at present"
 
 
@@ -64,7 +68,7 @@ async def test_a_disk_that_fails_ends_its_process_and_the_group_goes_on(library:
                 why = await victim.wait_ended()
             assert why.startswith(FAILURES), why
             assert str(victim.disk.data) in why
-            assert "look after the disk" in why
+            assert any(advice in why for advice in ADVICE), why
             await load.answers(20)
             victim.disk.lose_power(number if number % 2 else None)
             await victim.start()
@@ -95,8 +99,9 @@ def mounted(disk: Disk) -> Generator[Callable[[], AbstractContextManager[None]]]
     @contextmanager
     def full() -> Generator[None]:
         filler, found = disk.data / "filler", os.statvfs(disk.data)
-        filler.write_bytes(bytes(max(0, found.f_bavail * found.f_bsize - ROOM_SIZE)))
         try:
+            with suppress(OSError):  # there is less room by now: it is full all the same
+                filler.write_bytes(bytes(max(0, found.f_bavail * found.f_bsize - ROOM_SIZE)))
             yield
         finally:
             filler.unlink()
@@ -149,42 +154,49 @@ async def test_a_full_disk_takes_part_again_once_there_is_room(library: Path, tm
 
 
 async def test_a_leader_whose_disk_hangs_is_replaced_and_does_not_lead_while_it_does(
-    library: Path, tmp_path: Path
+    library: Path, tmp_path: Path, machine: Machine
 ) -> None:
     async with started(library, tmp_path) as rig, under_load(rig, random.Random(17)) as load:
-        slow, other = rig.leader, rig.followers[0]
-        before = other.process.view
-        assert before is not None
+        slow, other, before = rig.leader, rig.followers[0], rig.epoch
         with slow.disk.going_wrong("slow-sync", 30_000):
-            with trio.fail_after(5 * ELECTION_TIMEOUT):
-                after = await other.process.wait_view(after_epoch=before.epoch)
+            with machine.limit(5 * ELECTION_TIMEOUT):
+                after = await other.process.wait_view(after_epoch=before)
+                while after.leader == slow.name:  # it had been elected once more, just before
+                    after = await other.process.wait_view(after_epoch=after.epoch)
+            began = trio.current_time()
             with trio.move_on_after(6 * ELECTION_TIMEOUT):
                 while True:
-                    await load.answers(1, within=5 * ELECTION_TIMEOUT)
+                    with machine.limit(5 * ELECTION_TIMEOUT):
+                        await load.answers(1)
                     assert rig.leader is not slow
-            assert after.leader == rig.leader.name
+            assert after.leader == rig.leader.name or machine.stalls_since(began)
         await load.answers(20)
         with slow.disk.going_wrong("slow-sync", 200):
             await load.answers(50)
 
 
 async def test_a_follower_whose_disk_is_slow_costs_nothing(library: Path, tmp_path: Path) -> None:
+    """Beside the same follower's healthy disk, by turns: whatever else the machine does costs both of them time."""
     async with started(library, tmp_path, SYNC_MS) as rig:
         async with connect("group", Store, members=rig.addresses) as client:
 
-            async def median_of(count: int) -> float:
+            async def seconds_of_each(count: int) -> list[float]:
                 seconds: list[float] = []
                 for value in range(count):
                     begun = trio.current_time()
                     await client.ask(Store.write, "key", value)
                     seconds.append(trio.current_time() - begun)
-                return statistics.median(seconds)
+                return seconds
 
-            with trio.fail_after(60):
-                usual = await median_of(60)
-                for milliseconds in (200, 30_000):
+            usual: list[float] = []
+            slow: dict[int, list[float]] = {200: [], 30_000: []}
+            with trio.fail_after(PATIENCE_SECONDS_MAX):
+                for milliseconds, seconds in [*slow.items()] * ROUNDS:
+                    usual += await seconds_of_each(COMMANDS)
                     with rig.followers[0].disk.going_wrong("slow-sync", milliseconds):
-                        assert await median_of(60) <= 2 * usual
+                        seconds += await seconds_of_each(COMMANDS)
+            for seconds in slow.values():
+                assert statistics.median(seconds) <= 2 * statistics.median(usual)
         assert await rig.wrongs() == []
 
 
@@ -196,9 +208,8 @@ async def test_a_process_that_dies_in_the_midst_of_a_change_starts_again_and_not
 ) -> None:
     """Of a leader and of a follower, in turns; while it is used, and while it starts."""
     chance = random.Random(29)
-    numbers = range(1, 101) if DEATHS >= 100 else chance.sample(range(1, 101), DEATHS)
     async with started(library, tmp_path) as rig, under_load(rig, chance):
-        for turn, number in enumerate(numbers):
+        for turn, number in enumerate(NUMBERS):
             victim = rig.followers[0] if turn % 2 else rig.leader
             if turn % 4 > 1:
                 await victim.kill()
@@ -207,6 +218,7 @@ async def test_a_process_that_dies_in_the_midst_of_a_change_starts_again_and_not
                     with suppress(ReplicaEnded):
                         await victim.start()
                 assert "status -9" in await victim.wait_ended(), number
+            tell(f"{victim.name} died within change {number}, and starts again")
             if turn % 3 == 0:
                 victim.disk.lose_power(turn)
             await victim.start()
@@ -241,14 +253,14 @@ async def test_what_two_acknowledged_is_not_lost_by_one_that_forgets_and_one_tha
         await forgets.kill()
         forgets.lying = is_lying
         await forgets.start()
-        async with connect("group", Store, members=rig.addresses) as client:
-            with parted(around(rig.wires, alone.name)), trio.fail_after(20):
+        with parted(around(rig.wires, alone.name)), trio.fail_after(PATIENCE_SECONDS_MAX):
+            async with connect("group", Store, members=rig.addresses) as client:
                 for number in range(50):
                     await client.ask(Store.write, f"key {number}", number)
                     answered[f"key {number}"] = number
                 forgets.process.kill()
                 await forgets.process.wait_ended()
-        with parted(around(rig.wires, leader.name)), trio.fail_after(20):
+        with parted(around(rig.wires, leader.name)), trio.fail_after(PATIENCE_SECONDS_MAX):  # before anybody runs
             forgets.disk.lose_power()
             await forgets.start()
             held = await alone.read("linearizable", "everything")

@@ -25,13 +25,14 @@ from pulsing import Pulses, now
 from rig import until
 from tally import Tally
 from tallying import PATIENCE_SECONDS, Replicas, reported, started
+from wanted import count_wanted
 from wires import around, open_wires, parted
 
 from broadcast import connect
 from broadcast.cli._order import differences
 from broadcast.cli._process import newest_view, open_replicas
 
-KILLS = max(1, int(os.environ.get("TRIALS", "5")))
+KILLS = count_wanted("TRIALS", 5)
 CUTS = max(1, KILLS * 2 // 5)
 ATTEMPTS = 3  # at as many trials as are wanted, on a machine that stands still
 STALL_SECONDS = 0.1

@@ -5,6 +5,7 @@ Where a machine does not allow namespaces the test says so and is skipped; the p
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,7 @@ from disks import Disk
 from hosts import CannotMakeHosts, Network, open_hosts, try_one
 from load import Load, under_load
 from rig import Member, Rig
+from stalls import Machine
 
 from broadcast.cli._process import open_replicas
 
@@ -53,7 +55,7 @@ async def hosted(at: Path) -> AsyncGenerator[tuple[Network, Rig]]:
             member.environment = {"INSECURE": "1"}
             process.command = (*network.command(name), *process.command)
             rig.members[name] = member
-        stack.enter_context(network.visited(CLIENTS))
+        rig.network = network.from_host(CLIENTS)
         await rig.start()
         yield network, rig
 
@@ -64,16 +66,25 @@ async def used(rig: Rig) -> AsyncGenerator[Load]:
         yield load
 
 
-async def test_a_group_gets_on_over_a_bad_network(tmp_path: Path) -> None:
+async def test_what_is_run_beside_stays_where_it_was(tmp_path: Path) -> None:
+    """Threads, for instance, that are used again by the next test, to start its processes."""
+    here = os.readlink("/proc/self/ns/net")
+    async with hosted(tmp_path) as (_, rig), used(rig) as load:
+        await load.answers(1)
+        assert await trio.to_thread.run_sync(os.readlink, "/proc/thread-self/ns/net") == here
+
+
+async def test_a_group_gets_on_over_a_bad_network(tmp_path: Path, machine: Machine) -> None:
     """200 ms +- 100 of delay, 5 % lost, 2 % doubled, 10 % out of order, 2 % corrupted, 256 kbit/s, between members."""
     async with hosted(tmp_path) as (network, rig), used(rig) as load:
         lines = [network.line(one, other) for one in NAMES for other in NAMES if one != other]
-        before = rig.epoch
+        before, began = rig.epoch, trio.current_time()
         for line in lines:
             line.delay, line.jitter, line.rate = 0.2, 0.1, 256_000
             line.loss, line.duplicates, line.reordering, line.corruption = 0.05, 0.02, 0.1, 0.02
-        await load.answers(2 * ANSWERS, within=ROUGH_SECONDS)
-        assert rig.epoch - before <= ELECTIONS_MAX
+        with machine.limit(ROUGH_SECONDS):
+            await load.answers(2 * ANSWERS, within=float("inf"))
+        assert rig.epoch - before <= ELECTIONS_MAX + machine.stalls_since(began)
         for line in lines:
             line.clear()
         assert sum(line.lost for line in lines) > 0
@@ -81,19 +92,19 @@ async def test_a_group_gets_on_over_a_bad_network(tmp_path: Path) -> None:
         await load.answers(ANSWERS)
 
 
-async def test_a_link_that_falls_silent_is_taken_for_dead(tmp_path: Path) -> None:
+async def test_a_link_that_falls_silent_is_taken_for_dead(tmp_path: Path, machine: Machine) -> None:
     """Everything from and to the leader is lost, and nobody is told so: no reset, no refusal."""
     async with hosted(tmp_path) as (network, rig), used(rig) as load:
         leader, other = rig.leader, rig.followers[0]
         before = rig.epoch
         for line in network.lines(leader.name):
             line.loss = 1.0
-        with trio.fail_after(5 * ELECTION_TIMEOUT):
+        with machine.limit(5 * ELECTION_TIMEOUT):
             await other.process.wait_view(after_epoch=before)
         await trio.sleep(SILENT_SECONDS)
         await load.answers(ANSWERS)
         for line in network.lines(leader.name):
             line.clear()
-        with trio.fail_after(SILENT_SECONDS):
+        with machine.limit(SILENT_SECONDS):
             await leader.process.wait_view(after_epoch=before)
         await load.answers(ANSWERS)

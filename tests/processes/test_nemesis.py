@@ -6,29 +6,32 @@ strikes when; the timing of processes is nobody's to repeat.
 
 from __future__ import annotations
 
-import os
 import random
 import resource
-import sys
 from collections import Counter
 from pathlib import Path
 
 import trio
+from disks import size_of
 from load import Load, verdict_of
 from nemesis import FAULTS, SYNC_MS, Nemesis
-from rig import LEVEL_SECONDS_MAX, Rig, open_rig
+from rig import Rig, open_rig, tell
+from stalls import Machine
+from wanted import count_wanted, number_wanted
 
-MINUTES = float(os.environ.get("MINUTES", "0.7"))
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+MINUTES = number_wanted("MINUTES", 0.7)
+SEED = count_wanted("SEED", random.SystemRandom().randrange(1, 2**32))
 TASKS = 13  # operations under way at a time
 OPERATIONS_WANTED = 250_000  # at most, about: a restart reads the whole log
 PAUSE_SECONDS = max(0.02, 2 * 60 * MINUTES * TASKS / OPERATIONS_WANTED)
-QUIET_SECONDS_MAX = 15.0  # without an answer to anybody, while a quorum can be expected to answer
+QUIET_SECONDS_MAX = 15.0  # without an answer to anybody, while a quorum can be expected to: seconds of the machine
 OPERATIONS_PER_MINUTE_MIN = 300
 SHOWN_SECONDS = 10.0  # between two lines of progress
 
 
-async def test_whatever_strikes_histories_are_linearizable_and_orders_are_one(library: Path, tmp_path: Path) -> None:
+async def test_whatever_strikes_histories_are_linearizable_and_orders_are_one(
+    library: Path, tmp_path: Path, machine: Machine
+) -> None:
     tell(f"seed {SEED}, {MINUTES:g} minutes")
     async with open_rig("store:Store", library, tmp_path) as rig:
         for member in rig.members.values():
@@ -37,34 +40,35 @@ async def test_whatever_strikes_histories_are_linearizable_and_orders_are_one(li
         nemesis = Nemesis(rig, random.Random(SEED + 1))
         load = Load(rig, random.Random(SEED), PAUSE_SECONDS)
         end = trio.current_time() + 60 * MINUTES
-        async with trio.open_nursery() as nursery:
-            load.until = end
-            nursery.start_soon(load.run)
-            nursery.start_soon(load.watch, lambda: nemesis.quorum, lambda: nemesis.now)
-            nursery.start_soon(nemesis.run, end)
-            nursery.start_soon(show_progress, rig, load, nemesis, end)
-        with trio.fail_after(2 * LEVEL_SECONDS_MAX):
+        try:
+            async with trio.open_nursery() as nursery:
+                load.until = end
+                nursery.start_soon(load.run)
+                nursery.start_soon(load.watch, lambda: nemesis.quorum, lambda: nemesis.now, machine)
+                nursery.start_soon(nemesis.run, end)
+                nursery.start_soon(show_progress, rig, load, nemesis, end)
             await rig.start()
             wrongs = [*await rig.wrongs(), *await load.wrongs()]
-        show_figures(rig, load, nemesis)
+        finally:
+            show_figures(rig, load, nemesis, machine)
     began = trio.current_time()
     verdict = verdict_of(load.history)
     tell(f"checked in {trio.current_time() - began:.1f} s: {str(verdict).splitlines()[0]}")
     assert wrongs == [], f"seed {SEED}"
     assert verdict.linearizable, f"seed {SEED}: {verdict}"
-    assert load.longest_quiet < QUIET_SECONDS_MAX, f"seed {SEED}: during {load.quiet_during}"
+    assert load.longest_quiet_counted < QUIET_SECONDS_MAX, f"seed {SEED}: during {load.quiet_during}"
     assert load.answered > OPERATIONS_PER_MINUTE_MIN * MINUTES
     if 20 * len(FAULTS) < MINUTES * 60:
         assert set(nemesis.strikes) == {fault.name for fault in FAULTS}
 
 
-def show_figures(rig: Rig, load: Load, nemesis: Nemesis) -> None:
+def show_figures(rig: Rig, load: Load, nemesis: Nemesis, machine: Machine) -> None:
     kinds = Counter[str]()
     for operation in load.history:
         where = "a client" if operation.caller.startswith("client") else "a replica"
         kinds[f"{operation.method} by {where}"] += 1
     unknown = len(load.history) - load.answered
-    tell(f"operations: {len(load.history)} on {len(load.keys)} keys, {unknown} of unknown outcome")
+    tell(f"operations: {load.answered} answered, {unknown} of unknown outcome, on {len(load.keys)} keys")
     for kind, count in sorted(kinds.items()):
         tell(f"  {count:7} {kind}")
     tell(f"faults: {nemesis.strikes.total()}")
@@ -75,19 +79,19 @@ def show_figures(rig: Rig, load: Load, nemesis: Nemesis) -> None:
         f"longest time without an answer while a quorum was connected: {load.longest_quiet:.2f} s, "
         f"during or after: {load.quiet_during}"
     )
+    stood = sum(end - begin for begin, end in machine.stalls)
+    tell(
+        f"the machine itself stood still {len(machine.stalls)} times, for {stood:.1f} s in all, and ran for "
+        f"{machine.seconds:.0f} s; by that, the longest time without an answer was {load.longest_quiet_counted:.2f} s"
+    )
 
 
 async def show_progress(rig: Rig, load: Load, nemesis: Nemesis, end: float) -> None:
     while (left := end - trio.current_time()) > 0:
-        disk = sum(path.stat().st_size for path in rig.directory.rglob("*") if path.is_file()) // 2**20
+        disk = size_of(rig.directory) // 2**20
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         tell(
             f"{left:5.0f} s left, {len(load.history)} operations, {nemesis.strikes.total()} faults, "
             f"quiet for {load.longest_quiet:.2f} s at most; {disk} MB of disk, {memory} MB of memory here"
         )
         await trio.sleep(min(left, SHOWN_SECONDS))
-
-
-def tell(text: str) -> None:
-    """What `pytest -s` shows, and what a failure shows too."""
-    print(text, file=sys.stderr, flush=True)

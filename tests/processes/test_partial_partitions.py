@@ -9,7 +9,6 @@ of a replica stood still, as they do on a machine that does, that time is not co
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Callable, Iterable
@@ -21,11 +20,12 @@ import trio
 from load import Load, under_load
 from pulsing import Pulses, now
 from rig import Rig, open_rig, until
+from wanted import number_wanted
 from wires import Wire, between, parted
 
 from membership._protocol.view import Limits
 
-SECONDS = float(os.environ.get("SECONDS", "5"))
+SECONDS = number_wanted("SECONDS", 5)
 TIMEOUT_SECONDS = Limits().election_timeout / 1_000_000
 RESUMED_TIMEOUTS_MAX = 10
 ELECTIONS_MAX = 2  # in 100 election timeouts, after the group got on

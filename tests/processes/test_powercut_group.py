@@ -26,8 +26,8 @@ CLIENTS = 2  # that stay, over all cuts; one more comes for each, and leaves wit
 TASKS = 3  # of a client, that enter lines side by side
 FILLER_SIZES = (0, 200, 3_000, 20_000)  # bytes, by turns: transactions of a few sectors, and of many
 SYNC_MS = 5
-PATIENCE_SECONDS = 30  # of a client, for one answer
-START_SECONDS_MAX = 60
+PATIENCE_SECONDS = 90  # of a client, for one answer
+START_SECONDS_MAX = 90
 
 
 class Plant:

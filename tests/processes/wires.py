@@ -37,14 +37,19 @@ class Wire:
 
     def tear(self) -> None:
         """Every connection is reset, at both ends."""
-        for stream in self._streams:
+        for stream in [each for each in self._streams if each.socket.fileno() >= 0]:  # the rest are closing already
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             stream.socket.close()
+
+    async def _healed(self) -> None:
+        """Also if it was cut again before those that waited were woken."""
+        while not self._open.is_set():
+            await self._open.wait()
 
     async def serve(self, near: trio.SocketStream) -> None:
         """One connection, until either end closes it."""
         try:
-            await self._open.wait()
+            await self._healed()
             far = await trio.open_tcp_stream(self._host, self._port)
         except OSError:  # nobody listens: the dialer sees its connection closed
             await near.aclose()
@@ -61,9 +66,9 @@ class Wire:
     async def _carry(self, source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
         try:
             while chunk := await source.receive_some(CHUNK):
-                await self._open.wait()
                 if self.delay:
                     await trio.sleep(self.delay)
+                await self._healed()
                 await sink.send_all(chunk)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +19,7 @@ from click.testing import CliRunner
 from broadcast._protocol import leader
 from broadcast._protocol.leader import Leadership
 from broadcast._simulation import bounds
+from broadcast._simulation import summary as summary_module
 from broadcast._simulation.__main__ import main
 from broadcast._simulation.campaign import Played, play_all
 from broadcast._simulation.history import History, run
@@ -137,10 +141,19 @@ def test_the_command_fails_with_a_history_and_goes_on(monkeypatch: pytest.Monkey
     assert "2 failed" in done.output
 
 
-def test_the_command_fails_if_too_little_was_met() -> None:
-    done = CliRunner().invoke(main, ["--seed", "1", "--strict", "--quiet"])
+def test_the_command_fails_if_too_little_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary_module, "HISTORIES_LEAST", 2)
+    done = CliRunner().invoke(main, ["--seed", "1", "--count", "2", "--strict", "--quiet"])
     assert done.exit_code == 1
     assert "FAILED no history met: " in done.output
+
+
+def test_of_few_histories_it_is_told_and_not_required_that_they_meet_everything() -> None:
+    done = CliRunner().invoke(main, ["--seed", "1", "--strict", "--quiet"])
+    assert done.exit_code == 0
+    assert "\nno history met: " in done.output
+    assert "required of 150 histories or more; these are 1." in done.output
+    assert "FAILED" not in done.output
 
 
 def test_fresh_seeds_are_told() -> None:
@@ -165,6 +178,29 @@ def test_an_interrupt_ends_it_at_once() -> None:
     assert " 0 failed" in out
     assert "interrupted" in err
     assert "Traceback" not in err
+
+
+def test_who_plays_for_a_runner_that_is_killed_ends_too() -> None:
+    """Whatever it was doing: nobody would take what comes of it."""
+    command = [*SIMULATOR, "--fresh", "100000", "--jobs", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        output = process.stdout
+        assert output is not None
+        assert output.readline().startswith(b"fresh seeds ")
+        assert output.readline()  # of a history: both play
+        tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+        players = [os.pidfd_open(int(pid)) for task in tasks for pid in task.read_text().split()]
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert len(players) >= 2
+    try:
+        for player in players:
+            assert select.select([player], [], [], 60)[0], "it goes on playing"
+    finally:
+        for player in players:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(player, signal.SIGKILL)
+            os.close(player)
 
 
 def test_seeds_are_given_out_as_they_are_wanted() -> None:
