@@ -80,6 +80,15 @@ class Participant:
         return self._configurations.at(self._own.commit)
 
     @property
+    def _votes(self) -> bool:
+        """Has this member a vote, as far as it may have to be cast?
+
+        Also if only by a configuration that another follows which is not known to be committed: perhaps nobody else
+        holds that one, and without us nobody could lead who may commit it (4.2.2, figure 4.6).
+        """
+        return self._configurations.votes_since(self._own.commit, self.election.name, self.election.storage)
+
+    @property
     def deadline(self) -> int:
         """When a `Tick` is due."""
         due = self.election.deadline
@@ -209,9 +218,10 @@ class Participant:
 
     def _on_tick(self, given: Tick) -> None:
         election, reads, now = self.election, self._reads, self._now.monotonic
-        if now >= election.deadline and not election.leads and not election.votes:
+        votes = self._votes
+        if now >= election.deadline and not election.leads and not votes:
             self._ask_for_leader()
-        election.tick(now, self._own.standing, able=self._own.writes.answers(now, election.floor))
+        election.tick(now, self._own.standing, able=votes and self._own.writes.answers(now, election.floor))
         lost_at = reads.overdue_at(election.floor)
         if lost_at is not None and now >= lost_at:
             reads.lose()
@@ -345,7 +355,7 @@ class Participant:
 
     def _on_campaign_now(self, received: Received, message: CampaignNow) -> None:
         now, election = self._now.monotonic, self.election
-        able = self._own.writes.answers(now, election.floor)
+        able = self._votes and self._own.writes.answers(now, election.floor)
         election.campaign_now(received.sender, message.epoch, self._own.standing, now, able=able)
 
     def _on_ballot(self, received: Received, message: VoteRequest | VoteReply) -> None:

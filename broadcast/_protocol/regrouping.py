@@ -51,6 +51,7 @@ class Regrouping:
         self._followers = followers
         self._greeted: dict[str, tuple[bytes, int]] = {}  # name -> storage id, and when it said hello last
         self._catching_up: dict[str, CatchUp] = {}
+        self._late: list[str] = []  # who has not caught up
         self._left: dict[str, int] = {}  # who is no member any more, and the index that says so
 
     @property
@@ -98,8 +99,7 @@ class Regrouping:
         return frozenset(heard) | {election.name}
 
     def _awaited(self) -> str:
-        late = [name for name, catching_up in self._catching_up.items() if not catching_up.is_level]
-        return f"{', '.join(late)} must catch up first" if late else ""
+        return f"{', '.join(self._late)} must catch up first" if self._late else ""
 
     # -- what follows from it --------------------------------------------------------------------------------------
 
@@ -113,6 +113,7 @@ class Regrouping:
             return concluded(latest)
         if latest.goal is None:
             self._catching_up.clear()
+            self._late = []
         elif self._are_level(latest, latest.goal, now):
             return joint(latest)
         return None
@@ -120,11 +121,13 @@ class Regrouping:
     def _are_level(self, latest: Configuration, goal: Goal, now: int) -> bool:
         """Have all caught up that are to vote (rule 15)?"""
         last, floor = self._own.log.last.index, self._election.floor
-        newcomers = [name for name in goal.voters if latest.storage_of(name) is None]
-        for name in newcomers:
-            catching_up = self._catching_up.setdefault(name, CatchUp(last, now))
-            catching_up.holds(self._followers[name].match, last, now, floor)
-        return all(self._catching_up[name].is_level for name in newcomers)
+        self._late = []
+        for name in goal.voters:
+            if latest.storage_of(name) is None:
+                catching_up = self._catching_up.setdefault(name, CatchUp(last, now))
+                if not catching_up.look(self._followers[name].match, last, now, floor):
+                    self._late.append(name)
+        return not self._late
 
 
 def _not_heard(names: list[str]) -> str:

@@ -200,18 +200,20 @@ def unreached(goal: Goal, reachable: frozenset[str]) -> str | None:
 class CatchUp:
     """Is one that is to vote level enough, so that the group does not wait for it once it does (Ongaro 2014, 4.2.1)?
 
-    In rounds: each lasts until it holds what the log held when the round began. It is level once a round has taken no
-    longer than an election timeout.
+    In rounds: each lasts until it holds what the log held when the round began. It is level while rounds take no longer
+    than an election timeout, the one under way included.
     """
 
     def __init__(self, last: int, now: int) -> None:
-        self.is_level = False
         self._target = last
         self._begun = now
+        self._was_quick = False  # the round before
 
-    def holds(self, match: int, last: int, now: int, patience: int) -> None:
-        """It holds the log up to `match`, and the leader's ends at `last`."""
-        if self.is_level or match < self._target:
-            return
-        self.is_level = now - self._begun <= patience
-        self._target, self._begun = last, now
+    def look(self, match: int, last: int, now: int, patience: int) -> bool:
+        """It holds the log up to `match`, and the leader's ends at `last`. Is it level?"""
+        took = now - self._begun
+        if match >= self._target:
+            self._was_quick = took <= patience
+            self._target, self._begun = last, now
+            return self._was_quick
+        return self._was_quick and took <= patience

@@ -85,6 +85,11 @@ class Configurations:
         place = bisect_right(self._indices, index) - 1
         return self._set_at(place), self._agreed[place].configuration
 
+    def votes_since(self, index: int, name: str, storage: bytes) -> bool:
+        """Does the one in force at `index`, or one that follows it, know this voter by this disk?"""
+        place = bisect_right(self._indices, index) - 1
+        return any(agreed.configuration.storage_of(name) == storage for agreed in self._agreed[place:])
+
     def joined_at(self, name: str, storage: bytes) -> int | None:
         """Where the last one was set that knows this member by this disk; None if none does."""
         for place in reversed(range(len(self._indices))):

@@ -82,11 +82,6 @@ class Election:
         return self.role is Role.LEADER
 
     @property
-    def votes(self) -> bool:
-        """Is this a voter, and this its disk?"""
-        return self.configuration.storage_of(self.name) == self.storage
-
-    @property
     def floor(self) -> int:
         """The shortest election timeout."""
         return self.configuration.limits.election_timeout
@@ -110,7 +105,7 @@ class Election:
     # -- what happens ----------------------------------------------------------------------------------------------
 
     def tick(self, now: int, standing: Standing, *, able: bool) -> None:
-        """Time has passed. `able`: this node's disk answers, so that it may stand (rule 25)."""
+        """Time has passed. `able`: this is a voter, and its disk answers, so that it may stand (rules 15, 25)."""
         if now < self._due:
             return
         if self.role is Role.LEADER:
@@ -118,7 +113,7 @@ class Election:
                 self._due = now + self.floor // 4
             else:
                 self._step_down(now)
-        elif able and self.votes:
+        elif able:
             self._canvass(now, standing)
         else:
             self.role = Role.FOLLOWER  # a campaign under way ends too
@@ -298,7 +293,7 @@ class Election:
 
     def campaign_now(self, sender: str, epoch: int, standing: Standing, now: int, *, able: bool) -> None:
         """The leader hands over (3.10). What an older epoch's leader said, or one that is followed no more, is late."""
-        if epoch == self.epoch and sender == self.leader and self.role is Role.FOLLOWER and able and self.votes:
+        if epoch == self.epoch and sender == self.leader and self.role is Role.FOLLOWER and able:
             self._standing = standing
             self._campaign(now, handed=True)
 

@@ -13,7 +13,6 @@ from broadcast._protocol import regrouping
 from broadcast._protocol.entries import Configured
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.regrouping import Regrouping
-from broadcast._protocol.succession import Succession
 from broadcast._simulation.history import run
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from membership._protocol.change import concluded, joint
@@ -38,6 +37,7 @@ MOVING = Options(
 )
 JOINT = replace(
     MOVING,
+    replicas=1,
     clients=1,
     duration=3 * SECOND,
     faults_from=400 * MILLISECOND,
@@ -49,7 +49,7 @@ JOINT = replace(
     pauses=0,
     power_cuts=0,
 )
-"""Each step takes long, and much happens meanwhile."""
+"""Small groups that become others: each step takes long, and much happens meanwhile."""
 
 
 def changed_without_a_joint_configuration(patch: pytest.MonkeyPatch) -> None:
@@ -71,11 +71,11 @@ def configuration_kept_after_truncation(patch: pytest.MonkeyPatch) -> None:
     """What the log took back stays in force, until another is appended."""
 
     def truncate(self: Any, first: int) -> None:
-        latest = self._configurations[-1]
+        latest = self._agreed[-1]
         while len(self._indices) > 1 and self._indices[-1] >= first:
             self._indices.pop()
-            self._configurations.pop()
-        self._configurations[-1] = latest
+            self._agreed.pop()
+        self._agreed[-1] = latest
 
     patch.setattr(Configurations, "truncate", truncate)
 
@@ -101,11 +101,11 @@ def removed_voters_are_counted(patch: pytest.MonkeyPatch) -> None:
         begin(self, *args)
         self.began_with = self._configurations.latest
 
-    def keep(self: Any) -> None:
+    def keep(self: Any, now: int) -> None:
         followers = dict(self.followers)
-        configured(self)
-        for name, progress in followers.items():
-            self.followers.setdefault(name, progress)
+        configured(self, now)
+        for follower, progress in followers.items():
+            self.followers.setdefault(follower, progress)
 
     def count(self: Any) -> None:
         self._own.commit_up_to(self.committable(self.began_with, self._own.writes.durable))
@@ -129,9 +129,19 @@ def a_removed_leader_leads_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Election, "resign", lambda self, now: None)
 
 
-def seals_while_it_hands_over(patch: pytest.MonkeyPatch) -> None:
-    """And so the heir is never level, or stands with a log that is not."""
-    patch.setattr(Succession, "is_under_way", property(lambda self: False))
+def who_loses_its_vote_stands_no_more(patch: pytest.MonkeyPatch) -> None:
+    """Though it may be the only one that holds the entry which takes it (4.2.2, figure 4.6)."""
+
+    def votes_since(self: Any, index: int, name: str, storage: bytes) -> bool:
+        return bool(self.latest.storage_of(name) == storage)
+
+    patch.setattr(Configurations, "votes_since", votes_since)
+
+
+def stands_as_if_it_had_been_told_to(patch: pytest.MonkeyPatch) -> None:
+    """So that voters who hear their leader grant it all the same."""
+    campaign = Election._campaign
+    patch.setattr(Election, "_campaign", lambda self, now, handed=False: campaign(self, now, handed=True))
 
 
 def a_configuration_among_commands(patch: pytest.MonkeyPatch) -> None:
@@ -161,6 +171,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(observers_vote, BY_QUORUM, MOVING),
     Mutant(old_electorate_commits_alone, ON_QUORUM, JOINT),
     Mutant(removed_voters_are_counted, ON_QUORUM, MOVING),
+    Mutant(who_loses_its_vote_stands_no_more, "with a quorum repaired the group comes to an end", JOINT, first=40),
+    Mutant(stands_as_if_it_had_been_told_to, "who was not told to stand says no such thing", MOVING),
     Mutant(promoted_before_it_has_caught_up, "who gets a vote has caught up", MOVING),
     Mutant(a_removed_leader_leads_on, "with a quorum repaired the group comes to an end", MOVING),
 )

@@ -58,7 +58,7 @@ class Bounds(Invariant):
 
 
 def _sizes(log: Log, after: int) -> list[int]:
-    """Of the batches beyond this index. What changes the members takes room whether there is any or not: one at a time."""
+    """Of the batches beyond this index. Changes of members, one at a time, come whether there is room or not."""
     batches = log.between(after, log.last.index) if after < log.last.index else ()
     return [batch.size for batch in batches if membership_in(batch) is None]
 

@@ -32,7 +32,8 @@ class Changes(Invariant):
         for name in set(new.voter_names).difference(old.voter_names):
             held = self.scene.disks[name].held.values()
             last = max((each.last for each in held), default=0)
-            check(last >= place, "who gets a vote has caught up", name=name, holds=last, added_at=place)
+            added_at = min(found for found, each in along(process.replica) if each.includes(name))
+            check(last >= added_at, "who gets a vote has caught up", name=name, holds=last, added_at=added_at)
 
     def stepped(self, process: Process) -> None:
         replica = process.replica

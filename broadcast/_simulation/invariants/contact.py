@@ -46,9 +46,9 @@ class Contact:
 
     def within(self, process: Process, span: int) -> bool:
         """Has this leader heard a commit quorum, itself included, in the last `span` microseconds, or just begun?"""
-        formation, since = process.replica.formation, self._schedule.now - span
+        configuration, since = process.replica.configuration, self._schedule.now - span
         leadership, began = self._began.get(process.name, (None, 0))
-        if formation is None or leadership is not process.replica.leadership or began >= since:
+        if configuration is None or leadership is not process.replica.leadership or began >= since:
             return True
         heard = {name for name, at in self._heard[process.name].items() if at >= since}
-        return formation.configuration.commits(frozenset(heard | {process.name}))
+        return configuration.commits(frozenset(heard | {process.name}))

@@ -1,6 +1,7 @@
 """Who hears its leader, or leads with a quorum that answers, grants nobody (rule 2; Ongaro 2014, 4.2.3, 9.6).
 
-Not even that it would. When the link layer told that the leader is gone, there is none to be loyal to (rule 5).
+Not even that it would. When the link layer told that the leader is gone, there is none to be loyal to (rule 5); nor
+where that leader itself wants another in its place, which is said only by who was told to stand (rule 17; 3.10).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from broadcast._protocol.output import Input, Received, Suspected
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
 from broadcast._simulation.invariants.claim import check
 from broadcast._simulation.invariants.contact import Contact, leads_on
-from membership._protocol.messages import VoteReply, VoteRequest
+from membership._protocol.messages import CampaignNow, VoteReply, VoteRequest
 
 
 class Stickiness(Invariant):
@@ -18,6 +19,7 @@ class Stickiness(Invariant):
         super().__init__(scene)
         self._contact = Contact(scene)
         self._heard: dict[str, tuple[int, str, int]] = {}  # name -> epoch and leader that it heard last, and when
+        self._heirs: set[tuple[str, int]] = set()  # and the epoch that each may stand for at once
         self._loyal: dict[tuple[str, str, int, bool], bool] = {}  # was a voter, when it was asked last for that grant?
 
     def started(self, process: Process) -> None:
@@ -33,7 +35,11 @@ class Stickiness(Invariant):
                 del self._heard[process.name]
         elif isinstance(given, Received) and type(given.message) is VoteRequest:
             asked = given.message
-            self._loyal[process.name, given.sender, asked.epoch, asked.pre] = self._is_loyal(process)
+            self._loyal[process.name, given.sender, asked.epoch, asked.pre] = not asked.handed and self._is_loyal(
+                process
+            )
+        elif isinstance(given, Received) and type(given.message) is CampaignNow:
+            self._heirs.add((process.name, given.message.epoch + 1))
 
     def heard(self, process: Process, sender: str, message: Message) -> None:
         self._contact.heard(process, sender, message)
@@ -41,6 +47,9 @@ class Stickiness(Invariant):
             self._heard[process.name] = message.epoch, sender, self.scene.schedule.now
 
     def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
+        if type(message) is VoteRequest and message.handed:
+            told = (process.name, message.epoch) in self._heirs
+            check(told, "who was not told to stand says no such thing", name=process.name, message=message)
         if type(message) is VoteReply and message.granted:
             loyal = self._loyal[process.name, to, message.campaign, message.pre]
             check(not loyal, "who hears its leader grants nobody", name=process.name, to=to, message=message)
