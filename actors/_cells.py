@@ -15,6 +15,7 @@ from actors._cell import TURNS, Cell, serving
 from actors._interface import Interface, Method
 from actors._log import Log
 from actors._message import Asker, Message, Question
+from actors._post import Post
 from actors._protocol.address import check_actor_name, check_name
 from actors._protocol.errors import (
     ActorStopped,
@@ -82,9 +83,10 @@ class Cells:
         self.nursery = nursery
         self.statistics = ActorStatistics()
         self.waits = Waits(node.name)
+        self.is_closed = False
+        self.post = Post(self)
         self._named: dict[str, Cell] = {}
         self._team = Team(lambda: nursery, None)
-        self._closed = False
         self._turns = 0
         self._logged_at = -DEAD_LETTER_SECONDS
         self._unlogged = 0
@@ -118,7 +120,7 @@ class Cells:
         check_name(name)
         path = name if parent is None else check_actor_name(f"{parent.name}/{name}")
         await trio.lowlevel.checkpoint()
-        if self._closed:
+        if self.is_closed:
             raise ActorStopped(f"node {self.node.name} is closed")
         if parent is not None:
             parent.nursery()
@@ -128,7 +130,7 @@ class Cells:
         self.statistics.actors += 1
         if parent is not None:
             parent.adopt(cell)
-        with self._waiting(cell.address):
+        with self.waiting(cell.address):
             await cell.start()
         return cell
 
@@ -139,7 +141,8 @@ class Cells:
 
     def close(self) -> None:
         """The node closes: those that have no task end here, the others by their cancellation."""
-        self._closed = True
+        self.is_closed = True
+        self.post.close()
         for cell in reversed(list(self._named.values())):
             cell.doom()
 
@@ -149,7 +152,9 @@ class Cells:
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> object:
         await trio.lowlevel.checkpoint()
-        cell = self._find(to)
+        if to.node != self.node.name:
+            return await self.post.ask(to, method, args, kwargs)
+        cell = self.living(to.name)
         own = self._method_of(cell, method)
         arguments = own.carry(args, kwargs, self)
         if cell.is_free and not own.is_async:
@@ -160,7 +165,7 @@ class Cells:
         if chain and (cycle := self.waits.cycle(chain, cell.address)) is not None:
             raise AskCycle(cycle)
         asker = Asker(self)
-        with self._waiting(cell.address):
+        with self.waiting(cell.address):
             await self.deliver(cell, self.message(own, arguments, self._sender(), chain, asker), chain)
             return await asker.wait()
 
@@ -172,6 +177,9 @@ class Cells:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
+        if to.node != self.node.name:
+            await self.post.tell(to, method, args, kwargs)
+            return
         cell = self._named.get(to.name)
         if cell is None or cell.closing:
             self._undelivered(to, method)
@@ -182,6 +190,9 @@ class Cells:
     def tell_nowait(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> None:
+        if to.node != self.node.name:
+            self.post.tell_nowait(to, method, args, kwargs)
+            return
         cell = self._named.get(to.name)
         if cell is None or cell.closing:
             self._undelivered(to, method)
@@ -191,6 +202,9 @@ class Cells:
 
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
         await trio.lowlevel.checkpoint()
+        if to.node != self.node.name:
+            await self.post.stop(to, kill=kill)
+            return
         cell = self._named.get(to.name)
         if cell is None:
             return
@@ -201,11 +215,13 @@ class Cells:
             cell.kill()
         else:
             cell.begin_stop()
-        with self._waiting(cell.address):
+        with self.waiting(cell.address):
             await cell.wait_ended()
 
     async def watch(self, to: ActorRef[Any]) -> End:
         await trio.lowlevel.checkpoint()
+        if to.node != self.node.name:
+            return await self.post.watch(to)
         cell = self._named.get(to.name)
         if cell is None:
             return End(to.address, "missing")
@@ -242,7 +258,7 @@ class Cells:
             chain = self.chain() if chain is None else chain
             if chain and self.waits.cycle(chain, cell.address) is not None:
                 raise Overloaded(f"the mailbox of {cell.address} is full, and it waits for {chain[-1]}") from None
-            with self._waiting(cell.address):
+            with self.waiting(cell.address):
                 await cell.queue.wait_put(message)
             displaced = None
         if displaced is not None:
@@ -261,6 +277,17 @@ class Cells:
             self._drop(cell, displaced)
         cell.wake()
 
+    def deliver_from_afar(self, name: str, message: Message) -> None:
+        """Have an actor handle a message of another node: at once if it is free, else by its mailbox. Raises
+        NoSuchActor, ActorStopped, Overloaded, AskCycle."""
+        cell = self.living(name)
+        if cell.is_free and not message.method.is_async:
+            cell.handle_now(message)
+            return
+        if message.chain and (cycle := self.waits.cycle(message.chain, cell.address)) is not None:
+            raise AskCycle(cycle)
+        self.deliver_nowait(cell, message)
+
     def undeliverable(self, address: str, message: Message, error: Rejected) -> None:
         """A message reaches nobody: a definite error to an asker, a dead letter of a teller."""
         if message.question is not None:
@@ -270,14 +297,16 @@ class Cells:
 
     def dead_letter(self, address: str, method: Method, sender: str, why: str) -> None:
         """Nobody has taken what was told."""
+        self.log_dead_letter(address, method.label, sender, why)
+
+    def log_dead_letter(self, address: str, label: str, sender: str, why: str) -> None:
+        """As `dead_letter`, by the label of the method."""
         self.statistics.dead_letters += 1
         now = trio.current_time()
         if now - self._logged_at < DEAD_LETTER_SECONDS:
             self._unlogged += 1
             return
-        log.warning(
-            "dead letter", actor=address, message=method.label, sender=sender, reason=why, others=self._unlogged
-        )
+        log.warning("dead letter", actor=address, message=label, sender=sender, reason=why, others=self._unlogged)
         self._logged_at, self._unlogged = now, 0
 
     def _drop(self, cell: Cell, message: Message) -> None:
@@ -297,7 +326,7 @@ class Cells:
         message = cell.message
         return (cell.address,) if message is None else (*message.chain, cell.address)
 
-    def _waiting(self, target: str) -> AbstractContextManager[object]:
+    def waiting(self, target: str) -> AbstractContextManager[object]:
         chain = self.chain()
         return self.waits.waiting(chain[-1], target) if chain else nullcontext()
 
@@ -305,22 +334,28 @@ class Cells:
         cell = serving.get()
         return self.node.name if cell is None else cell.address
 
-    def _find(self, to: ActorRef[Any]) -> Cell:
-        cell = self._named.get(to.name)
+    def sender_name(self) -> str:
+        """Of the actor that the present task belongs to; "" if it belongs to none."""
+        cell = serving.get()
+        return "" if cell is None else cell.name
+
+    def living(self, name: str) -> Cell:
+        """The actor of that name. Raises NoSuchActor, ActorStopped."""
+        cell = self._named.get(name)
         if cell is None:
-            raise self._missing(to)
+            raise self._missing(name)
         if cell.closing:
             raise cell.stopped()
         return cell
 
-    def _missing(self, to: ActorRef[Any]) -> Rejected:
-        if self._closed:
+    def _missing(self, name: str) -> Rejected:
+        if self.is_closed:
             return ActorStopped(f"node {self.node.name} is closed")
-        return NoSuchActor(f"there is no actor {to.name!r} on node {to.node}")
+        return NoSuchActor(f"there is no actor {name!r} on node {self.node.name}")
 
     def _undelivered(self, to: ActorRef[Any], method: Method) -> None:
         cell = self._named.get(to.name)
-        why = self._missing(to) if cell is None else cell.stopped()
+        why = self._missing(to.name) if cell is None else cell.stopped()
         self.dead_letter(to.address, method, self._sender(), str(why))
 
     def _method_of(self, cell: Cell, method: Method) -> Method:

@@ -24,6 +24,7 @@ from actors._identity import DataDirectory, Identity, MemoryIdentity
 from actors._network import Network
 from actors._nursery import open_background
 from actors._peer import Peer
+from actors._post import ADDRESS
 from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
 from actors._ref import ActorRef
@@ -61,6 +62,8 @@ class Node:
         self._peers: dict[str, Peer] = {}
         self._advertised: Address | None = None
         self._cells = Cells(self, nursery)
+        self.attach(ADDRESS, self._cells.post)
+        exchange.on_lost = self._cells.post.lost
 
     def __repr__(self) -> str:
         return f"<Node {self.name} at {self.address}>"
@@ -126,6 +129,11 @@ class Node:
         """
         return self._exchange.send(self._exchange.dialed.get(peer), to, tag, body, sender, correlation, control=control)
 
+    def is_linked(self, peer: str) -> bool:
+        """Is there a link to `peer` now?"""
+        connection = self._exchange.dialed.get(peer)
+        return connection is not None and connection.ended is None
+
     def connected_peers(self) -> tuple[str, ...]:
         """Peers to which there is a link now."""
         return tuple(self._exchange.dialed)
@@ -150,6 +158,7 @@ class Node:
         for name in [name for name in self._peers if name not in parsed]:
             self._peers.pop(name).stop()
             self._exchange.forget(name)
+            self._cells.post.forget(name)
         for name, address in parsed.items():
             self._keep(name, address)
 

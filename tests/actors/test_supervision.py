@@ -96,6 +96,7 @@ async def test_who_crashed_is_made_anew_and_its_mailbox_stays(autojump_clock: Mo
         assert line["event"] == "actor crashed, and is started again"
         assert line["actor"] == "a/box"
         assert isinstance(line["exc_info"], ZeroDivisionError)
+        await wait_all_tasks_blocked()
         assert task_of(node, "box") is None
 
 
