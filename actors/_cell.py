@@ -260,16 +260,8 @@ class Cell:
 
     @property
     def is_free(self) -> bool:
-        """Could a message that comes now be handled at once?"""
-        return (
-            self.message is None
-            and self.state is State.LIVING
-            and self.queue.is_empty
-            and not self.closing
-            and self._failure is None
-            and not self.context.effects
-            and (self._scope is None or self._parked)
-        )
+        """Could a message that comes now be handled at once? Whatever there is to do has its task awake."""
+        return self.state is State.LIVING and (self._scope is None or self._parked)
 
     def handle_now(self, message: Message) -> None:
         """Handle a message of a plain `def` in whatever task this is: a free actor needs no other to be woken."""

@@ -25,7 +25,7 @@ from actors._protocol.errors import (
     Overloaded,
     Rejected,
 )
-from actors._ref import ActorRef, End
+from actors._ref import ActorRef, End, Ref
 from actors._supervision import Supervision, Team
 from actors._waits import Waits
 
@@ -75,7 +75,8 @@ class TeamSpawner:
 class Cells:
     """All actors of a node, and what refs that are used there do.
 
-    node: whose they are. nursery: in which those at the top live.
+    node: whose they are. nursery: in which those at the top live. groups: what makes a reference to each of the groups
+    that this node takes part in.
     """
 
     def __init__(self, node: Node, nursery: trio.Nursery) -> None:
@@ -85,6 +86,7 @@ class Cells:
         self.waits = Waits(node.name)
         self.is_closed = False
         self.post = Post(self)
+        self.groups: dict[str, Callable[[type[Any]], Ref[Any]]] = {}
         self._named: dict[str, Cell] = {}
         self._team = Team(lambda: nursery, None)
         self._turns = 0
@@ -96,6 +98,13 @@ class Cells:
     def ref(self, address: str, actor: type[A]) -> ActorRef[A]:
         """A reference, used from here. address: of an actor on any node, or the name of one on this."""
         return ActorRef(address if "/" in address else f"{self.node.name}/{address}", actor, self)
+
+    def group(self, name: str, actor: type[A]) -> Ref[A]:
+        """A reference to a replicated group. Raises ValueError if this node has no part in it."""
+        make = self.groups.get(name)
+        if make is None:
+            raise ValueError(f"node {self.node.name} takes no part in the group {name!r}, and so cannot use it")
+        return make(actor)
 
     def get(self, name: str) -> Cell | None:
         return self._named.get(name)

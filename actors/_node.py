@@ -27,7 +27,7 @@ from actors._peer import Peer
 from actors._post import ADDRESS
 from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
-from actors._ref import ActorRef
+from actors._ref import ActorRef, Ref
 from actors._spawning import Spawner
 from actors._supervision import Supervision
 
@@ -88,6 +88,14 @@ class Node:
         """The actor of that name, whether it is there or not, as one of this class: "b/greeter" on node b, "greeter"
         on this one. Raises ValueError if it is no such address."""
         return self._cells.ref(address, actor)
+
+    def introduce(self, group: str, make: Callable[[type[Any]], Ref[Any]]) -> None:
+        """From now on a reference to this group, where it is sent to an actor here, is made so, of a given class."""
+        self._cells.groups[group] = make
+
+    def forget_group(self, group: str) -> None:
+        """This node has no part in the group any more."""
+        self._cells.groups.pop(group, None)
 
     def actor_statistics(self) -> ActorStatistics:
         """A copy of the counts of this node's actors."""

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVa
 from actors._actor import Actor, Marked
 from actors._interface import Interface, Method
 from actors._plain import Reference
-from actors._protocol.address import check_actor_address
+from actors._protocol.address import check_actor_address, check_name
 
 A_co = TypeVar("A_co", bound=Actor, covariant=True)
 P = ParamSpec("P")
@@ -77,7 +77,12 @@ class Ref(ABC, Reference, Generic[A_co]):
         """What a message holds where its annotation is `Ref[Greeter]`, or `ActorRef[Greeter]`."""
         if cls is not Ref and cls is not ActorRef:
             raise TypeError(f"a {cls.__name__} cannot be received; annotate it as a Ref")
-        return ActorRef(text, parameters[0] if parameters else Actor, here)
+        actor = parameters[0] if parameters else Actor
+        if "/" not in text:
+            if cls is ActorRef:
+                raise TypeError(f"Expected a reference to an actor of a node, got the group {text!r}")
+            return GroupName(text, actor) if here is None else here.group(text, actor)
+        return ActorRef(text, actor, here)
 
 
 class Here(Protocol):
@@ -94,6 +99,30 @@ class Here(Protocol):
     ) -> None: ...
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None: ...
     async def watch(self, to: ActorRef[Any]) -> End: ...
+
+
+class GroupName(Ref[A_co]):
+    """The name of a replicated group, to be kept and sent on, where it is not known from which node to use it."""
+
+    def __init__(self, name: str, actor: type[A_co]) -> None:
+        """Raises ValueError if it is no name."""
+        super().__init__(actor)
+        self.name = check_name(name)
+
+    def to_text(self) -> str:
+        return self.name
+
+    async def _ask(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
+        raise RuntimeError(f"the group {self.name} is a name only here: use it from a node that takes part in it")
+
+    async def _tell(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        await self._ask(method, args, kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GroupName) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 class ActorRef(Ref[A_co]):

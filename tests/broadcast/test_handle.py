@@ -82,7 +82,7 @@ async def held(*, opens: bool = True) -> AsyncGenerator[tuple[Handle, GroupRef[C
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handle.run)
             handle.take_way(way, CLUSTER, LIMITS)
-            yield handle, GroupRef(Count, handle), way, nursery
+            yield handle, GroupRef(Count, handle, "count"), way, nursery
             nursery.cancel_scope.cancel()
 
 
