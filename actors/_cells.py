@@ -149,8 +149,11 @@ class Cells:
         return replace(self.statistics, dropped=self.statistics.dropped + dropped)
 
     def close(self) -> None:
-        """The node closes: those that have no task end here, the others by their cancellation."""
+        """The node closes: no message is taken from now on. Those that have a task end by its cancellation."""
         self.is_closed = True
+
+    def end(self) -> None:
+        """All tasks of the node have ended: so do the actors that had none, and whoever is outside is told."""
         self.post.close()
         for cell in reversed(list(self._named.values())):
             cell.doom()
@@ -190,7 +193,7 @@ class Cells:
             await self.post.tell(to, method, args, kwargs)
             return
         cell = self._named.get(to.name)
-        if cell is None or cell.closing:
+        if cell is None or cell.closing or self.is_closed:
             self._undelivered(to, method)
             return
         own = method if cell.interface is to.interface else self._method_of(cell, method)
@@ -203,7 +206,7 @@ class Cells:
             self.post.tell_nowait(to, method, args, kwargs)
             return
         cell = self._named.get(to.name)
-        if cell is None or cell.closing:
+        if cell is None or cell.closing or self.is_closed:
             self._undelivered(to, method)
             return
         own = self._method_of(cell, method)
@@ -351,7 +354,7 @@ class Cells:
     def living(self, name: str) -> Cell:
         """The actor of that name. Raises NoSuchActor, ActorStopped."""
         cell = self._named.get(name)
-        if cell is None:
+        if cell is None or self.is_closed:
             raise self._missing(name)
         if cell.closing:
             raise cell.stopped()
@@ -364,7 +367,7 @@ class Cells:
 
     def _undelivered(self, to: ActorRef[Any], method: Method) -> None:
         cell = self._named.get(to.name)
-        why = self._missing(to.name) if cell is None else cell.stopped()
+        why = self._missing(to.name) if cell is None or self.is_closed else cell.stopped()
         self.dead_letter(to.address, method, self._sender(), str(why))
 
     def _method_of(self, cell: Cell, method: Method) -> Method:

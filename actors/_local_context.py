@@ -14,7 +14,7 @@ from actors._interface import Method
 from actors._log import Log
 from actors._message import Message
 from actors._protocol.clock import Timestamp
-from actors._protocol.errors import Rejected
+from actors._protocol.errors import OutcomeUnknown, Rejected
 
 if TYPE_CHECKING:
     from actors._actor import Actor, Marked
@@ -121,7 +121,7 @@ class LocalContext(Context):
     async def _tell(self, ref: Ref[Any], method: Method, arguments: tuple[object, ...]) -> None:
         try:
             await ref._tell(method, arguments, {})  # pyright: ignore[reportPrivateUsage]
-        except Rejected as error:
+        except (Rejected, OutcomeUnknown) as error:
             self._cell.cells.dead_letter(str(ref), method, self._cell.address, str(error))
 
     async def _run(self, errand: Callable[..., Awaitable[None]], *args: object) -> None:

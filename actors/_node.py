@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,8 +102,12 @@ class Node:
         return self._cells.counted()
 
     def close_actors(self) -> None:
-        """No message is taken any more; by the node's own task."""
+        """No actor takes a message any more; by the node's own task."""
         self._cells.close()
+
+    def end_actors(self) -> None:
+        """All tasks have ended, and so have the actors; by the node's own task."""
+        self._cells.end()
 
     # -- envelopes --------------------------------------------------------------------------------------------------
 
@@ -252,15 +256,17 @@ async def _running(
     exchange: Exchange, where: Address, insecure: bool, network: Network, random: Random
 ) -> AsyncGenerator[Node, None]:
     listeners = await network.listen(where, insecure=insecure)
-    async with open_background() as nursery:
-        node = Node(exchange, listeners[0].address, network, nursery, random)
-        acceptor = Acceptor(exchange, node.has_peer)
-        nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
-        nursery.start_soon(_keep_beating, node, acceptor)
-        try:
-            yield node
-        finally:
-            node.close_actors()
+    with ExitStack() as stack:
+        async with open_background() as nursery:
+            node = Node(exchange, listeners[0].address, network, nursery, random)
+            stack.callback(node.end_actors)
+            acceptor = Acceptor(exchange, node.has_peer)
+            nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
+            nursery.start_soon(_keep_beating, node, acceptor)
+            try:
+                yield node
+            finally:
+                node.close_actors()
 
 
 async def _keep_beating(node: Node, acceptor: Acceptor) -> None:

@@ -82,6 +82,19 @@ async def test_kill_cancels_it_and_tells_the_askers_the_truth(autojump_clock: Mo
         assert node._cells.get("box") is None
 
 
+async def test_what_is_killed_begins_nothing(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        box = await node.spawn("box", Box)
+        held = instance_of(node, "box")
+        box.tell_nowait(Box.keep, "never")
+        cell = node._cells.get("box")
+        assert cell is not None
+        cell.kill()
+        with structlog.testing.capture_logs():
+            assert await box.watch() == End("a/box", "killed")
+        assert held.kept == []
+
+
 @pytest.mark.parametrize("way", ["stop", "kill"])
 async def test_an_idle_actor_ends_at_once_and_its_name_is_free(way: str, autojump_clock: MockClock) -> None:
     async with lone_node() as node:

@@ -165,6 +165,16 @@ async def test_many_tells_let_others_have_their_turn(autojump_clock: MockClock) 
         nursery.cancel_scope.cancel()
 
 
+async def test_an_actor_with_much_to_do_lets_others_have_their_turn(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        box = await node.spawn("box", Box)
+        for _ in range(500):
+            box.tell_nowait(Box.keep, "x")
+        while not instance_of(node, "box").kept:
+            await trio.lowlevel.checkpoint()
+        assert len(instance_of(node, "box").kept) < 200
+
+
 async def test_an_asker_that_went_is_not_waited_for(autojump_clock: MockClock) -> None:
     async with lone_node() as node:
         box = await node.spawn("box", Box)

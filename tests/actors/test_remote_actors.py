@@ -66,8 +66,8 @@ async def pair(*, latency: float = 0.01, linked: bool = True) -> AsyncGenerator[
     host = network.host("b")
     with trio.fail_after(1_000):  # of virtual time
         async with (
-            open_node("a", peers=PEERS, network=network.host("a"), random=Random(2)) as a,
             open_node("b", peers=PEERS, network=host, random=Random(3)) as b,
+            open_node("a", peers=PEERS, network=network.host("a"), random=Random(2)) as a,
         ):
             while linked and not (a.is_linked("b") and b.is_linked("a")):  # noqa: ASYNC110 - it does not tell
                 await trio.sleep(0.01)
@@ -395,6 +395,36 @@ async def test_when_the_node_closes_whoever_waits_is_told(autojump_clock: MockCl
         nursery.start_soon(ask, nodes.a.ref("z/box", Box))
         await trio.sleep(1)
     assert sorted(outcomes) == ["ActorStopped", "LinkBroken"]
+
+
+class Waiting(Box):
+    """Waits for others, in each way."""
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        self.context.watch(self.context.node.ref("z/box", Box), Waiting.ended)
+        self.context.watch(self.context.node.ref("resting", Box), Waiting.ended)
+        yield
+
+    @command
+    def ended(self, end: End) -> None:
+        raise AssertionError("the node closes: nothing more is handled")
+
+    @command
+    async def wait_for(self, other: Ref[Box]) -> None:
+        await other.ask(Box.hold)
+
+
+async def test_a_node_that_closes_makes_no_actor_crash_that_waits_for_another(autojump_clock: MockClock) -> None:
+    async with pair() as nodes:
+        nodes.a.add_peer("z", "z:1")
+        await nodes.a.spawn("resting", Box)
+        await box_on_b(nodes)
+        for number, address in enumerate(("b/box", "z/box", "a/resting")):
+            waiting = await nodes.a.spawn(f"waiting-{number}", Waiting)
+            await waiting.tell(Waiting.wait_for, nodes.a.ref(address, Box))
+        await trio.sleep(1)
+    assert nodes.a.actor_statistics().actors == nodes.b.actor_statistics().actors == 0
 
 
 async def test_what_is_too_large_is_told(autojump_clock: MockClock) -> None:

@@ -156,6 +156,16 @@ async def test_a_start_anew_that_fails_counts_as_a_crash(log: list[str], autojum
     assert log == ["+x", "-x"]
 
 
+async def test_a_first_start_that_fails_is_the_matter_of_who_spawned_it(
+    log: list[str], autojump_clock: MockClock
+) -> None:
+    async with lone_node() as node:
+        Lively.fragile.add("x")
+        with pytest.raises(OSError, match="x cannot be entered"):
+            await node.supervised(AT_ONCE).spawn("box", Lively, "x")
+        assert node.actor_statistics().actors == 0
+
+
 async def test_a_start_anew_that_fails_is_tried_again(log: list[str], autojump_clock: MockClock) -> None:
     async with lone_node() as node:
         box = await node.supervised(Supervision(backoff_min=1)).spawn("box", Lively, "x")

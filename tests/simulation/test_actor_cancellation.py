@@ -111,11 +111,12 @@ class Plain(Clerk):
 
 @dataclass
 class Stage:
-    """Two nodes; `here` is used from a. clerk: on either; other: on a."""
+    """Two nodes, used from a. clerk, and its sibling in a team: on either; other: on a."""
 
     a: Node
     b: Node
     clerk: ActorRef[Clerk]
+    sibling: ActorRef[Clerk]
     other: ActorRef[Clerk]
     notes: Notes
     others: Notes
@@ -137,9 +138,10 @@ async def stage(place: str, kind: type[Clerk] = Clerk, policy: Supervision | Non
             where = a if place == "local" else b
             spawner = where if policy is None else where.supervised(policy)
             clerk = await make(spawner, "clerk", kind, notes)
+            sibling = await make(spawner, "sibling", Plain, Notes())
             other = await make(a, "other", Clerk, others)
             trio.lowlevel.add_instrument(steps)
-            yield Stage(a, b, a.ref(str(clerk), Clerk), other, notes, others, steps)
+            yield Stage(a, b, a.ref(str(clerk), Clerk), a.ref(str(sibling), Clerk), other, notes, others, steps)
             trio.lowlevel.remove_instrument(steps)
 
 
@@ -154,7 +156,7 @@ def in_virtual_time(seed: int, scenario: Callable[[], Awaitable[None]]) -> None:
         trio.run(scenario, clock=MockClock(autojump_threshold=0))
 
 
-async def sound(on: Stage, actors: int = 2) -> None:
+async def sound(on: Stage, actors: int = 3) -> None:
     """Both answer, and nothing is left of what was broken off."""
     with trio.fail_after(60):
         for ref in (on.clerk, on.other):
@@ -279,7 +281,7 @@ def test_beginnings_and_ends(place: str, way: str) -> None:
 async def struck_at(at: int, place: str, kind: type[Clerk], what: str) -> bool:
     """One try: the clerk is struck after so many steps of all tasks. False if all was over by then."""
     outcomes: list[str] = []
-    policy = Supervision(restarts_max=5, backoff_min=0.001, backoff_max=0.001)
+    policy = Supervision("one-for-all", restarts_max=5, backoff_min=0.001, backoff_max=0.001)
     async with stage(place, kind, policy) as on:
 
         async def ask(marked: Any, *args: Any) -> None:
@@ -301,13 +303,15 @@ async def struck_at(at: int, place: str, kind: type[Clerk], what: str) -> bool:
                 match what:
                     case "crash":
                         await ask(Clerk.crash)
+                    case "a sibling's crash":
+                        await on.sibling.tell(Clerk.crash)
                     case "kill":
                         await on.clerk.kill()
                     case _:
                         await on.clerk.stop()
         assert set(outcomes) <= TOLD, outcomes
         assert len(outcomes) == 4 + (what == "crash" and scope.cancelled_caught)
-        if what != "crash" and scope.cancelled_caught:
+        if what in ("kill", "stop") and scope.cancelled_caught:
             await make(on.a if place == "local" else on.b, "clerk", kind, on.notes)
         await trio.sleep(1)
         await sound(on)
@@ -315,7 +319,7 @@ async def struck_at(at: int, place: str, kind: type[Clerk], what: str) -> bool:
         return scope.cancelled_caught
 
 
-@pytest.mark.parametrize("what", ["crash", "kill", "stop"])
+@pytest.mark.parametrize("what", ["crash", "a sibling's crash", "kill", "stop"])
 @pytest.mark.parametrize("kind", [Clerk, Plain])
 @pytest.mark.parametrize("place", ["local", "remote"])
 def test_it_ends_at_any_moment_and_nobody_waits_in_vain(place: str, kind: type[Clerk], what: str) -> None:
