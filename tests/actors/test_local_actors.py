@@ -358,3 +358,5 @@ async def test_actors_that_rest_have_no_tasks(autojump_clock: MockClock) -> None
         assert trio.lowlevel.current_statistics().tasks_living == before
         for box in boxes:
             assert await box.ask(Box.all) == ["x"]
+        for cell in node._cells._named.values():
+            assert (cell.queue._messages, cell.queue._control, cell.queue._waiting) == (None, None, None)

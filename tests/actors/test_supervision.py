@@ -325,6 +325,23 @@ async def test_a_crash_goes_up_until_somebody_sees_to_it(log: list[str], autojum
         assert log == ["-worker", "-manager", "+worker", "+manager"]
 
 
+class Mother(Box):
+    @command
+    async def raise_child(self) -> Ref[Box]:
+        return await self.context.spawn("child", Box)
+
+
+async def test_children_that_rest_end_with_the_life_of_their_parent(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        mother = await node.supervised(AT_ONCE).spawn("mother", Mother)
+        for _ in range(2):
+            child = await mother.ask(Mother.raise_child)
+            assert await child.ask(Box.keep, "x") == 1
+            await crash(mother)
+            assert isinstance(child, ActorRef)
+            assert await child.watch() == End("a/mother/child", "missing")
+
+
 async def test_a_member_may_be_stopped_or_killed_between_two_lives(autojump_clock: MockClock) -> None:
     async with lone_node() as node:
         team = node.supervised(Supervision("one-for-all", backoff_min=5))
