@@ -267,19 +267,15 @@ class Cell:
         """Handle a message of a plain `def` in whatever task this is: a free actor needs no other to be woken."""
         token = serving.set(self)
         try:
-            self._begin(message)
-            self._answer(message, message.method.function(self.actor, *message.arguments))
+            self._handle(message)
         except BaseException as error:
-            if self._failed(message, error):
-                self._failure = error
-                self.wake()
-                if not isinstance(error, Exception):
-                    raise
+            self._failure = error
+            if not isinstance(error, Exception):
+                raise
         finally:
-            self._end()
             serving.reset(token)
-        if self.context.effects:
-            self.wake()
+            if self._failure is not None or self.context.effects:
+                self.wake()
 
     async def _serve(self) -> None:
         """Handle messages until the actor stops, or may rest."""
@@ -296,36 +292,44 @@ class Cell:
                 await self._park()
             elif message.question is not None and message.question.is_over:
                 self.cells.statistics.withdrawn += 1
+            elif message.method.is_async:
+                await self._handle_async(message)
             else:
-                await self._handle(message)
+                self._handle(message)
             count += 1
             if not count % TURNS:
                 await trio.lowlevel.checkpoint()
 
-    async def _handle(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
+        """Handle a message of a plain `def`. Raises what ends this life."""
+        self.message = message
+        self.context.begin_message(message)
         try:
-            self._begin(message)
-            answer: Any = message.method.function(self.actor, *message.arguments)
-            if message.method.is_async:
-                answer = await answer
-            self._answer(message, answer)
+            answer = message.method.function(self.actor, *message.arguments)
+            if message.question is not None:
+                message.question.answered(message.method, answer)
         except BaseException as error:
             if self._failed(message, error):
                 raise
         finally:
-            self._end()
+            self.message = None
+            self.context.end()
 
-    def _begin(self, message: Message) -> None:
+    async def _handle_async(self, message: Message) -> None:
+        """Handle a message of an `async def`. Raises what ends this life."""
         self.message = message
         self.context.begin_message(message)
-
-    def _end(self) -> None:
-        self.message = None
-        self.context.end()
-
-    def _answer(self, message: Message, answer: object) -> None:
-        if message.question is not None:
-            message.question.answered(message.method, answer)
+        try:
+            coroutine: Any = message.method.function(self.actor, *message.arguments)
+            answer = await coroutine
+            if message.question is not None:
+                message.question.answered(message.method, answer)
+        except BaseException as error:
+            if self._failed(message, error):
+                raise
+        finally:
+            self.message = None
+            self.context.end()
 
     def _failed(self, message: Message, error: BaseException) -> bool:
         """Tell the asker what its message came to. Is the actor's life over with it?"""

@@ -178,7 +178,7 @@ class Cells:
             raise AskCycle(cycle)
         asker = Asker(self)
         with self.waiting(cell.address):
-            await self.deliver(cell, self.message(own, arguments, self._sender(), chain, asker), chain)
+            await self.deliver(cell, self.message(own, arguments, self._sender(), chain, asker))
             return await asker.wait()
 
     async def tell(
@@ -197,7 +197,9 @@ class Cells:
             self._undelivered(to, method)
             return
         own = method if cell.interface is to.interface else self._method_of(cell, method)
-        await self.deliver(cell, self.message(own, own.carry(args, kwargs, self), self._sender()), None)
+        message = self.message(own, own.carry(args, kwargs, self), self._sender())
+        if not self._put(cell, message):
+            await self._wait_for_room(cell, message)
 
     def tell_nowait(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -257,36 +259,37 @@ class Cells:
         """A message of this node's, stamped."""
         return Message(method, arguments, sender, self.node.clock.tick(), self.node.name, chain, question)
 
-    async def deliver(self, cell: Cell, message: Message, chain: tuple[str, ...] | None) -> None:
-        """Put a message into the mailbox; wait for room if that is the policy. chain: of the actors that wait
-        meanwhile; None to find out. Raises ActorStopped, Overloaded."""
-        if cell.closing:
-            raise cell.stopped()
-        try:
-            displaced = cell.queue.put(message)
-        except trio.WouldBlock:
-            if cell.queue.policy.when_full == "refuse":
-                raise self._full(cell) from None
-            chain = self.chain() if chain is None else chain
-            if chain and self.waits.cycle(chain, cell.address) is not None:
-                raise Overloaded(f"the mailbox of {cell.address} is full, and it waits for {chain[-1]}") from None
-            with self.waiting(cell.address):
-                await cell.queue.wait_put(message)
-            displaced = None
-        if displaced is not None:
-            self._drop(cell, displaced)
-        cell.wake()
+    async def deliver(self, cell: Cell, message: Message) -> None:
+        """Put a message into the mailbox; wait for room if that is the policy. Raises ActorStopped, Overloaded."""
+        if not self._put(cell, message):
+            await self._wait_for_room(cell, message)
 
     def deliver_nowait(self, cell: Cell, message: Message) -> None:
         """Put a message into the mailbox. Raises ActorStopped; Overloaded if there is no room for it."""
+        if not self._put(cell, message):
+            raise self._full(cell)
+
+    def _put(self, cell: Cell, message: Message) -> bool:
+        """False if the mailbox is full, and does not drop."""
         if cell.closing:
             raise cell.stopped()
         try:
             displaced = cell.queue.put(message)
         except trio.WouldBlock:
-            raise self._full(cell) from None
-        if displaced is not None:
-            self._drop(cell, displaced)
+            return False
+        if displaced is not None and displaced.question is not None:
+            displaced.question.failed(displaced.method, self._full(cell))
+        cell.wake()
+        return True
+
+    async def _wait_for_room(self, cell: Cell, message: Message) -> None:
+        if cell.queue.policy.when_full == "refuse":
+            raise self._full(cell)
+        chain = self.chain()
+        if chain and self.waits.cycle(chain, cell.address) is not None:
+            raise Overloaded(f"the mailbox of {cell.address} is full, and it waits for {chain[-1]}")
+        with self.waiting(cell.address):
+            await cell.queue.wait_put(message)
         cell.wake()
 
     def deliver_from_afar(self, name: str, message: Message) -> None:
@@ -320,10 +323,6 @@ class Cells:
             return
         log.warning("dead letter", actor=address, message=label, sender=sender, reason=why, others=self._unlogged)
         self._logged_at, self._unlogged = now, 0
-
-    def _drop(self, cell: Cell, message: Message) -> None:
-        if message.question is not None:
-            message.question.failed(message.method, self._full(cell))
 
     def _full(self, cell: Cell) -> Overloaded:
         return Overloaded(f"the mailbox of {cell.address} is full, with {cell.queue.policy.capacity} messages")

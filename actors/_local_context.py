@@ -131,7 +131,7 @@ class LocalContext(Context):
         await trio.sleep(seconds)
         cells, address = self._cell.cells, self._cell.address
         try:
-            await cells.deliver(self._cell, cells.message(method, arguments, address), None)
+            await cells.deliver(self._cell, cells.message(method, arguments, address))
         except Rejected as error:
             cells.dead_letter(address, method, address, str(error))
 
