@@ -89,7 +89,7 @@ class RemoteQuestion:
 
     @property
     def is_over(self) -> bool:
-        return self._withdrawn or self.origin.closed or trio.current_time() >= self._deadline
+        return self._withdrawn or trio.current_time() >= self._deadline
 
     def withdraw(self) -> None:
         self._withdrawn = True

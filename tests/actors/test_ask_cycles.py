@@ -75,12 +75,33 @@ class Hop(Actor, mailbox=Mailbox(2)):
         return "stopped"
 
     @command
+    async def raise_anxious_child(self) -> str:
+        try:
+            await self.context.spawn("child", Anxious, self.context.ref(Hop))
+        except AskCycle as cycle:
+            return " -> ".join(cycle.chain)
+        return "raised"
+
+    @command
     def release(self) -> None:
         self.gate.set()
 
     @query
     def here(self) -> str:
         return "here"
+
+
+class Anxious(Hop):
+    """Asks before it is there."""
+
+    def __init__(self, other: Ref[Hop]) -> None:
+        super().__init__()
+        self.other = other
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        await self.other.ask(Hop.here)
+        yield
 
 
 class Lasting(Hop):
@@ -141,6 +162,12 @@ async def test_a_long_cycle_is_told_in_full(autojump_clock: MockClock) -> None:
 def test_what_is_refused_says_what_to_do() -> None:
     told = "these would wait for one another for ever: a/x -> a/y -> a/x; tell instead of ask"
     assert str(AskCycle(["a/x", "a/y", "a/x"])) == told
+
+
+async def test_who_waits_for_a_child_to_start_cannot_answer_it(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        [x] = await hops(node, "x")
+        assert await x.ask(Hop.raise_anxious_child) == "a/x/child -> a/x -> a/x/child"
 
 
 async def test_what_the_tasks_of_a_handler_ask_it_waits_for(autojump_clock: MockClock) -> None:

@@ -603,10 +603,12 @@ class Slow(Hop):
 # -- who may speak ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_client_does_not_reach_actors(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("name", ["me", "a"])
+async def test_a_client_does_not_reach_actors(name: str, autojump_clock: MockClock) -> None:
+    """Not even if it has the name of a peer."""
     async with pair() as nodes:
         await nodes.b.spawn("box", Box)
-        async with open_client_link("b:1", network=nodes.network.host("client")) as link:
+        async with open_client_link("b:1", name, network=nodes.network.host("client")) as link:
             told = _post.Told("box", "", b"\x82\x64keep\x61x")
             assert link.send(_post.ADDRESS, "actors", _post.encode_struct(told))
             with pytest.raises(LinkBroken):
@@ -664,6 +666,99 @@ async def test_an_answer_to_what_another_was_asked_closes_the_link(autojump_cloc
         await trio.sleep(1)
         assert nodes.a.statistics().faults == 1
         assert nodes.ends == [End("b/box", "lost")]
+
+
+async def test_an_answer_by_another_peer_closes_its_link(autojump_clock: MockClock) -> None:
+    async with pair() as nodes, trio.open_nursery() as nursery:
+        box = await box_on_b(nodes)
+        peers = {**PEERS, "c": "c:1"}
+        nodes.a.set_peers(peers)
+        async with open_node("c", peers=peers, network=nodes.network.host("c")) as c:
+            await trio.sleep(1)
+
+            async def forge() -> None:
+                await trio.sleep(1)
+                [correlation] = nodes.a._cells.post._pending
+                forged = _post.encode_struct(_post.Answered(nodes.a.incarnation, b"\x82\x00\x64held"))
+                assert c.send("a", _post.ADDRESS, "actors", forged, correlation=correlation)
+                await trio.sleep(1)
+                instance_of(nodes.b, "box").label = "honest"
+                instance_of(nodes.b, "box").gate.set()
+
+            nursery.start_soon(forge)
+            assert await box.ask(Box.hold) == "held"
+            assert instance_of(nodes.b, "box").label == "honest"
+            assert nodes.a.statistics().faults == 1
+
+
+async def test_asking_twice_under_one_number_closes_the_link(autojump_clock: MockClock) -> None:
+    async with pair() as nodes:
+        await box_on_b(nodes)
+        asked = _post.encode_struct(_post.Asked("box", "", [], None, b"\x81\x64hold"))
+        for _ in range(2):
+            nodes.a.send("b", _post.ADDRESS, "actors", asked, correlation=77)
+        await trio.sleep(1)
+        assert nodes.b.statistics().faults == 1
+
+
+async def test_a_peer_may_not_ask_without_end(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_post, "QUESTIONS_MAX", 3)
+    async with pair() as nodes:
+        box = await box_on_b(nodes)
+        outcomes: list[str] = []
+
+        async def watch() -> None:
+            outcomes.append((await box.watch()).how)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(watch)
+            await trio.sleep(1)
+            assert outcomes == []
+            nursery.start_soon(watch)
+        assert outcomes == ["lost"] * 4
+        assert nodes.b.statistics().faults == 1
+
+
+async def test_answers_that_no_link_takes_are_not_kept_without_end(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than keep silent, the link that the questions come by is closed."""
+    monkeypatch.setattr(_post, "BACKLOG_MAX", 2)
+    network = MemoryNetwork(random=Random(1), latency=0.01)
+    with trio.fail_after(100):
+        async with (
+            open_node("a", listen="a:2", peers={"b": "b:1"}, network=network.host("a")) as a,
+            open_node("b", listen="b:1", peers={"a": "a:1"}, network=network.host("b")) as b,
+            trio.open_nursery() as nursery,
+        ):
+            await b.spawn("box", Box)
+            box = a.ref("b/box", Box)
+            told: list[str] = []
+
+            async def ask() -> None:
+                try:
+                    await box.ask(Box.all)
+                except LinkBroken:
+                    told.append("lost")
+
+            for _ in range(2):
+                nursery.start_soon(ask)
+            await trio.sleep(1)
+            assert told == []
+            nursery.start_soon(ask)
+            await trio.sleep(1)
+            assert told == ["lost"] * 3
+
+
+async def test_an_answer_that_finds_no_room_breaks_the_link(autojump_clock: MockClock) -> None:
+    async with pair() as nodes:
+        box = await box_on_b(nodes)
+        await box.ask(Box.keep, "x" * 100_000)
+        [connection] = nodes.b._exchange.dialed.values()
+        connection.outbox.bulk_size_max = 1_000
+        with pytest.raises(LinkBroken):
+            await box.ask(Box.all)
 
 
 async def test_unknown_methods_and_private_ones_are_invalid(autojump_clock: MockClock) -> None:
