@@ -218,10 +218,9 @@ class Cell:
 
     # -- a home to children and errands -----------------------------------------------------------------------------
 
-    def nursery(self) -> trio.Nursery:
-        """Where its children live. Raises ActorStopped when it is not there: between lives, or near the end."""
-        if self._nursery is None:
-            raise ActorStopped(f"{self.address} is not alive now, and can have no children")
+    @property
+    def nursery(self) -> trio.Nursery | None:
+        """Where its children live; None between lives, and near the end."""
         return self._nursery
 
     def adopt(self, child: Cell) -> None:
@@ -231,8 +230,9 @@ class Cell:
 
     def run_errand(self, errand: Callable[..., Any], *args: object) -> None:
         """Run a task beside the messages, to the end of this life at most."""
-        self._errands += 1
-        self.nursery().start_soon(self._run_errand, errand, args)
+        if self._nursery is not None:
+            self._errands += 1
+            self._nursery.start_soon(self._run_errand, errand, args)
 
     async def _run_errand(self, errand: Callable[..., Any], args: tuple[object, ...]) -> None:
         try:
@@ -242,7 +242,10 @@ class Cell:
             self.wake()
 
     def _home(self) -> trio.Nursery:
-        return self.cells.nursery if self.parent is None else self.parent.nursery()
+        nursery = self.cells.nursery if self.parent is None else self.parent.nursery
+        if nursery is None:
+            raise ActorStopped(f"{self.address} has no home any more: its parent is ending")
+        return nursery
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
@@ -405,7 +408,9 @@ class Cell:
             except Exception as error:
                 if not self._entered:
                     raise
-                self._verdict = self.team.judge(self, error)
+                killed = self._scope is not None and self._scope.cancel_called
+                ending = self.closing and (self.queue.is_empty or killed)
+                self._verdict = self.team.judge(self, error, ending=ending)
                 if self._verdict is Verdict.ESCALATE:
                     raise
                 if self._verdict is Verdict.STOP:

@@ -119,8 +119,7 @@ class Cells:
         """Where actors are spawned, as a team of their own if there is a policy."""
         if policy is None and parent is None:
             return TeamSpawner(self, None, self._team)
-        home = (lambda: self.nursery) if parent is None else parent.nursery
-        return TeamSpawner(self, parent, Team(home, policy))
+        return TeamSpawner(self, parent, Team(lambda: self.nursery if parent is None else parent.nursery, policy))
 
     async def spawn(
         self, parent: Cell | None, name: str, actor: type[Actor], make: Callable[[], Actor], team: Team
@@ -131,8 +130,8 @@ class Cells:
         await trio.lowlevel.checkpoint()
         if self.is_closed:
             raise ActorStopped(f"node {self.node.name} is closed")
-        if parent is not None:
-            parent.nursery()
+        if parent is not None and parent.nursery is None:
+            raise ActorStopped(f"{parent.address} is not alive now, and can have no children")
         if path in self._named:
             raise ValueError(f"{path!r} is taken on node {self.node.name}: stop who has it, or use another name")
         cell = self._named[path] = Cell(self, parent, path, interface, make, team)
@@ -342,13 +341,13 @@ class Cells:
         return self.waits.waiting(chain[-1], target) if chain else nullcontext()
 
     def _sender(self) -> str:
-        cell = serving.get()
-        return self.node.name if cell is None else cell.address
+        name = self.sender_name()
+        return f"{self.node.name}/{name}" if name else self.node.name
 
     def sender_name(self) -> str:
         """Of the actor that the present task belongs to; "" if it belongs to none."""
         cell = serving.get()
-        return "" if cell is None else cell.name
+        return "" if cell is None or cell.cells is not self else cell.name
 
     def living(self, name: str) -> Cell:
         """The actor of that name. Raises NoSuchActor, ActorStopped."""

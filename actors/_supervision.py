@@ -80,9 +80,9 @@ class Member(Protocol):
 
 
 class Team:
-    """Siblings under one policy. home: gives the nursery that they live in, now."""
+    """Siblings under one policy. home: gives the nursery that they live in; None once that takes no more tasks."""
 
-    def __init__(self, home: Callable[[], trio.Nursery], policy: Supervision | None) -> None:
+    def __init__(self, home: Callable[[], trio.Nursery | None], policy: Supervision | None) -> None:
         self.members: dict[Member, None] = {}
         self.restarted = 0
         self._home = home
@@ -92,12 +92,12 @@ class Team:
         if policy is not None:
             self._restarts = Restarts(policy.restarts_max, policy.period, policy.backoff_min, policy.backoff_max)
 
-    def judge(self, member: Member, error: Exception) -> Verdict:
-        """A member has crashed, and its life is over."""
-        policy = self._policy
-        if policy is None or policy.on_crash == "escalate":
+    def judge(self, member: Member, error: Exception, *, ending: bool) -> Verdict:
+        """A member has crashed, and its life is over. ending: it was about to end for good."""
+        policy, home = self._policy, self._home()
+        if policy is None or policy.on_crash == "escalate" or home is None:
             return Verdict.ESCALATE
-        if policy.on_crash == "stop":
+        if policy.on_crash == "stop" or ending:
             log.error("actor crashed, and is not started again", actor=member.address, exc_info=error)
             return Verdict.STOP
         pause = self._restarts.crashed(trio.current_time())
@@ -109,7 +109,7 @@ class Team:
         self._crashed.append((member, pause))
         if not self._recovering:
             self._recovering = True
-            self._home().start_soon(self._recover)
+            home.start_soon(self._recover)
         return Verdict.RESTART
 
     async def _recover(self) -> None:

@@ -156,13 +156,22 @@ async def test_a_start_anew_that_fails_counts_as_a_crash(log: list[str], autojum
     assert log == ["+x", "-x"]
 
 
-async def test_a_first_start_that_fails_is_the_matter_of_who_spawned_it(
-    log: list[str], autojump_clock: MockClock
-) -> None:
+class Stillborn(Box):
+    tried = 0
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        Stillborn.tried += 1
+        raise OSError("it cannot be entered")
+        yield
+
+
+async def test_a_first_start_that_fails_is_the_matter_of_who_spawned_it(autojump_clock: MockClock) -> None:
     async with lone_node() as node:
-        Lively.fragile.add("x")
-        with pytest.raises(OSError, match="x cannot be entered"):
-            await node.supervised(AT_ONCE).spawn("box", Lively, "x")
+        Stillborn.tried = 0
+        with pytest.raises(OSError, match="it cannot be entered"):
+            await node.supervised(AT_ONCE).spawn("box", Stillborn)
+        assert Stillborn.tried == 1
         assert node.actor_statistics().actors == 0
 
 
@@ -355,6 +364,91 @@ async def test_a_member_may_be_stopped_or_killed_between_two_lives(autojump_cloc
             assert node.actor_statistics().actors == 2
         assert await boxes[1].ask(Box.all) == ["x"]
         assert node.actor_statistics().actors == 1
+
+
+async def test_who_asks_a_member_between_two_lives_waits_for_the_next(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        team = node.supervised(Supervision("one-for-all", backoff_min=5))
+        one, other = await team.spawn("one", Box), await team.spawn("other", Box)
+        await other.ask(Box.keep, "old")
+        await crash(one)
+        began = trio.current_time()
+        assert await other.ask(Box.keep, "new") == 1
+        assert trio.current_time() - began > 4
+
+
+@pytest.mark.parametrize("kind", [Box, Lively])
+async def test_a_member_can_be_suspended_at_any_moment(kind: type[Box], autojump_clock: MockClock) -> None:
+    for moments in range(20):
+        async with lone_node() as node:
+            box = await node.supervised(AT_ONCE).spawn("box", kind)
+            cell = node._cells.get("box")
+            assert cell is not None
+            await box.tell(Box.keep, "old")
+            for _ in range(moments):
+                await trio.lowlevel.checkpoint()
+            with trio.fail_after(1):
+                await cell.suspend()
+            assert cell.is_suspended
+            await cell.resume()
+            assert await box.ask(Box.keep, "new") in (1, 2)
+
+
+class Failing(Box):
+    """Cannot be left in peace."""
+
+    left = 0
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            Failing.left += 1
+            raise OSError("it cannot be left")
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+async def test_who_crashes_at_its_end_is_not_started_again_for_it(way: str, autojump_clock: MockClock) -> None:
+    async with lone_node() as node, trio.open_nursery() as nursery:
+        Failing.left = 0
+        box = await node.supervised(AT_ONCE).spawn("box", Failing)
+        ends: list[End] = []
+
+        async def watch() -> None:
+            ends.append(await box.watch())
+
+        nursery.start_soon(watch)
+        await wait_all_tasks_blocked()
+        with structlog.testing.capture_logs() as logs:
+            await getattr(box, way)()
+        await wait_all_tasks_blocked()
+        assert [line["event"] for line in logs] == ["actor crashed, and is not started again"]
+        assert Failing.left == 1
+        assert ends == [End("a/box", "crashed")]
+
+
+async def test_who_crashes_at_its_end_without_a_policy_crashes(autojump_clock: MockClock) -> None:
+    async def stop(node: Node) -> None:
+        await (await node.spawn("box", Failing)).stop()
+
+    assert [type(error) for error in (await closing(stop)).exceptions] == [OSError]
+
+
+async def test_a_child_that_crashes_while_its_parent_is_killed_is_told_of(autojump_clock: MockClock) -> None:
+    class Doomed(Box):
+        @command
+        async def raise_child(self) -> None:
+            await self.context.supervised(AT_ONCE).spawn("child", Failing)
+
+    async def kill(node: Node) -> None:
+        doomed = await node.spawn("doomed", Doomed)
+        await doomed.ask(Doomed.raise_child)
+        await doomed.kill()
+
+    matched, other = (await closing(kill)).split(OSError)
+    assert matched is not None
+    assert other is None
 
 
 async def test_a_crash_ends_what_the_actor_had_started(autojump_clock: MockClock) -> None:
