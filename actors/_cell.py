@@ -59,7 +59,6 @@ class Cell:
     __slots__ = (
         "_changed",
         "_depth",
-        "_doomed",
         "_entered",
         "_errands",
         "_failure",
@@ -107,7 +106,6 @@ class Cell:
         self._make = make
         self._keeps_state = settings.keeps_state
         self._entered = False
-        self._doomed = False  # its home is closing: it must not rest without a task
         self._errands = 0
         self._failure: BaseException | None = None  # of a handler that did not run in the cell's task
         self._verdict: Verdict | None = None
@@ -171,7 +169,6 @@ class Cell:
 
     def doom(self) -> None:
         """Its home closes: if it has no task to be cancelled, it ends here."""
-        self._doomed = True
         if self._scope is None and self.state is not State.ENDED:
             self._finish("killed")
 
@@ -352,7 +349,7 @@ class Cell:
         return True
 
     def _may_rest(self) -> bool:
-        return not (self.children or self._errands or self._doomed or self.has_lifespan)
+        return not (self.children or self._errands or self.has_lifespan)
 
     def wake(self) -> None:
         """There is something to do, now or soon."""
@@ -420,11 +417,7 @@ class Cell:
             else:
                 if self._life.cancelled_caught or (self._life.cancel_called and not self.closing):
                     self._leave_life()
-                elif self.closing:
-                    return
-                elif self._doomed:
-                    await trio.sleep_forever()  # its home closes, and cancels it
-                elif self.queue.is_empty and self._failure is None and not self.context.effects:
+                elif self.closing or (self.queue.is_empty and self._failure is None and not self.context.effects):
                     return
             while self.state is State.SUSPENDED:
                 await self._wait_change()
@@ -433,33 +426,41 @@ class Cell:
         if self.actor is None:
             self.actor = self._make()
             give_context(self.actor, self.context)
+        try:
+            async with open_background() as self._nursery:
+                try:
+                    await self._live_within(task_status)
+                finally:
+                    self._nursery = None
+                    self._doom_children()
+        finally:
+            self._doom_children()  # who came to rest since
+
+    async def _live_within(self, task_status: trio.TaskStatus[None]) -> None:
         crash: BaseException | None = None
-        async with open_background() as nursery:
-            self._nursery = nursery
-            task = self._task = trio.lowlevel.current_task()
-            try:
-                self.context.enter()
-                async with self._lifespan():
-                    self.context.end()
-                    self._depth = len(task.child_nurseries)
-                    self._become(State.LIVING)
-                    if not self._entered:
-                        self._entered = True
-                        task_status.started()
-                    try:
-                        await self._serve()
-                        if self.closing:
-                            await self._stop_children()
-                    except BaseException as error:
-                        crash = error
-                        raise
-                    finally:
-                        self._depth = _NEVER
-                        self.context.enter()
-            finally:
+        self._task = trio.lowlevel.current_task()
+        self.context.enter()
+        try:
+            async with self._lifespan():
                 self.context.end()
-                self._nursery = self._task = None
-                self._doom_children()
+                self._depth = len(self._task.child_nurseries)
+                self._become(State.LIVING)
+                if not self._entered:
+                    self._entered = True
+                    task_status.started()
+                try:
+                    await self._serve()
+                    if self.closing:
+                        await self._stop_children()
+                except BaseException as error:
+                    crash = error
+                    raise
+                finally:
+                    self._depth = _NEVER
+                    self.context.enter()
+        finally:
+            self.context.end()
+            self._task = None
         if crash is not None and not _is_cancellation(crash):
             raise crash  # which `lifespan` has swallowed
 
@@ -486,13 +487,12 @@ class Cell:
         return self.state is State.SUSPENDED
 
     async def suspend(self) -> None:
-        if self._scope is None:
-            if self.state is State.LIVING:
-                self._leave_life()
-            return
         while self.state not in (State.SUSPENDED, State.ENDED):
+            if self._scope is None:
+                self._leave_life()
+                return
             if self._life is not None:
-                self._life.cancel()
+                self._life.cancel()  # if that was an earlier one, the next is told of when it begins
             await self._wait_change()
 
     async def resume(self) -> None:

@@ -55,6 +55,26 @@ class ActorStatistics:
     withdrawn: int = 0
 
 
+class Watch:
+    """Of an actor of this node. To be waited for, once."""
+
+    def __init__(self, cells: Cells, to: ActorRef[Any]) -> None:
+        self._asker = Asker(cells)
+        self._cell = cells.get(to.name)
+        if self._cell is None:
+            self._asker.settle(End(to.address, "missing"))
+        else:
+            self._cell.on_end(self._asker.settle)
+
+    async def wait(self) -> End:
+        """Until it has ended."""
+        try:
+            return cast(End, await self._asker.wait())
+        finally:
+            if self._cell is not None:
+                self._cell.forget_on_end(self._asker.settle)
+
+
 class TeamSpawner:
     """Spawns into one team. parent: None at the top of the node."""
 
@@ -233,17 +253,12 @@ class Cells:
 
     async def watch(self, to: ActorRef[Any]) -> End:
         await trio.lowlevel.checkpoint()
-        if to.node != self.node.name:
-            return await self.post.watch(to)
-        cell = self._named.get(to.name)
-        if cell is None:
-            return End(to.address, "missing")
-        asker = Asker(self)
-        cell.on_end(asker.settle)
-        try:
-            return cast(End, await asker.wait())
-        finally:
-            cell.forget_on_end(asker.settle)
+        watch = self.begin_watch(to)
+        return await self.post.watch(to) if watch is None else await watch.wait()
+
+    def begin_watch(self, to: ActorRef[Any]) -> Watch | None:
+        """Watch an actor from now on, and not only when somebody waits; None if it is on another node."""
+        return Watch(self, to) if to.node == self.node.name else None
 
     # -- delivering -------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from actors._protocol.errors import OutcomeUnknown, Rejected
 if TYPE_CHECKING:
     from actors._actor import Actor, Marked
     from actors._cell import Cell
+    from actors._cells import Watch
     from actors._node import Node
     from actors._ref import ActorRef, End, Ref
     from actors._spawning import Spawner
@@ -106,7 +107,7 @@ class LocalContext(Context):
 
     def watch(self, ref: ActorRef[Any], method: Marked[Any, [End], object]) -> None:
         asked = self._cell.interface.method_for(method)
-        self._take(partial(self._run, self._tell_end, ref, asked))
+        self._take(partial(self._watch, ref, asked))
 
     def stop(self) -> None:
         self._cell.begin_stop()
@@ -135,8 +136,11 @@ class LocalContext(Context):
         except Rejected as error:
             cells.dead_letter(address, method, address, str(error))
 
-    async def _tell_end(self, ref: ActorRef[Any], method: Method) -> None:
-        end = await ref.watch()
+    async def _watch(self, ref: ActorRef[Any], method: Method) -> None:
+        self._cell.run_errand(self._tell_end, ref, method, self._cell.cells.begin_watch(ref))
+
+    async def _tell_end(self, ref: ActorRef[Any], method: Method, watch: Watch | None) -> None:
+        end = await ref.watch() if watch is None else await watch.wait()
         arguments = method.carry((end,), {}, self._cell.cells)
         self._cell.queue.put_control(self._cell.cells.message(method, arguments, end.address))
         self._cell.wake()

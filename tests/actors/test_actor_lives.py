@@ -312,6 +312,32 @@ async def test_a_lifespan_that_swallows_a_crash_swallows_nothing(autojump_clock:
     assert [type(error) for error in group.exceptions] == [ZeroDivisionError]
 
 
+class Clinging(Box):
+    """Asks another when it ends, come what may."""
+
+    said: list[str] = []  # noqa: RUF012 - shared on purpose
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        other = self.context.node.ref("other", Box)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                try:
+                    await other.ask(Box.keep, "x")
+                except ActorStopped as error:
+                    self.said.append(str(error))
+
+
+async def test_when_the_node_closes_no_message_is_taken_any_more(autojump_clock: MockClock) -> None:
+    Clinging.said.clear()
+    async with lone_node() as node:
+        await node.spawn("other", Box)
+        await node.spawn("clinging", Clinging)
+    assert Clinging.said == ["node a is closed"]
+
+
 # -- children ---------------------------------------------------------------------------------------------------------
 
 
@@ -360,6 +386,20 @@ async def test_children_end_with_their_parent(way: str, busy: bool, autojump_clo
             held.gate.set()
         assert node.actor_statistics().actors == 0
         assert held.kept == (["x"] if busy and way == "stop" else [])
+
+
+async def test_children_end_with_their_parent_whatever_they_are_at(autojump_clock: MockClock) -> None:
+    for moments in range(20):
+        async with lone_node() as node:
+            parent = await node.spawn("parent", Parent)
+            child = await parent.ask(Parent.raise_child, "child")
+            await child.tell(Box.keep, "x")
+            for _ in range(moments):
+                await trio.lowlevel.checkpoint()
+            with structlog.testing.capture_logs(), trio.fail_after(1):
+                await parent.kill()
+                await wait_all_tasks_blocked()
+            assert node.actor_statistics().actors == 0
 
 
 async def test_a_crash_of_a_child_is_one_of_its_parents(autojump_clock: MockClock) -> None:

@@ -351,6 +351,20 @@ async def test_children_that_rest_end_with_the_life_of_their_parent(autojump_clo
             assert await child.watch() == End("a/mother/child", "missing")
 
 
+async def test_children_end_with_the_life_of_their_parent_whatever_they_are_at(autojump_clock: MockClock) -> None:
+    for moments in range(30):
+        async with lone_node() as node:
+            mother = await node.supervised(AT_ONCE).spawn("mother", Mother)
+            child = await mother.ask(Mother.raise_child)
+            await mother.tell(Box.crash)
+            for _ in range(moments % 6):
+                await trio.lowlevel.checkpoint()
+            await child.tell(Box.keep, "x")
+            await wait_all_tasks_blocked()
+            assert await mother.ask(Box.keep, "x") == 1
+            assert node.actor_statistics().actors == 1
+
+
 async def test_a_member_may_be_stopped_or_killed_between_two_lives(autojump_clock: MockClock) -> None:
     async with lone_node() as node:
         team = node.supervised(Supervision("one-for-all", backoff_min=5))
