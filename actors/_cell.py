@@ -456,7 +456,6 @@ class Cell:
                     crash = error
                     raise
                 finally:
-                    self._depth = _NEVER
                     self.context.enter()
         finally:
             self.context.end()

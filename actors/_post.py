@@ -137,7 +137,7 @@ class Post:
         with self._cells.waiting(to.address):
             await self._wait_linked(to)
             left = trio.current_effective_deadline() - trio.current_time()
-            patience = None if left == inf else min(max(ceil(left * 1_000_000), 0), COUNTER_MAX)
+            patience = None if left == inf else ceil(min(max(left, 0) * 1_000_000, COUNTER_MAX))
             asked = Asked(to.name, self._cells.sender_name(), list(chain[-CHAIN_LENGTH_MAX:]), patience, call)
             return await self._request(to, asked, method)
 
@@ -264,9 +264,7 @@ class Post:
             lot.unpark_all()
 
     def close(self) -> None:
-        """The node closes: nobody is answered any more."""
-        for peer in {pending.peer for pending in self._pending.values()}:
-            self.lost(peer)
+        """The node has closed, and lost its links: nobody need wait for one."""
         for peer in list(self._linked):
             self.forget(peer)
 

@@ -155,6 +155,7 @@ class Alive(Box):
         try:
             yield
         finally:
+            assert self.context.ref(Box) == self.me
             self.log.append("leave")
 
     @query

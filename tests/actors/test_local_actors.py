@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,10 +14,12 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors import (
     Actor,
     ActorRef,
+    Context,
     InvalidMessage,
     Mailbox,
     Overloaded,
     Ref,
+    Supervision,
     command,
 )
 
@@ -197,6 +200,23 @@ async def test_an_asker_that_goes_while_it_is_served_changes_nothing(autojump_cl
         assert await box.ask(Box.keep, "x") == 1
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda context: context.node,
+        lambda context: context.ref(Box),
+        lambda context: context.supervised(Supervision()),
+        lambda context: context.tell(ActorRef("a/box", Box), Box.keep, "x"),
+        lambda context: context.after(1, Box.keep, "x"),
+        lambda context: context.watch(ActorRef("a/box", Box), Box.keep),
+        lambda context: context.stop(),
+    ],
+)
+def test_a_replicated_actor_is_told_what_it_cannot_do(use: Callable[[Context], object]) -> None:
+    with pytest.raises(RuntimeError, match="is for actors on a node, and this one is replicated"):
+        use(Context())
+
+
 # -- effects ----------------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +272,19 @@ async def test_a_message_to_oneself_in_a_while(autojump_clock: MockClock) -> Non
         assert await box.ask(Box.all) == ["late"]
         await wait_all_tasks_blocked()
         assert task_of(node, "box") is None
+
+
+async def test_what_comes_too_late_for_oneself_is_a_dead_letter(autojump_clock: MockClock) -> None:
+    async with lone_node() as node, trio.open_nursery() as nursery:
+        box = await node.spawn("box", Box)
+        held = instance_of(node, "box")
+        await box.ask(Box.later, 5, "late")
+        await box.tell(Box.hold)
+        nursery.start_soon(box.stop)
+        with structlog.testing.capture_logs():
+            await trio.sleep(10)
+        assert node.actor_statistics().dead_letters == 1
+        held.gate.set()
 
 
 # -- mailboxes --------------------------------------------------------------------------------------------------------

@@ -161,6 +161,25 @@ class Curious(Actor):
         return await box.ask(Box.told)
 
 
+class Leaky(Actor):
+    """Uses a reference that came to it by no message: from another node of the process."""
+
+    leaked: ActorRef[Box]
+
+    @command
+    async def find_out(self) -> tuple[str, int, str]:
+        return await self.leaked.ask(Box.told)
+
+
+async def test_a_reference_is_used_from_its_own_node(autojump_clock: MockClock) -> None:
+    async with pair() as nodes:
+        await box_on_b(nodes)
+        for Leaky.leaked in (nodes.b.ref("box", Box), nodes.b.ref("b/box", Box)):
+            sender, _, node = await (await nodes.a.spawn("leaky", Leaky)).ask(Leaky.find_out)
+            assert (sender, node) == ("b", "b")
+            await nodes.a.ref("leaky", Leaky).stop()
+
+
 async def test_a_reference_can_be_sent_kept_and_given_back(autojump_clock: MockClock) -> None:
     async with pair() as nodes:
         box = await box_on_b(nodes)
@@ -294,6 +313,19 @@ async def test_an_ask_waits_for_a_link_and_a_tell_too(autojump_clock: MockClock)
         assert await box.ask(Box.all) == ["one"]
 
 
+async def test_who_is_cancelled_as_its_link_comes_is_cancelled(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair() as nodes, trio.open_nursery() as nursery:
+        box = await box_on_b(nodes)
+        with monkeypatch.context() as patch:
+            patch.setattr(nodes.a, "is_linked", lambda peer: False)
+            nursery.start_soon(box.ask, Box.hold)
+            await wait_all_tasks_blocked()
+        nodes.a._cells.post.connected("b")
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_is_asked_of_a_node_that_cannot_dial_back_is_answered_when_it_can(
     autojump_clock: MockClock,
 ) -> None:
@@ -373,6 +405,8 @@ async def test_a_node_that_is_no_peer_is_no_place_for_actors(autojump_clock: Moc
         for call in (nobody.ask(Box.all), nobody.tell(Box.keep, "x"), nobody.stop()):
             with pytest.raises(NoSuchActor, match="node z of z/box is no peer of node a"):
                 await call
+        with pytest.raises(NoSuchActor, match="node z of z/box is no peer of node a"):
+            nobody.tell_nowait(Box.keep, "x")
         assert await nobody.watch() == End("z/box", "missing")
         nodes.a.add_peer("z", "z:1")
         nursery.start_soon(sleep_and, 5, lambda: set_peers(nodes.a, PEERS))
@@ -564,6 +598,23 @@ async def test_a_cycle_over_nodes_is_refused_where_the_chain_shows_it(
         assert len(nodes.a._cells.waits) == len(nodes.b._cells.waits) == 0
 
 
+class Telling(Hop):
+    """Tells who waits for it."""
+
+    @command
+    async def pass_on(self, way: list[Ref[Hop]]) -> str:
+        context: Any = self.context
+        return " ".join(context._message.chain)
+
+
+async def test_of_a_long_chain_the_last_travel(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_post, "CHAIN_LENGTH_MAX", 2)
+    async with pair() as nodes:
+        near = [await nodes.a.spawn(name, Hop) for name in "vwx"]
+        far = nodes.a.ref(str(await nodes.b.spawn("y", Telling)), Hop)
+        assert await near[0].ask(Hop.pass_on, [*near[1:], far]) == "a/w a/x"
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0.5, ["a/x", "b/y -> a/x -> b/y"]), (1.5, ["a/x -> b/y -> a/x", "b/y"])],
@@ -749,6 +800,7 @@ async def test_answers_that_no_link_takes_are_not_kept_without_end(
             nursery.start_soon(ask)
             await trio.sleep(1)
             assert told == ["lost"] * 3
+            assert not any(b._cells.post._backlog.values())
 
 
 async def test_an_answer_that_finds_no_room_breaks_the_link(autojump_clock: MockClock) -> None:
