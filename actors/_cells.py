@@ -182,16 +182,23 @@ class Cells:
     async def ask(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> object:
-        await trio.lowlevel.checkpoint()
         if to.node != self.node.name:
+            await trio.lowlevel.checkpoint_if_cancelled()
             return await self.post.ask(to, method, args, kwargs)
-        cell = self.living(to.name)
-        own = self._method_of(cell, method)
-        arguments = own.carry(args, kwargs, self)
+        try:
+            cell = self.living(to.name)
+            own = self._method_of(cell, method)
+            arguments = own.carry(args, kwargs, self)
+        except Rejected:
+            await trio.lowlevel.checkpoint()
+            raise
         if cell.is_free and not own.is_async:
-            asker = Asker(self)
-            cell.handle_now(self.message(own, arguments, self._sender(), (), asker))
-            return await asker.wait()
+            await trio.lowlevel.checkpoint()
+            if cell.is_free:
+                asker = Asker(self)
+                cell.handle_now(self.message(own, arguments, self._sender(), (), asker))
+                return await asker.wait()
+        await trio.lowlevel.checkpoint_if_cancelled()
         chain = self.chain()
         if chain and (cycle := self.waits.cycle(chain, cell.address)) is not None:
             raise AskCycle(cycle)
