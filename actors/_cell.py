@@ -132,7 +132,7 @@ class Cell:
         """Begin the first life. Raises what the constructor or `lifespan` raises; then it has ended."""
         if self.has_lifespan:
             self._scope = trio.CancelScope()
-            await self._home().start(self._run)
+            await self._home().start(self._run, self._scope)
             return
         try:
             self.actor = self._make()
@@ -149,9 +149,7 @@ class Cell:
             return
         self.closing = True
         self.queue.close(self.stopped())
-        if self._scope is not None:
-            self.wake()
-        elif self.queue.is_empty and self._failure is None:
+        if self._scope is None and self.queue.is_empty:
             self._finish("stopped")
         else:
             self.wake()
@@ -195,7 +193,6 @@ class Cell:
         self._scope = None
         self.actor = None
         self._become(State.ENDED)
-        self._doom_children()
         self.team.members.pop(self, None)
         self.cells.forget(self)
         self.queue.close(self.stopped())
@@ -359,7 +356,7 @@ class Cell:
                 trio.lowlevel.reschedule(self._task)
         elif self._scope is None and self.state is State.LIVING:
             self._scope = trio.CancelScope()
-            self._home().start_soon(self._run)
+            self._home().start_soon(self._run, self._scope)
 
     async def _park(self) -> None:
         def give_up(_raise_cancel: object) -> trio.lowlevel.Abort:
@@ -371,12 +368,11 @@ class Cell:
 
     # -- lives ------------------------------------------------------------------------------------------------------
 
-    async def _run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """The task."""
+    async def _run(
+        self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """What the task does, from when it is needed until the actor ends, or rests."""
         serving.set(self)
-        scope = self._scope
-        if scope is None:
-            return  # ended before it began
         try:
             with scope:
                 await self._live_on(task_status)
@@ -500,7 +496,7 @@ class Cell:
         self._become(State.STARTING)
         if self._scope is None:
             self._scope = trio.CancelScope()
-            self._home().start_soon(self._run)
+            self._home().start_soon(self._run, self._scope)
         await self._wait_change()
 
     def _become(self, state: State) -> None:

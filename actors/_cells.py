@@ -311,7 +311,6 @@ class Cells:
             raise Overloaded(f"the mailbox of {cell.address} is full, and it waits for {chain[-1]}")
         with self.waiting(cell.address):
             await cell.queue.wait_put(message)
-        cell.wake()
 
     def deliver_from_afar(self, name: str, message: Message) -> None:
         """Have an actor handle a message of another node: at once if it is free, else by its mailbox. Raises
