@@ -219,6 +219,11 @@ class Interface:
                 "command or query is a plain def, because what it does must follow from its messages alone; do "
                 "the waiting first, outside, and send what came of it"
             )
+        if self.actor.lifespan is not Actor.lifespan:
+            raise TypeError(
+                f"{self.actor.__name__} cannot be replicated: it has a lifespan, and a replica is made from the log, "
+                "in which there is none; do that in the program that opens the group"
+            )
 
 
 def _parameter(method: str, function: Callable[..., object], parameter: inspect.Parameter) -> _Parameter:
