@@ -5,34 +5,43 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import trio
 
 from actors import _tcp
 from actors._acceptor import Acceptor
+from actors._actor import Actor
+from actors._cells import ActorStatistics, Cells
 from actors._connection import PING_SECONDS
 from actors._exchange import NO_SUCH, Exchange, NodeStatistics, Origin, Receiver
 from actors._identity import DataDirectory, Identity, MemoryIdentity
 from actors._network import Network
 from actors._nursery import open_background
 from actors._peer import Peer
+from actors._post import ADDRESS
 from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
+from actors._ref import ActorRef, Ref
+from actors._spawning import Spawner
+from actors._supervision import Supervision
 
 __all__ = ["NO_SUCH", "Node", "NodeStatistics", "Origin", "Receiver", "open_node"]
+
+P = ParamSpec("P")
+A = TypeVar("A", bound=Actor)
 
 BULK_SIZE_MAX = 2**26
 """Bytes that may wait in the bulk lane to one peer."""
 
 
 class Node:
-    """An open node. Made by `open_node`; used in its Trio thread only. Nothing here waits.
+    """An open node. Made by `open_node`; used in its Trio thread only.
 
     name, incarnation: who it is, and in which life. clock: its Lamport clock. data: its data directory, if it has one.
     address: where it listens.
@@ -52,9 +61,53 @@ class Node:
         self._random = random
         self._peers: dict[str, Peer] = {}
         self._advertised: Address | None = None
+        self._cells = Cells(self, nursery)
+        self.attach(ADDRESS, self._cells.post)
+        exchange.on_lost = self._cells.post.lost
 
     def __repr__(self) -> str:
         return f"<Node {self.name} at {self.address}>"
+
+    # -- actors -----------------------------------------------------------------------------------------------------
+
+    async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> ActorRef[A]:
+        """Start an actor on this node, for as long as it is open: `await node.spawn("greeter", Greeter, "Hello")`.
+
+        actor: its class; args, kwargs: what the class is called with. Returns once its `lifespan` is entered. A crash
+        of it leaves `open_node` as those of any task leave their nursery: as a group of exceptions.
+
+        Raises what the class or its `lifespan` raises, and ValueError if the name is none or is taken.
+        """
+        return await self._cells.spawner(None, None).spawn(name, actor, *args, **kwargs)
+
+    def supervised(self, policy: Supervision) -> Spawner:
+        """A team of actors of which crashes are seen to by a policy: `await team.spawn("greeter", Greeter)`."""
+        return self._cells.spawner(None, policy)
+
+    def ref(self, address: str, actor: type[A]) -> ActorRef[A]:
+        """The actor of that name, whether it is there or not, as one of this class: "b/greeter" on node b, "greeter"
+        on this one. Raises ValueError if it is no such address."""
+        return self._cells.ref(address, actor)
+
+    def introduce(self, group: str, make: Callable[[type[Any]], Ref[Any]]) -> None:
+        """From now on a reference to this group, where it is sent to an actor here, is made so, of a given class."""
+        self._cells.groups[group] = make
+
+    def forget_group(self, group: str) -> None:
+        """This node has no part in the group any more."""
+        self._cells.groups.pop(group, None)
+
+    def actor_statistics(self) -> ActorStatistics:
+        """A copy of the counts of this node's actors."""
+        return self._cells.counted()
+
+    def close_actors(self) -> None:
+        """No actor takes a message any more; by the node's own task."""
+        self._cells.close()
+
+    def end_actors(self) -> None:
+        """All tasks have ended, and so have the actors; by the node's own task."""
+        self._cells.end()
 
     # -- envelopes --------------------------------------------------------------------------------------------------
 
@@ -88,6 +141,11 @@ class Node:
         """
         return self._exchange.send(self._exchange.dialed.get(peer), to, tag, body, sender, correlation, control=control)
 
+    def is_linked(self, peer: str) -> bool:
+        """Is there a link to `peer` now?"""
+        connection = self._exchange.dialed.get(peer)
+        return connection is not None and connection.ended is None
+
     def connected_peers(self) -> tuple[str, ...]:
         """Peers to which there is a link now."""
         return tuple(self._exchange.dialed)
@@ -112,6 +170,7 @@ class Node:
         for name in [name for name in self._peers if name not in parsed]:
             self._peers.pop(name).stop()
             self._exchange.forget(name)
+            self._cells.post.forget(name)
         for name, address in parsed.items():
             self._keep(name, address)
 
@@ -197,12 +256,17 @@ async def _running(
     exchange: Exchange, where: Address, insecure: bool, network: Network, random: Random
 ) -> AsyncGenerator[Node, None]:
     listeners = await network.listen(where, insecure=insecure)
-    async with open_background() as nursery:
-        node = Node(exchange, listeners[0].address, network, nursery, random)
-        acceptor = Acceptor(exchange, node.has_peer)
-        nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
-        nursery.start_soon(_keep_beating, node, acceptor)
-        yield node
+    with ExitStack() as stack:
+        async with open_background() as nursery:
+            node = Node(exchange, listeners[0].address, network, nursery, random)
+            stack.callback(node.end_actors)
+            acceptor = Acceptor(exchange, node.has_peer)
+            nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
+            nursery.start_soon(_keep_beating, node, acceptor)
+            try:
+                yield node
+            finally:
+                node.close_actors()
 
 
 async def _keep_beating(node: Node, acceptor: Acceptor) -> None:

@@ -171,6 +171,7 @@ class Peer:
             if exchange.dialed.get(self.name) is connection:
                 del exchange.dialed[self.name]
             exchange.statistics.peers_dialed -= 1
+            exchange.tell_lost(self.name)
         exchange.closed(connection, self.name, dialed=True)
 
     def _failed(self, outcome: _Outcome, trouble: str) -> _Outcome:

@@ -81,7 +81,7 @@ async def connect(
         try:
             nursery.start_soon(handle.run)
             nursery.start_soon(_stay_linked, handle, group, dict(members), network)
-            yield GroupRef(actor, handle)
+            yield GroupRef(actor, handle, group)
             await handle.drained()
         finally:
             handle.close()

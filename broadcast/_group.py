@@ -43,10 +43,16 @@ class GroupRef(Ref[A_co], Generic[A_co]):
 
     A command is applied once, whoever leads and however often it had to be sent. While there is no quorum `ask` waits;
     the caller's scope says for how long. A cancelled `ask` may still be applied.
+
+    A message may have it where its annotation is a `Ref`: an actor on a node that takes part in the group gets that
+    node's own handle of it.
     """
 
-    def __init__(self, actor: type[A_co], handle: Handle, consistency: Consistency = Consistency.LINEARIZABLE) -> None:
+    def __init__(
+        self, actor: type[A_co], handle: Handle, group: str, consistency: Consistency = Consistency.LINEARIZABLE
+    ) -> None:
         super().__init__(actor)
+        self._group = group
         self._handle = handle
         self._consistency = consistency
         self._actor = actor
@@ -61,7 +67,10 @@ class GroupRef(Ref[A_co], Generic[A_co]):
         """The same group and session, with queries answered at this level; commands are what they are."""
         if not isinstance(consistency, Consistency):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a level is one of {', '.join(map(str, Consistency))}, not {consistency!r}")
-        return GroupRef(self._actor, self._handle, consistency)
+        return GroupRef(self._actor, self._handle, self._group, consistency)
+
+    def to_text(self) -> str:
+        return self._group
 
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:
         """Many commands without a task each; see `Pipeline`."""
@@ -72,7 +81,7 @@ class Group(GroupRef[A]):
     """A replica of a group in this process, and a handle of it."""
 
     def __init__(self, actor: type[A], handle: Handle, host: ReplicaHost[A]) -> None:
-        super().__init__(actor, handle)
+        super().__init__(actor, handle, host.plan.group)
         self._host = host
 
     @property
@@ -185,6 +194,7 @@ async def join(
     handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock)
     _LocalWay(handle, host)
     node.attach(group, door)
+    node.introduce(group, lambda kind: GroupRef(kind, handle, group))
     try:
         async with open_background() as nursery:
             await host.open(os.urandom(16))
@@ -195,6 +205,7 @@ async def join(
     finally:
         handle.close()
         node.detach(group)
+        node.forget_group(group)
         door.close()
         host.close()
 
@@ -246,8 +257,8 @@ async def open_group(
 class LocalGroup(GroupRef[A]):
     """A whole group in this process: a handle of it, and its replicas."""
 
-    def __init__(self, actor: type[A], handle: Handle, replicas: tuple[Group[A], ...]) -> None:
-        super().__init__(actor, handle)
+    def __init__(self, actor: type[A], replicas: tuple[Group[A], ...]) -> None:
+        super().__init__(actor, replicas[0].handle, replicas[0].name)
         self.replicas = replicas
 
 
@@ -271,7 +282,7 @@ async def local_group(
             node.set_peers(members)
             joined = join(node, name, actor, members=members, limits=limits)
             groups.append(await stack.enter_async_context(joined))
-        yield LocalGroup(actor, groups[0].handle, tuple(groups))
+        yield LocalGroup(actor, tuple(groups))
         for group in groups:  # while there is still a quorum to see to what was told
             await group.handle.drained()
 
