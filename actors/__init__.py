@@ -24,6 +24,7 @@ from actors._protocol.errors import (
 )
 from actors._ref import Ref
 from actors._tcp import CannotListen
+from actors._tls import Tls, TlsError
 
 __all__ = [
     "Actor",
@@ -52,6 +53,8 @@ __all__ = [
     "Rejected",
     "RemoteProtocolError",
     "Timestamp",
+    "Tls",
+    "TlsError",
     "TooLarge",
     "command",
     "open_node",

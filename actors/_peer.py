@@ -9,8 +9,9 @@ import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
 from actors._exchange import Exchange, log
-from actors._network import Network
+from actors._network import Network, prove
 from actors._protocol.address import Address
+from actors._protocol.credential import check_answerer
 from actors._protocol.envelope import Ping, Ready, pack
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Link, PeerReady, Refused
@@ -139,6 +140,7 @@ class Peer:
     async def _shake_hands(self, stream: trio.abc.Stream) -> tuple[Ready, Link]:
         link, first = Link.dial(self._exchange.hello(), self.name)
         try:
+            check_answerer(await prove(stream), self.name)
             await stream.send_all(first)
             match await next_event(stream, link):
                 case PeerReady(ready=ready):

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import trio
 
-from actors import Network, Node, open_node
+from actors import Network, Node, Tls, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
 from actors._nursery import open_background
@@ -210,6 +210,7 @@ async def open_group(
     listen: str | None = None,
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
+    tls: Tls | None = None,
     insecure: bool = False,
     network: Network | None = None,
 ) -> AsyncGenerator[Group[A]]:
@@ -220,7 +221,8 @@ async def open_group(
     memory, for tests: after a restart it counts as one whose disk was wiped.
     listen: the address to bind, where it differs from the one that others know.
     quorum: what the members decide by, the same for all. ValueError if two of its quorums could miss each other.
-    insecure: listen beyond loopback although nothing protects the links yet.
+    tls: the certificates by which this node proves who it is, and lets others in.
+    insecure: listen beyond loopback without them, where anybody in reach could act as a member.
     network: what its node listens and dials on; TCP unless given.
     """
     check_name(name)
@@ -236,8 +238,9 @@ async def open_group(
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
     where = listen or members[node]
+    opened = open_node(node, listen=where, peers=members, data=directory, tls=tls, insecure=insecure, network=network)
     async with (
-        open_node(node, listen=where, peers=members, data=directory, insecure=insecure, network=network) as it,
+        opened as it,
         join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
     ):
         yield group

@@ -29,7 +29,7 @@ def counter_max(now: int, *, known: bool) -> int:
 
     No group counts a million stamps in each second since 1970; so whoever lies takes a clock no further than that,
     never near its end, and time makes room again. known: of a peer that this node knows, which is allowed some more:
-    where strangers can take one node, another whose wall clock is behind must follow. Until links are encrypted anybody
+    where strangers can take one node, another whose wall clock is behind must follow. Without TLS anybody
     can say to be such a peer, and take the clocks ahead by that allowance: clients are then turned away until the time
     has caught up, a day at most.
     """
