@@ -55,10 +55,7 @@ def objection_to(credential: Credential | None, hello: Hello) -> str | None:
     return f"it says to be {said} {hello.node!r}, and its certificate is that of {credential}"
 
 
-def check_answerer(credential: Credential | None, expected: str | None = None) -> None:
-    """Raise RemoteProtocolError unless a node answers, and this one if one is expected."""
-    if credential is None:
-        return
-    if credential.role != "node" or expected not in (None, credential.name):
-        whom = "a node" if expected is None else f"node {expected!r}"
-        raise RemoteProtocolError(f"{whom} was expected to answer, and the certificate is that of {credential}")
+def check_answerer(credential: Credential | None, name: str) -> None:
+    """Raise RemoteProtocolError unless it is the node of this name that answers, or nothing is proven."""
+    if credential not in (None, Credential("node", name)):
+        raise RemoteProtocolError(f"node {name!r} was expected to answer, and the certificate is that of {credential}")

@@ -23,9 +23,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from actors._durable import make_directory, sync
 from actors._protocol.address import check_name
 from actors._protocol.credential import Credential
+from broadcast.cli.certs import AUTHORITY_DAYS, LEAF_DAYS
 
-AUTHORITY_DAYS, LEAF_DAYS = 3_650, 397
-"""How long a certificate is good, unless it is said."""
 CLOCKS_APART = timedelta(hours=1)
 """What the clock of another machine may be behind: a certificate is good from so long before it was made."""
 
