@@ -26,6 +26,7 @@ from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.credential import Credential
 from actors._tls import Credentials, Tls, TlsNetwork
+from actors._trace import Trace, TracedExchange, open_exchange
 
 __all__ = ["NO_SUCH", "Node", "NodeStatistics", "Origin", "Receiver", "open_node"]
 
@@ -37,7 +38,7 @@ class Node:
     """An open node. Made by `open_node`; used in its Trio thread only. Nothing here waits.
 
     name, incarnation: who it is, and in which life. clock: its Lamport clock. data: its data directory, if it has one.
-    address: where it listens.
+    address: where it listens. trace: where what happens is noted, if it is.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Node:
         self.clock: LamportClock = exchange.clock
         self.data: Path | None = exchange.data
         self.address = address
+        self.trace: Trace | None = exchange.trace if isinstance(exchange, TracedExchange) else None
         self._exchange = exchange
         self._network = network
         self._nursery = nursery
@@ -165,6 +167,7 @@ async def open_node(
     data: str | os.PathLike[str] | None = None,
     tls: Tls | None = None,
     insecure: bool = False,
+    trace: str | os.PathLike[str] | None = None,
     network: Network | None = None,
     random: Random | None = None,
 ) -> AsyncGenerator[Node, None]:
@@ -175,11 +178,13 @@ async def open_node(
     data: the directory that keeps its identity over restarts. None: nothing is kept, and a restart is another disk.
     tls: the certificates by which it proves who it is, and lets others in. None: whatever others say is believed.
     insecure: allow listening beyond loopback without them, where anybody in reach could act as a peer.
+    trace: the directory to note in what is sent, received and delivered (see `troupe trace`); unless given, what the
+        environment variable TROUPE_TRACE names, if anything.
     network: what it listens and dials on; TCP unless given.
     random: for the pauses between tries.
 
     Raises ValueError for a bad name or address, TlsError, CannotListen (an OSError), DataDirectoryInUse,
-    DataDirectoryError.
+    DataDirectoryError, OSError if there can be no trace.
     """
     addresses = dict(peers or {})
     where = parse_address(listen or addresses.get(name) or "127.0.0.1:0")
@@ -190,8 +195,10 @@ async def open_node(
     network = await secured(network, tls, Credential("node", check_name(name)), insecure=insecure)
     identity = await _open_identity(name, directory)
     try:
-        exchange = Exchange(name, identity, directory)
-        async with _running(exchange, where, insecure, network, random or Random()) as node:  # noqa: S311
+        async with (
+            open_exchange(name, identity, directory, trace) as exchange,
+            _running(exchange, where, insecure, network, random or Random()) as node,  # noqa: S311
+        ):
             node.set_peers(addresses)
             yield node
     finally:

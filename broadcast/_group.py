@@ -212,6 +212,7 @@ async def open_group(
     limits: Limits = Limits(),  # noqa: B008
     tls: Tls | None = None,
     insecure: bool = False,
+    trace: str | os.PathLike[str] | None = None,
     network: Network | None = None,
 ) -> AsyncGenerator[Group[A]]:
     """Be a replica of a group: one node, one group, one call.
@@ -223,6 +224,8 @@ async def open_group(
     quorum: what the members decide by, the same for all. ValueError if two of its quorums could miss each other.
     tls: the certificates by which this node proves who it is, and lets others in.
     insecure: listen beyond loopback without them, where anybody in reach could act as a member.
+    trace: the directory to note in what its node sends, receives and delivers (see `troupe trace`); unless given, what
+    the environment variable TROUPE_TRACE names, if anything.
     network: what its node listens and dials on; TCP unless given.
     """
     check_name(name)
@@ -238,7 +241,9 @@ async def open_group(
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
     where = listen or members[node]
-    opened = open_node(node, listen=where, peers=members, data=directory, tls=tls, insecure=insecure, network=network)
+    opened = open_node(
+        node, listen=where, peers=members, data=directory, tls=tls, insecure=insecure, trace=trace, network=network
+    )
     async with (
         opened as it,
         join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
