@@ -33,8 +33,8 @@ SIZE_MAX = 2**26
 """Bytes of one trace."""
 WAITING_SIZE_MAX = 2**20
 """Bytes of it that may wait to be written."""
-WRITE_SECONDS = 0.1
-"""Between two writes."""
+WRITE_SECONDS = 0.005
+"""Between two writes: what a node that is killed noted last is lost with it, and writes have a cost."""
 
 Describe: TypeAlias = Callable[[str, bytes], "tuple[str, int | None]"]
 """Of a tag and a body: what kind of message it is, and of which epoch, if it says so. Never raises."""
@@ -60,6 +60,7 @@ class Trace:
         self._size = 0
         self._lost = 0
         self._counter = 0
+        self._more = trio.Event()
 
     def note(
         self, event: Literal["send", "drop", "receive", "deliver", "view", "lost"], counter: int, **facts: Any
@@ -87,14 +88,15 @@ class Trace:
         line = encode_note(note)
         self._lines.append(line)
         self._waiting += len(line)
+        self._more.set()
 
     async def run(self) -> None:
         """Write what waits, for as long as the node is open."""
         while self._file is not None:
+            await self._more.wait()
+            self._more = trio.Event()
+            await trio.to_thread.run_sync(self._write, self._taken())
             await trio.sleep(WRITE_SECONDS)
-            if self._lines:
-                lines = self._taken()
-                await trio.to_thread.run_sync(self._write, lines)
 
     def close(self) -> None:
         """Write what still waits, and no more. Blocks."""
@@ -137,12 +139,26 @@ class Trace:
                 os.close(file)
 
 
+class _Asked(dict[str, Connection]):
+    """The links to peers, and which was asked for last: whoever sends asks first, so that is whom it is for, though
+    there be none."""
+
+    last: tuple[str | None, Connection | None] = (None, None)
+
+    def get(self, peer: str, default: Any = None) -> Any:
+        """As a dict does."""
+        connection = super().get(peer, default)
+        self.last = peer, connection
+        return connection
+
+
 class TracedExchange(Exchange):
     """An exchange that notes what goes through it."""
 
     def __init__(self, name: str, identity: Identity, data: Path | None, trace: Trace) -> None:
         super().__init__(name, identity, data)
         self.trace = trace
+        self.dialed = self._asked = _Asked()
         self._clients: dict[Connection, str] = {}  # what those that have sent something are called
 
     def send(
@@ -183,10 +199,8 @@ class TracedExchange(Exchange):
         super().tell_disconnected(origin)
 
     def _name_of(self, connection: Connection | None) -> str | None:
-        if connection is None:
-            return None
-        dialed = (name for name, each in self.dialed.items() if each is connection)
-        return next(dialed, None) or self._clients.get(connection, "?")
+        peer, asked = self._asked.last
+        return peer if asked is connection else self._clients.get(connection, "?") if connection else None
 
 
 @asynccontextmanager

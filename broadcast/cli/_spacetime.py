@@ -15,10 +15,10 @@ from actors._protocol.trace import Event, Note
 ROW = 19  # pixels, as everything here
 HEAD = 96  # above the first row
 LANE = 150  # from one lane to the next
-LEFT = 92  # of the first lane
+DIGIT = 6.7  # of a stamp
 GAP = 56  # from the last lane to the words
 FOOT = 40
-WORDS = 330
+WORDS = 356
 EVENTS_MAX = 5_000
 """In one picture. Beyond that nothing shows it."""
 
@@ -37,8 +37,10 @@ def draw(events: Sequence[Event], nodes: Iterable[str]) -> str:
 class _Picture:
     def __init__(self, events: Sequence[Event], nodes: Sequence[str]) -> None:
         self._events = events
-        self._lanes = {node: LEFT + LANE * at for at, node in enumerate(nodes)}
-        self._edge = LEFT + LANE * (len(nodes) - 1) + GAP  # where the words begin
+        left = 58 + round(DIGIT * max(len(str(event.note.counter)) for event in events))
+        self._stamps = left - 34  # where they end
+        self._lanes = {node: left + LANE * at for at, node in enumerate(nodes)}
+        self._edge = left + LANE * (len(nodes) - 1) + GAP  # where the words begin
         self._names_of = sorted({event.note.to for event in events if event.note.to is not None})
         self._width = self._edge + WORDS
         self._height = HEAD + ROW * len(events) + FOOT
@@ -92,9 +94,9 @@ class _Picture:
     def _names(self) -> Iterable[str]:
         for node, x in self._lanes.items():
             for y in (HEAD - 24, self._height - FOOT + 22):
-                width = max(34, 18 + round(7.6 * len(node[:16])))
+                width = max(34, 18 + round(7.6 * len(_short(node))))
                 yield f'<rect x="{x - width / 2:g}" y="{y - 15}" width="{width}" height="22" rx="11" fill="{INK}"/>'
-                yield f'<text x="{x}" y="{y}" class="name">{escape(node[:16])}</text>'
+                yield f'<text x="{x}" y="{y}" class="name">{escape(_short(node))}</text>'
 
     def _lives(self) -> Iterable[str]:
         """Of each node a line, from its first event to its last, with a gap between two lives."""
@@ -113,11 +115,14 @@ class _Picture:
             yield f'<line x1="{x}" x2="{x}" y1="{self._y(first):g}" y2="{self._y(last):g}" class="reign"/>'
 
     def _reigns(self, spans: Mapping[tuple[str, int], tuple[int, int]]) -> Iterable[tuple[str, int, int]]:
-        """From where to where a node led, as it knew itself."""
+        """From where to where a node led, as it knew itself. What it hears of an epoch after a later one has begun is
+        history."""
         begun: dict[tuple[str, int], tuple[str | None, int]] = {}
+        newest: dict[str | None, int] = {}  # epoch of each group
         for at, event in enumerate(self._events):
             note = event.note
-            if note.event == "view":
+            if note.event == "view" and (note.epoch or 0) >= newest.get(note.to, 0):
+                newest[note.to] = note.epoch or 0
                 life = note.node, note.life
                 leader, first = begun.get(life, (None, at))
                 if leader == note.node:
@@ -132,7 +137,7 @@ class _Picture:
             note, y = event.note, self._y(at)
             if at % 2:
                 yield f'<rect x="0" y="{y - ROW / 2:g}" width="{self._width}" height="{ROW}" fill="#f8fafc"/>'
-            yield f'<text x="{LEFT - 34}" y="{y + 4:g}" class="stamp">{note.counter}</text>'
+            yield f'<text x="{self._stamps}" y="{y + 4:g}" class="stamp">{note.counter}</text>'
             yield from self._words(event.note, y + 4)
 
     def _words(self, note: Note, y: float) -> Iterable[str]:
@@ -141,15 +146,15 @@ class _Picture:
         group = f" of {note.to}" if note.to is not None and len(self._names_of) > 1 else ""
         yield f'<text x="{x}" y="{y:g}" class="who">{escape(_who(note))}</text>'
         if note.kind is None:
-            yield f'<text x="{x + 84}" y="{y:g}" class="words">{escape(_happening(note) + group)}</text>'
+            yield f'<text x="{x + 104}" y="{y:g}" class="words">{escape(_happening(note) + group)}</text>'
             return
         color = self._colors[note.kind]
-        yield f'<text x="{x + 84}" y="{y:g}" class="kind" fill="{color}">{escape(note.kind + group)}</text>'
+        yield f'<text x="{x + 104}" y="{y:g}" class="kind" fill="{color}">{escape(note.kind + group)}</text>'
         if note.event == "drop":
-            yield f'<text x="{x + 184}" y="{y:g}" class="words" style="fill:{LOSS}">not sent</text>'
+            yield f'<text x="{x + 204}" y="{y:g}" class="words" style="fill:{LOSS}">not sent</text>'
             return
         if note.epoch is not None:
-            yield f'<text x="{x + 184}" y="{y:g}" class="words">epoch {note.epoch}</text>'
+            yield f'<text x="{x + 204}" y="{y:g}" class="words">epoch {note.epoch}</text>'
         if note.size is not None:
             yield f'<text x="{self._width - 24}" y="{y:g}" class="stamp">{note.size:,} B</text>'
 
@@ -169,7 +174,7 @@ class _Picture:
         elif note.event == "send":
             beyond = self._lanes.get(note.peer or "")
             if beyond is None or event.beyond:  # what becomes of it is not shown
-                yield self._line(x, y, x - 26, y + ROW * 0.8, PALE, _title(note))
+                yield self._line(x, y, x + 26, y + ROW * 0.8, PALE, _title(note))
                 return
             part = 0.38  # of the way
             end, down = x + (beyond - x) * part, y + ROW * 1.4
@@ -233,11 +238,15 @@ _STYLE = (
 def _who(note: Note) -> str:
     match note.event:
         case "send" | "drop":
-            return f"{note.node} \u2192 {note.peer or '?'}"[:14]
+            return _short(f"{note.node} \u2192 {note.peer or '?'}")
         case "receive":
-            return f"{note.node} \u2190 {note.peer}"[:14]
+            return _short(f"{note.node} \u2190 {note.peer}")
         case _:
-            return note.node[:14]
+            return _short(note.node)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 14 else f"{text[:13]}\u2026"
 
 
 def _happening(note: Note) -> str:

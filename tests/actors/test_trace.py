@@ -78,7 +78,8 @@ async def test_what_one_sends_and_the_other_receives_is_noted_by_both(tmp_path: 
     of_a, of_b = notes_in(traces, "a"), notes_in(traces, "b")
     assert [note.event for note in of_a] == ["drop", "send", "receive"]
     assert [note.event for note in of_b] == ["receive", "send"]  # it answers what it has received
-    _, question, answered = of_a
+    early, question, answered = of_a
+    assert (early.peer, early.kind) == ("b", "too early")
     asked, answer = of_b
     assert (question.peer, question.kind, question.to, question.size) == ("b", "question", "box", len(SECRET))
     assert (asked.peer, asked.peer_life, asked.sent, asked.kind) == ("a", lives["a"], question.counter, "question")
