@@ -95,7 +95,8 @@ class Trace:
         while self._file is not None:
             await self._more.wait()
             self._more = trio.Event()
-            await trio.to_thread.run_sync(self._write, self._taken())
+            with trio.CancelScope(shield=True):  # or what was taken would be lost
+                await trio.to_thread.run_sync(self._write, self._taken())
             await trio.sleep(WRITE_SECONDS)
 
     def close(self) -> None:

@@ -206,6 +206,19 @@ async def test_a_disk_that_takes_nothing_ends_the_trace_and_not_the_node(
     assert notes_in(tmp_path, "a") == []
 
 
+async def test_what_was_noted_last_is_written_when_the_node_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_trace, "WRITE_SECONDS", 1_000.0)
+    async with boxed("a", tmp_path) as (a, _):
+        a.send("b", "box", "first", SECRET)
+        with trio.fail_after(20):
+            while not notes_in(tmp_path, "a"):
+                await trio.lowlevel.checkpoint()
+        a.send("b", "box", "last", SECRET)
+    assert [note.kind for note in notes_in(tmp_path, "a")] == ["first", "last"]
+
+
 async def test_what_was_noted_is_on_disk_while_the_node_is_open(tmp_path: Path) -> None:
     """Also if it is killed: up to a moment ago."""
     async with boxed("a", tmp_path) as (a, _):
