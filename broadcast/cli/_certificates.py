@@ -75,6 +75,11 @@ def make_leaf(
     except ValueError as error:
         raise CannotCertify(str(error)) from None
     authority, signer = _read_authority(directory)
+    other = "client" if credential.role == "node" else "node"
+    if (directory / f"{other}-{credential.name}.pem").exists():
+        raise CannotCertify(
+            f"{credential.name!r} is the name of a {other} already: the two would be one sender to an actor"
+        )
     out = directory if out is None else out
     _open_directory(out)
     key = ec.generate_private_key(ec.SECP256R1())

@@ -38,10 +38,11 @@ class Cluster:
         make_authority(directory)
 
     def files(self, role: str, name: str, **how: object) -> Files:
-        path = self.directory / f"{role}-{name}.pem"
+        out = self.directory.parent / role  # where no client of a node's name is noticed
+        path = out / f"{role}-{name}.pem"
         if path.exists():
             return Files(path, path.with_suffix(".key"), datetime.now(UTC))
-        return make_leaf(self.directory, Credential(role, name), **how)  # type: ignore[arg-type]
+        return make_leaf(self.directory, Credential(role, name), out=out, **how)  # type: ignore[arg-type]
 
     def tls(self, role: str, name: str, **how: object) -> Tls:
         files = self.files(role, name, **how)

@@ -41,6 +41,14 @@ def test_what_it_makes_is_what_a_node_or_client_needs(directory: Path, role: str
     assert Credentials(tls).credential == Credential(role, name)
 
 
+def test_no_client_has_the_name_of_a_node(directory: Path) -> None:
+    run("node", directory, "a")
+    assert "'a' is the name of a node already" in run("client", directory, "a").output
+    run("client", directory, "b")
+    assert "'b' is the name of a client already" in run("node", directory, "b").output
+    assert not (directory / "client-a.key").exists()
+
+
 def test_keys_are_for_their_owner_only(directory: Path) -> None:
     run("node", directory, "a")
     assert mode(directory) == 0o700
