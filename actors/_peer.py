@@ -126,7 +126,7 @@ class Peer:
             return self._failed(_Outcome.FAILED, f"{error.strerror or error}")
         except RemoteProtocolError as error:
             self._exchange.statistics.faults += 1
-            return self._failed(_Outcome.FAILED, str(error))
+            return self._failed(_Outcome.FAILED, str(error), fault=True)
         if ready.incarnation > self._incarnation:
             self._suspect()
         self._incarnation = ready.incarnation
@@ -175,9 +175,10 @@ class Peer:
             exchange.statistics.peers_dialed -= 1
         exchange.closed(connection, self.name, dialed=True)
 
-    def _failed(self, outcome: _Outcome, trouble: str) -> _Outcome:
+    def _failed(self, outcome: _Outcome, trouble: str, *, fault: bool = False) -> _Outcome:
         """Logs what is new only: the next try follows soon."""
         if trouble != self._trouble:
             self._trouble = trouble
-            log.info("no link", node=self._exchange.name, peer=self.name, address=str(self.address), reason=trouble)
+            say = log.warning if fault else log.info
+            say("no link", node=self._exchange.name, peer=self.name, address=str(self.address), reason=trouble)
         return outcome

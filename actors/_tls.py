@@ -57,7 +57,7 @@ class _Loaded:
     """The files as they were at one time. Raises TlsError.
 
     accepting, dialing: for the two ends of a connection. credential: whom the certificate names.
-    ends: what ends when, in seconds since 1970, soonest first.
+    end: in seconds since 1970, of the certificate or of the authority that signed it, and which of them that is.
     """
 
     def __init__(self, tls: Tls) -> None:
@@ -81,9 +81,10 @@ class _Loaded:
                 f"the certificate {tls.certificate} cannot be used ({error}): it needs one URI as an alternative "
                 "name, troupe://node/NAME or troupe://client/NAME, as `troupe certs` gives it"
             ) from None
-        ends = [(_end_of(own), f"the certificate {tls.certificate}")]
-        ends += [(_end_of(each), f"the authority {tls.authority}") for each in self.dialing.get_ca_certs()]
-        self.ends = sorted(ends)
+        # Of several authorities those of others may have ended, as while one takes the place of another.
+        signers = [each for each in self.dialing.get_ca_certs() if each["subject"] == own["issuer"]]
+        ends = [(_end_of(each), f"the authority {tls.authority}") for each in signers]
+        self.end = min([(_end_of(own), f"the certificate {tls.certificate}"), *ends])
 
 
 _Signature: TypeAlias = "tuple[tuple[int, int, int, int] | None, ...]"
@@ -128,7 +129,7 @@ class Credentials:
 
     def warn(self) -> None:
         """Say in the log what ends soon, if anything does."""
-        end, what = self.current().ends[0]
+        end, what = self.current().end
         days = (end - time.time()) / 86_400
         if days <= WARNED_DAYS:
             until = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -322,7 +322,8 @@ async def test_who_answers_in_the_place_of_a_peer_hears_nothing(
             await wait_for_faults(a, 1)
         assert b"".join(heard) == b""
         assert a.connected_peers() == ()
-        assert {line["event"] for line in lines} == {"no link"}
+        told = [(line["event"], line["log_level"], line["peer"]) for line in lines]
+        assert told == [("no link", "warning", "b")]
         if answers != "another node":  # of whom a client may be glad
             network = TlsNetwork(Credentials(cluster.tls("client", "x")), _tcp)
             with pytest.raises(OSError, match=r"certificate|TLS"):
@@ -610,6 +611,10 @@ def damage(path: str | os.PathLike[str]) -> None:
     Path(path).write_text("nothing of use")
 
 
+def append(path: Path, more: Path) -> None:
+    path.write_bytes(path.read_bytes() + more.read_bytes())
+
+
 def joined(path: Path, *clusters: Cluster) -> Path:
     """One file with the authorities of all."""
     path.write_bytes(b"".join((each.directory / "authority.pem").read_bytes() for each in clusters))
@@ -694,6 +699,20 @@ async def test_the_log_says_in_time_and_daily_that_a_certificate_ends(cluster: C
     assert str(files.certificate) in line["reason"]
     assert f"{files.ends:%Y-%m-%d}" in line["reason"]
     assert WATCH_SECONDS == 86_400
+
+
+async def test_an_authority_that_has_ended_and_signed_none_of_ours_is_no_news(cluster: Cluster, tmp_path: Path) -> None:
+    """As after a change of authorities, while both are in the file."""
+    made = make_authority(tmp_path / "old", days=1, now=YEARS_AGO)
+    tls = copied(cluster.tls("node", "a"), tmp_path / "a")
+    both = tmp_path / "both.pem"
+    shutil.copyfile(made.certificate, both)
+    append(both, cluster.directory / "authority.pem")
+    replace(tls.authority, both)
+    with structlog.testing.capture_logs() as lines:
+        async with open_node("a", tls=tls):
+            await trio.testing.wait_all_tasks_blocked()
+    assert lines == []
 
 
 def _private(path: Path) -> Path:
