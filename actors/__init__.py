@@ -23,6 +23,7 @@ from actors._protocol.errors import (
     TooLarge,
 )
 from actors._ref import Ref
+from actors._stamper import LamportStamper
 from actors._tcp import CannotListen
 from actors._tls import Tls, TlsError
 
@@ -38,6 +39,7 @@ __all__ = [
     "Envelope",
     "InvalidMessage",
     "InvariantViolation",
+    "LamportStamper",
     "LinkBroken",
     "Listener",
     "Network",

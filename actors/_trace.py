@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -25,7 +25,7 @@ from actors._identity import Identity
 from actors._log import Log
 from actors._nursery import open_background
 from actors._protocol.envelope import Envelope
-from actors._protocol.trace import Note, encode_note
+from actors._protocol.trace import EventName, Note, encode_note
 
 VARIABLE = "TROUPE_TRACE"
 """Environment variable that names the directory for traces, for nodes that are given none."""
@@ -62,9 +62,7 @@ class Trace:
         self._counter = 0
         self._more = trio.Event()
 
-    def note(
-        self, event: Literal["send", "drop", "receive", "deliver", "view", "lost"], counter: int, **facts: Any
-    ) -> None:
+    def note(self, event: EventName, counter: int, **facts: Any) -> None:
         """Note an event at this counter of the node's clock; see `Note` for the facts."""
         if self._file is None:
             return
@@ -175,7 +173,7 @@ class TracedExchange(Exchange):
     ) -> bool:
         """As an exchange does."""
         sent = super().send(connection, to, tag, body, sender, correlation, control=control)
-        event: Literal["send", "drop"] = "send" if sent else "drop"
+        event: EventName = "send" if sent else "drop"
         self.trace.note(event, self.clock.counter, peer=self._name_of(connection), **self.trace.message(to, tag, body))
         return sent
 

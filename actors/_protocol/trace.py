@@ -22,20 +22,25 @@ LINE_SIZE_MAX: Final = 4096
 Text = Annotated[str, msgspec.Meta(max_length=256)]
 
 
+EventName: TypeAlias = Literal["send", "drop", "receive", "deliver", "view", "log", "lost"]
+
+
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event of one node. Fields that a later version adds are ignored.
 
     event: "send"; "drop", what could not be sent, as there was no link or no room; "receive"; "deliver", of entries of
-        a group's log; "view", of a group: an epoch began; "lost": `count` notes were, as too many came.
+        a group's log; "view", of a group: an epoch began; "log", a line of the program's; "lost": `count` notes
+        were, as too many came.
     node, life: whose, and in which of its lives. counter: its Lamport clock; of a send, the message's own stamp.
     at: microseconds since 1970 by the node's wall clock; for people to read, and of no account in any order.
     peer, peer_life: who was sent to, or received from; the life of a sender, 0 of a client.
     sent: the stamp under which what was received was sent.
     to: whom at a node it was for; of deliver and view the group. kind, size: of the message, and of its body in bytes.
     epoch: of a group, in the message or of the entries. first, last: indices of delivered entries. leader: of a view.
+    text, level: of a line in the log.
     """
 
-    event: Literal["send", "drop", "receive", "deliver", "view", "lost"]
+    event: EventName
     node: NodeId
     life: Natural
     counter: Natural
@@ -50,6 +55,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     first: Natural | None = None
     last: Natural | None = None
     leader: Text | None = None
+    text: Text | None = None
+    level: Text | None = None
     count: Natural | None = None
 
 
@@ -61,6 +68,7 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "receive": ("peer", "peer_life", "sent", "kind"),
     "deliver": ("to", "first", "last"),
     "view": ("to", "epoch", "leader"),
+    "log": ("text",),
     "lost": ("count",),
 }
 

@@ -19,6 +19,7 @@ DIGIT = 6.7  # of a stamp
 GAP = 56  # from the last lane to the words
 FOOT = 40
 WORDS = 356
+WORDS_LENGTH_MAX = 36
 EVENTS_MAX = 5_000
 """In one picture. Beyond that nothing shows it."""
 
@@ -88,7 +89,7 @@ class _Picture:
                 if y > HEAD - 50:
                     return
             yield f'<line x1="{x}" x2="{x + 14}" y1="{y - 4}" y2="{y - 4}" stroke="{self._colors[kind]}" class="key"/>'
-            yield f'<text x="{x + 19}" y="{y}" class="legend">{escape(label)}</text>'
+            yield f'<text x="{x + 19}" y="{y}" class="legend">{_text(label)}</text>'
             x += width + 14
 
     def _names(self) -> Iterable[str]:
@@ -96,7 +97,7 @@ class _Picture:
             for y in (HEAD - 24, self._height - FOOT + 22):
                 width = max(34, 18 + round(7.6 * len(_short(node))))
                 yield f'<rect x="{x - width / 2:g}" y="{y - 15}" width="{width}" height="22" rx="11" fill="{INK}"/>'
-                yield f'<text x="{x}" y="{y}" class="name">{escape(_short(node))}</text>'
+                yield f'<text x="{x}" y="{y}" class="name">{_text(_short(node))}</text>'
 
     def _lives(self) -> Iterable[str]:
         """Of each node a line, from its first event to its last, with a gap between two lives."""
@@ -144,17 +145,19 @@ class _Picture:
         """Who and whom, what, of which epoch, how large; of many groups, also which."""
         x = self._edge
         group = f" of {note.to}" if note.to is not None and len(self._names_of) > 1 else ""
-        yield f'<text x="{x}" y="{y:g}" class="who">{escape(_who(note))}</text>'
+        yield f'<text x="{x}" y="{y:g}" class="who">{_text(_who(note))}</text>'
         if note.kind is None:
-            yield f'<text x="{x + 104}" y="{y:g}" class="words">{escape(_happening(note) + group)}</text>'
+            words = _happening(note) + group
+            words = words if len(words) <= WORDS_LENGTH_MAX else f"{words[: WORDS_LENGTH_MAX - 1]}\u2026"
+            yield f'<text x="{x + 104}" y="{y:g}" class="words">{_text(words)}</text>'
             return
         color = self._colors[note.kind]
-        yield f'<text x="{x + 104}" y="{y:g}" class="kind" fill="{color}">{escape(note.kind + group)}</text>'
+        yield f'<text x="{x + 104}" y="{y:g}" class="kind" fill="{color}">{_text(_short(note.kind))}</text>'
         if note.event == "drop":
             yield f'<text x="{x + 204}" y="{y:g}" class="words" style="fill:{LOSS}">not sent</text>'
             return
-        if note.epoch is not None:
-            yield f'<text x="{x + 204}" y="{y:g}" class="words">epoch {note.epoch}</text>'
+        epoch = "" if note.epoch is None else f"epoch {note.epoch}"
+        yield f'<text x="{x + 204}" y="{y:g}" class="words">{_text(_short(epoch + group))}</text>'
         if note.size is not None:
             yield f'<text x="{self._width - 24}" y="{y:g}" class="stamp">{note.size:,} B</text>'
 
@@ -203,6 +206,8 @@ class _Picture:
             case "view":
                 ring = f'<circle cx="{x}" cy="{y:g}" r="8" fill="#fef3c7" stroke="#b45309" stroke-width="1.5"/>'
                 return f'<g>{ring}<text x="{x}" y="{y + 3.5:g}" class="epoch">{note.epoch}</text>{title}</g>'
+            case "log":
+                return f'<path d="M{x - 3.5} {y - 3.5:g} h7 v7 h-7 z" fill="{PALE}">{title}</path>'
             case "lost":
                 return f'<path d="M{x - 5} {y - 5:g} h10 v10 h-10 z" fill="{LOSS}">{title}</path>'
             case "receive":
@@ -235,6 +240,16 @@ _STYLE = (
 )
 
 
+def _text(text: str) -> str:
+    """As it can stand in a picture."""
+    return escape(shown(text))
+
+
+def shown(text: str) -> str:
+    """What others wrote, without what would do something to a terminal or to a picture."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
 def _who(note: Note) -> str:
     match note.event:
         case "send" | "drop":
@@ -256,12 +271,14 @@ def _happening(note: Note) -> str:
             return f"delivers {note.first}" + ("" if note.first == note.last else f" to {note.last}")
         case "view":
             return f"epoch {note.epoch} begins: {note.leader} leads"
+        case "log":
+            return f"{note.level or 'log'}: {' '.join((note.text or '').split())}"
         case _:
             return f"{note.count} notes are missing"
 
 
 def _title(note: Note) -> str:
-    return escape(f"{note.event} {note.kind or ''} at {note.counter}.{note.node}".replace("  ", " "))
+    return _text(f"{note.event} {note.kind or note.text or ''} at {note.counter}.{note.node}".replace("  ", " "))
 
 
 def described(event: Event) -> str:
@@ -281,5 +298,7 @@ def described(event: Event) -> str:
             return f"{note.node}  {_happening(note)}{to}{epoch}"
         case "view":
             return f"{note.node}  {_happening(note)}{to}"
+        case "log":
+            return f"{note.node}  {_happening(note)}"
         case "lost":
             return f"{note.node}  {_happening(note)}: too many came"

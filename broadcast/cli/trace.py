@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from actors._protocol.trace import LINE_SIZE_MAX, Contradiction, Event, Note, Noted, Place, decode_note, merge
-from broadcast.cli._spacetime import EVENTS_MAX, described, draw
+from broadcast.cli._spacetime import EVENTS_MAX, described, draw, shown
 
 
 @click.command
@@ -74,7 +74,7 @@ def read(path: Path) -> list[Noted]:
                     if noted and not line.endswith(b"\n") and not file.read(1):
                         click.echo(f"{place} is cut off, and left out", err=True)
                         break
-                    raise click.ClickException(f"{place} is not of a trace: {error}") from None
+                    raise click.ClickException(f"{place} is not of a trace: {shown(str(error))}") from None
     except OSError as error:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
     if not noted:
@@ -111,7 +111,7 @@ def tell(events: Sequence[Event]) -> str:
     stamps = [f"{event.note.counter}.{event.note.node}" for event in events]
     width = max(map(len, stamps))
     return "\n".join(
-        f"{stamp:>{width}}  {_time(event.note)}  {described(event)}"
+        f"{stamp:>{width}}  {_time(event.note)}  {shown(described(event))}"
         for stamp, event in zip(stamps, events, strict=True)
     )
 

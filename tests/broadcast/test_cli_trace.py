@@ -31,7 +31,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(troupe_trace, [str(each) for each in arguments], prog_name="troupe trace")
+    """As at a terminal, which obeys what it is told."""
+    return CliRunner().invoke(troupe_trace, [str(each) for each in arguments], prog_name="troupe trace", color=True)
 
 
 class Count(Actor):
@@ -149,11 +150,19 @@ def test_a_node_that_replays_the_log_does_not_lead_again(tmp_path: Path) -> None
 
 
 def test_names_of_anybody_are_only_text_in_the_picture(tmp_path: Path) -> None:
-    evil = '<script x="&">'
+    evil = '<script x="&">\x1b[2J\x00'
     one = write(tmp_path / "a", Note("receive", "a", 1, 1, 0, peer=evil, peer_life=0, sent=1, to=evil, kind=evil))
     assert run(one, "--svg", tmp_path / "out.svg").exit_code == 0
     assert "<script" not in (tmp_path / "out.svg").read_text()
     ElementTree.parse(tmp_path / "out.svg")
+    assert "\x1b" not in run(one).output
+
+
+def test_a_line_of_the_programs_log_has_its_place(tmp_path: Path) -> None:
+    one = write(tmp_path / "a", Note("log", "a", 1, 7, 0, text="the disk\nis full", level="warning"), *NOTES[8:])
+    assert run(one).output.endswith("  a  warning: the disk is full\n")
+    assert run(one, "--svg", tmp_path / "out.svg").exit_code == 0
+    assert "warning: the disk is full" in (tmp_path / "out.svg").read_text()
 
 
 def test_too_many_events_for_a_picture_are_told(
@@ -188,6 +197,7 @@ NOTES = [Note("drop", "a", 1, counter, 0, kind="k") for counter in range(5)]
     [
         pytest.param(b"", "holds no notes", id="empty"),
         pytest.param(b"\x89PNG\r\n\x1a\n\x00\x00", "line 1 of {} is not of a trace: ", id="a picture"),
+        pytest.param(b'{"event":"\x5cu001b[2J"}\n', "line 1 of {} is not of a trace: ", id="what a terminal obeys"),
         pytest.param(b"hello\nworld\n", "line 1 of {} is not of a trace: ", id="words"),
         pytest.param(b'{"a": 1}\n', "line 1 of {} is not of a trace: ", id="other JSON"),
         pytest.param(b"x" * 100_000, "line 1 of {} is not of a trace: it has 4097 bytes", id="one endless line"),
@@ -215,6 +225,7 @@ def test_a_file_that_is_no_trace_is_told_with_file_and_line(content: bytes, told
     assert refused.output.startswith("Error: ")
     assert told.format(path, path) in refused.output
     assert len(refused.output.splitlines()) == 1
+    assert "\x1b" not in refused.output
 
 
 def test_a_last_line_that_is_cut_off_is_left_out_and_said_to_be(tmp_path: Path) -> None:
