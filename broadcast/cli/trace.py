@@ -74,7 +74,7 @@ def read(path: Path) -> list[Noted]:
                     if noted and not line.endswith(b"\n") and not file.read(1):
                         click.echo(f"{place} is cut off, and left out", err=True)
                         break
-                    raise click.ClickException(f"{place} is not of a trace: {shown(str(error))}") from None
+                    raise click.ClickException(f"{place} is not of a trace: {error}") from None
     except OSError as error:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
     if not noted:
