@@ -241,7 +241,7 @@ def _status(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns  # which a chmod changes too
 
 
 def _check_key(key: Path) -> None:

@@ -21,7 +21,7 @@ from actors._protocol.address import check_name, parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
 from actors._protocol.envelope import Envelope
-from actors._tls import certified_name
+from actors._tls import TlsNetwork, certified_name
 from broadcast._group import GroupRef, check_members
 from broadcast._handle import Handle, Way
 from broadcast._log import log
@@ -88,6 +88,8 @@ async def connect(
     async with open_background() as nursery:
         try:
             nursery.start_soon(handle.run)
+            if isinstance(network, TlsNetwork):
+                nursery.start_soon(network.credentials.watch)
             nursery.start_soon(_stay_linked, handle, group, dict(members), network)
             yield GroupRef(actor, handle)
             await handle.drained()

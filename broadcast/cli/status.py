@@ -35,9 +35,9 @@ class Silent(msgspec.Struct, frozen=True):
 @click.argument("group")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each member, a line each.")
-@click.option("--certificate", type=FILE, help="Where members let in by certificate: that of a client or a node, and")
-@click.option("--key", type=FILE, help="its key, and")
-@click.option("--authority", type=FILE, help="the certificate of the cluster's authority.")
+@click.option("--certificate", type=FILE, help="Of a client or a node, for members that ask for one.")
+@click.option("--key", type=FILE, help="The key of that certificate.")
+@click.option("--authority", type=FILE, help="The certificate of the cluster's authority.")
 def command(
     group: str,
     addresses: tuple[str, ...],

@@ -586,6 +586,18 @@ async def test_files_that_change_count_from_the_next_connection_on(
         assert await ask(a, newcomer) == "x"
 
 
+def test_a_key_that_was_closed_to_others_is_looked_at_again(cluster: Cluster, tmp_path: Path) -> None:
+    tls = copied(cluster.tls("client", "x"), tmp_path / "x")
+    credentials = Credentials(tls)
+    first = credentials.current()
+    with structlog.testing.capture_logs() as lines:
+        Path(tls.key).chmod(0o644)
+        assert credentials.current() is credentials.current() is first
+        Path(tls.key).chmod(0o600)
+        assert credentials.current() is not first
+    assert [line["log_level"] for line in lines] == ["warning", "info"]
+
+
 def replace(path: str | os.PathLike[str], by: Path) -> None:
     """As a file is replaced while it may be read."""
     beside = Path(path).with_name("beside")

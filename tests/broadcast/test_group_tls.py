@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import structlog.testing
 import trio
+import trio.testing
 
 from actors import Actor, Tls, TlsError, command
 from actors._protocol.credential import Credential
@@ -29,8 +31,8 @@ class Guests(Actor):
         return self.names
 
 
-def tls(directory: Path, role: str, name: str) -> Tls:
-    files = make_leaf(directory, Credential(role, name))
+def tls(directory: Path, role: str, name: str, days: int = 100) -> Tls:
+    files = make_leaf(directory, Credential(role, name), days=days)
     return Tls(certificate=files.certificate, key=files.key, authority=directory / "authority.pem")
 
 
@@ -57,6 +59,15 @@ async def test_a_group_works_under_tls_and_knows_its_clients_by_their_certificat
             with pytest.raises(ValueError, match="leave the name out"):
                 async with connect("guests", Guests, members=members, tls=reports, name="sales"):
                     pass
+
+
+async def test_a_client_is_warned_too_before_its_certificate_ends(tmp_path: Path) -> None:
+    make_authority(tmp_path / "certs")
+    with structlog.testing.capture_logs() as lines:
+        ending = tls(tmp_path / "certs", "client", "reports", days=10)
+        async with connect("guests", Guests, members={"a": "127.0.0.1:1"}, tls=ending):
+            await trio.testing.wait_all_tasks_blocked()
+    assert [(line["event"], line["client"]) for line in lines] == [("certificates end soon", "reports")]
 
 
 async def test_a_replica_shows_its_own_certificate_or_does_not_start(tmp_path: Path) -> None:
