@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-_EPOCHLESS = frozenset({"submit", "read", "forming", "formed"})
-"""Kinds of message between replicas that do not begin with an epoch."""
+from typing import get_args
+
+import msgspec
+
+from broadcast._protocol.messages import Message
+
+_EPOCHAL = frozenset(
+    each.__struct_config__.tag for each in get_args(Message) if msgspec.structs.fields(each)[0].name == "epoch"
+)
+"""Kinds of message between replicas that begin with an epoch."""
 _NUMBER, _BYTES, _TEXT, _ARRAY = 0, 2, 3, 4  # major types of CBOR
 
 
@@ -26,12 +34,12 @@ def _between_replicas(body: bytes) -> tuple[str, int | None]:
         size, at = _head(body, at, _BYTES)
         at += size
     kind, at = _text(body, _head(body, at, _ARRAY)[1])
-    return kind, None if kind in _EPOCHLESS else _head(body, at, _NUMBER)[0]
+    return kind, _head(body, at, _NUMBER)[0] if kind in _EPOCHAL else None
 
 
 def _text(body: bytes, at: int) -> tuple[str, int]:
     size, at = _head(body, at, _TEXT)
-    if not 0 < size <= 64:
+    if not 0 < size <= 64 or at + size > len(body):
         raise _Strange
     return body[at : at + size].decode(), at + size
 

@@ -294,7 +294,11 @@ def test_heads_that_are_strange_or_cut_are_not_believed(tag: str, body: bytes) -
     assert described(tag, body) == (tag, None)
 
 
-@given(st.integers(0, 100))
-def test_a_message_that_is_cut_anywhere_is_no_trouble(size: int) -> None:
-    body = m.encode_message(b"c" * 16, b"s" * 16, m.Append(3, Position(2, 1), (BATCH,), 0))[:size]
-    assert described("replica", body) in (("replica", None), ("append", 3))
+@pytest.mark.parametrize(
+    ("message", "whole"),
+    [(m.Append(3, Position(2, 1), (BATCH,), 0), ("append", 3)), (m.Submit(()), ("submit", None))],
+)
+def test_a_message_that_is_cut_anywhere_is_no_trouble(message: m.Message, whole: tuple[str, int | None]) -> None:
+    body = m.encode_message(b"c" * 16, b"s" * 16, message)
+    for size in range(len(body)):
+        assert described("replica", body[:size]) in (("replica", None), whole)
