@@ -27,8 +27,10 @@ from actors._protocol.errors import (
 )
 from actors._ref import ActorRef, End, Ref
 from actors._spawning import Spawner
+from actors._stamper import LamportStamper
 from actors._supervision import Supervision
 from actors._tcp import CannotListen
+from actors._tls import Tls, TlsError
 
 __all__ = [
     "Actor",
@@ -46,6 +48,7 @@ __all__ = [
     "Envelope",
     "InvalidMessage",
     "InvariantViolation",
+    "LamportStamper",
     "LinkBroken",
     "Listener",
     "Mailbox",
@@ -64,6 +67,8 @@ __all__ = [
     "Spawner",
     "Supervision",
     "Timestamp",
+    "Tls",
+    "TlsError",
     "TooLarge",
     "command",
     "open_node",

@@ -72,6 +72,11 @@ class Origin:
         return f"<{'client' if self.is_client else 'peer'} {self.name} ({self.incarnation})>"
 
     @property
+    def connection(self) -> Connection:
+        """The link itself, for those who keep track of links."""
+        return self._connection
+
+    @property
     def closed(self) -> bool:
         """Is the link over?"""
         return self._connection.ended is not None

@@ -27,9 +27,12 @@ from actors._peer import Peer
 from actors._post import ADDRESS
 from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
+from actors._protocol.credential import Credential
 from actors._ref import ActorRef, Ref
 from actors._spawning import Spawner
 from actors._supervision import Supervision
+from actors._tls import Credentials, Tls, TlsNetwork
+from actors._trace import Trace, TracedExchange, open_exchange
 
 __all__ = ["NO_SUCH", "Node", "NodeStatistics", "Origin", "Receiver", "open_node"]
 
@@ -44,7 +47,7 @@ class Node:
     """An open node. Made by `open_node`; used in its Trio thread only.
 
     name, incarnation: who it is, and in which life. clock: its Lamport clock. data: its data directory, if it has one.
-    address: where it listens.
+    address: where it listens. trace: where what happens is noted, if it is.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Node:
         self.clock: LamportClock = exchange.clock
         self.data: Path | None = exchange.data
         self.address = address
+        self.trace: Trace | None = exchange.trace if isinstance(exchange, TracedExchange) else None
         self._exchange = exchange
         self._network = network
         self._nursery = nursery
@@ -220,7 +224,9 @@ async def open_node(
     listen: str | None = None,
     peers: Mapping[str, str] | None = None,
     data: str | os.PathLike[str] | None = None,
+    tls: Tls | None = None,
     insecure: bool = False,
+    trace: str | os.PathLike[str] | None = None,
     network: Network | None = None,
     random: Random | None = None,
 ) -> AsyncGenerator[Node, None]:
@@ -229,11 +235,15 @@ async def open_node(
     listen: `host:port`; left out, the node's own entry in `peers`, or else a free port of 127.0.0.1.
     peers: addresses by name; the node itself may be among them, with the address that others are to use.
     data: the directory that keeps its identity over restarts. None: nothing is kept, and a restart is another disk.
-    insecure: allow listening beyond loopback, where anybody in reach could act as a peer.
+    tls: the certificates by which it proves who it is, and lets others in. None: whatever others say is believed.
+    insecure: allow listening beyond loopback without them, where anybody in reach could act as a peer.
+    trace: the directory to note in what is sent, received and delivered (see `troupe trace`); unless given, what the
+        environment variable TROUPE_TRACE names, if anything.
     network: what it listens and dials on; TCP unless given.
     random: for the pauses between tries.
 
-    Raises ValueError for a bad name or address, CannotListen (an OSError), DataDirectoryInUse, DataDirectoryError.
+    Raises ValueError for a bad name or address, TlsError, CannotListen (an OSError), DataDirectoryInUse,
+    DataDirectoryError, OSError if there can be no trace.
     """
     addresses = dict(peers or {})
     where = parse_address(listen or addresses.get(name) or "127.0.0.1:0")
@@ -241,10 +251,13 @@ async def open_node(
         check_name(peer)
         parse_address(address)
     directory = None if data is None else Path(data)
-    identity = await _open_identity(check_name(name), directory)
+    network = await secured(network, tls, Credential("node", check_name(name)), insecure=insecure)
+    identity = await _open_identity(name, directory)
     try:
-        exchange = Exchange(name, identity, directory)
-        async with _running(exchange, where, insecure, network or _tcp, random or Random()) as node:  # noqa: S311
+        async with (
+            open_exchange(name, identity, directory, trace) as exchange,
+            _running(exchange, where, insecure, network, random or Random()) as node,  # noqa: S311
+        ):
             node.set_peers(addresses)
             yield node
     finally:
@@ -263,10 +276,24 @@ async def _running(
             acceptor = Acceptor(exchange, node.has_peer)
             nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
             nursery.start_soon(_keep_beating, node, acceptor)
+            if isinstance(network, TlsNetwork):
+                nursery.start_soon(network.credentials.watch)
             try:
                 yield node
             finally:
                 node.close_actors()
+
+
+async def secured(
+    network: Network | None, tls: Tls | None, expected: Credential | None = None, *, insecure: bool = False
+) -> Network:
+    """The network to use: the given one or TCP, under TLS if there is one. Raises TlsError; ValueError for a wish that
+    contradicts itself."""
+    if tls is None:
+        return network or _tcp
+    if insecure:
+        raise ValueError("insecure=True is for nodes without certificates, and tls= gives some: leave one of them out")
+    return TlsNetwork(await trio.to_thread.run_sync(Credentials, tls, expected), network or _tcp)
 
 
 async def _keep_beating(node: Node, acceptor: Acceptor) -> None:

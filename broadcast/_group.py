@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import trio
 
-from actors import Network, Node, open_node
+from actors import Network, Node, Tls, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
 from actors._nursery import open_background
@@ -221,7 +221,9 @@ async def open_group(
     listen: str | None = None,
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
+    tls: Tls | None = None,
     insecure: bool = False,
+    trace: str | os.PathLike[str] | None = None,
     network: Network | None = None,
 ) -> AsyncGenerator[Group[A]]:
     """Be a replica of a group: one node, one group, one call.
@@ -231,7 +233,10 @@ async def open_group(
     memory, for tests: after a restart it counts as one whose disk was wiped.
     listen: the address to bind, where it differs from the one that others know.
     quorum: what the members decide by, the same for all. ValueError if two of its quorums could miss each other.
-    insecure: listen beyond loopback although nothing protects the links yet.
+    tls: the certificates by which this node proves who it is, and lets others in.
+    insecure: listen beyond loopback without them, where anybody in reach could act as a member.
+    trace: the directory to note in what its node sends, receives and delivers (see `troupe trace`); unless given, what
+    the environment variable TROUPE_TRACE names, if anything.
     network: what its node listens and dials on; TCP unless given.
     """
     check_name(name)
@@ -247,8 +252,11 @@ async def open_group(
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
     where = listen or members[node]
+    opened = open_node(
+        node, listen=where, peers=members, data=directory, tls=tls, insecure=insecure, trace=trace, network=network
+    )
     async with (
-        open_node(node, listen=where, peers=members, data=directory, insecure=insecure, network=network) as it,
+        opened as it,
         join(it, name, actor, members=members, quorum=quorum, limits=limits) as group,
     ):
         yield group

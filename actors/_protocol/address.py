@@ -17,9 +17,14 @@ _PORT = re.compile(r"\A[0-9]{1,5}\Z")
 _HOST_LENGTH_MAX = 253
 
 
+def is_name(text: str) -> bool:
+    """Can it be the name of a node, a client or a group? It is part of paths and messages."""
+    return _NAME.match(text) is not None
+
+
 def check_name(name: str) -> str:
-    """The name itself. Raises ValueError if it is none for a node or a group: it is part of paths and messages."""
-    if not _NAME.match(name):
+    """The name itself. Raises ValueError if it is none."""
+    if not is_name(name):
         raise ValueError(
             f"{name!r} cannot be a name: use 1 to 128 letters and digits of ASCII, underscores, and behind the first "
             "of them also dots and hyphens"

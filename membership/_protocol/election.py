@@ -258,7 +258,7 @@ class Election:
             self._due = min(self._due, now + self._soon())
 
     def _soon(self) -> int:
-        """Time for answers that are on their way, and a random wait, such that two who ask do so one after the other."""
+        """Time for answers that are on their way, and a random wait: two who ask do so one after the other."""
         return self.floor // 10 + self._chance.randrange(max(1, self.floor // 10))
 
     def _can_win(self) -> bool:
