@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -9,6 +10,8 @@ import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
 from actors._exchange import Exchange, Origin, log
+from actors._network import host_of, prove
+from actors._protocol.credential import objection_to
 from actors._protocol.envelope import Hello
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Asked, Link
@@ -20,6 +23,8 @@ SILENCE_SECONDS_MAX = 10.0
 STRANGERS_MAX = 900
 """Clients among them, and peers that this node does not know: one that was told of it and not yet the other way round.
 The other places are for known peers, which must always find one: each has one link at a time."""
+CONNECTIONS_PER_HOST_MAX, STRANGERS_PER_HOST_MAX = 500, 400
+"""The same for those from one address: nobody takes all places from one."""
 ANSWERS_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to one client."""
 
@@ -33,18 +38,24 @@ class Acceptor:
         self._open = 0
         self._full = False
         self._strangers = 0
-        self._arriving: dict[trio.CancelScope, None] = {}  # handshakes under way, the eldest first
+        self._hosts: Counter[str] = Counter()  # connections from each address
+        self._full_hosts: set[str] = set()
+        self._strangers_of: Counter[str] = Counter()
+        self._arriving: dict[trio.CancelScope, str | None] = {}  # handshakes under way, the eldest first: where from
         self._connections: dict[Connection, Origin] = {}
         self._peers: dict[str, Connection] = {}
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         """The whole life of an accepted connection. Raises only what is a bug here."""
+        host = host_of(stream)
         self._open += 1
+        _count(self._hosts, host, 1)
         try:
-            if self._has_room():
-                await self._serve(stream)
+            if self._has_room(host):
+                await self._serve(stream, host)
         finally:
             self._open -= 1
+            _count(self._hosts, host, -1)
             await trio.aclose_forcefully(stream)
 
     def beat(self) -> None:
@@ -54,33 +65,34 @@ class Acceptor:
             if now - connection.heard > SILENCE_SECONDS_MAX:
                 connection.close(f"silent for {now - connection.heard:.1f} s")
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def _serve(self, stream: trio.abc.Stream, host: str | None) -> None:
         scope = trio.move_on_after(HANDSHAKE_SECONDS)
-        self._arriving[scope] = None
+        self._arriving[scope] = host
         welcomed: tuple[Connection, Origin] | None = None
         try:
             with scope:
-                welcomed = await self._welcome(stream)
+                welcomed = await self._welcome(stream, host)
         except trio.BrokenResourceError:
             return
         except RemoteProtocolError as error:
             self._exchange.statistics.faults += 1
-            log.warning("stranger turned away", node=self._exchange.name, reason=str(error))
+            log.warning("stranger turned away", node=self._exchange.name, peer=host, reason=str(error))
             return
         finally:
             self._arriving.pop(scope, None)
         if welcomed is not None:
-            await self._live(*welcomed)
+            await self._live(*welcomed, host)
 
-    async def _welcome(self, stream: trio.abc.Stream) -> tuple[Connection, Origin] | None:
+    async def _welcome(self, stream: trio.abc.Stream, host: str | None) -> tuple[Connection, Origin] | None:
         """The handshake; None if it came to nothing. The consent itself waits in the outbox: nothing is between the
         decision and the link being known."""
         link, exchange = Link.answer(), self._exchange
+        credential = await prove(stream)
         asked = await next_event(stream, link)
         if not isinstance(asked, Asked):
             return None
         hello = asked.hello
-        reason = asked.objection or self._objection(hello)
+        reason = asked.objection or objection_to(credential, hello) or self._objection(hello, host)
         if reason is not None:
             exchange.statistics.refused += 1
             log.warning("link refused", node=exchange.name, peer=hello.node, reason=reason)
@@ -93,9 +105,12 @@ class Acceptor:
         connection.outbox.put(consent, control=True)
         return connection, Origin(hello, connection, exchange, is_known=is_known)
 
-    def _objection(self, hello: Hello) -> str | None:
-        if not self._is_known(hello) and self._strangers >= STRANGERS_MAX:
-            return f"{STRANGERS_MAX} clients and unknown peers are here already, and no more are taken"
+    def _objection(self, hello: Hello, host: str | None) -> str | None:
+        if not self._is_known(hello):
+            if self._strangers >= STRANGERS_MAX:
+                return f"{STRANGERS_MAX} clients and unknown peers are here already, and no more are taken"
+            if host is not None and self._strangers_of[host] >= STRANGERS_PER_HOST_MAX:
+                return f"{STRANGERS_PER_HOST_MAX} clients and unknown peers are here from {host} already"
         if hello.role == "client":
             return None
         if hello.node == self._exchange.name:
@@ -103,22 +118,24 @@ class Acceptor:
         return self._exchange.meet(hello.node, hello.incarnation)
 
     def _is_known(self, hello: Hello) -> bool:
-        """Is it from a peer that this node keeps a link to? As far as it says."""
+        """Is it from a peer that this node keeps a link to? As far as it says, where nothing is proven."""
         return hello.role == "peer" and self._is_peer(hello.node)
 
-    async def _live(self, connection: Connection, origin: Origin) -> None:
+    async def _live(self, connection: Connection, origin: Origin, host: str | None) -> None:
         exchange = self._exchange
         deliver = exchange.deliver if origin.is_known else exchange.deliver_from_stranger
-        self._enter(connection, origin)
+        self._enter(connection, origin, host)
         try:
             await connection.run(partial(deliver, origin))
         finally:
-            self._leave(connection, origin)
+            self._leave(connection, origin, host)
         exchange.closed(connection, origin.name, dialed=False)
 
-    def _enter(self, connection: Connection, origin: Origin) -> None:
+    def _enter(self, connection: Connection, origin: Origin, host: str | None) -> None:
         self._connections[connection] = origin
-        self._strangers += not origin.is_known
+        if not origin.is_known:
+            self._strangers += 1
+            _count(self._strangers_of, host, 1)
         if origin.is_client:
             self._exchange.statistics.clients += 1
             return
@@ -128,9 +145,11 @@ class Acceptor:
             older.close("replaced by a newer link")
         self._peers[origin.name] = connection
 
-    def _leave(self, connection: Connection, origin: Origin) -> None:
+    def _leave(self, connection: Connection, origin: Origin, host: str | None) -> None:
         del self._connections[connection]
-        self._strangers -= not origin.is_known
+        if not origin.is_known:
+            self._strangers -= 1
+            _count(self._strangers_of, host, -1)
         if origin.is_client:
             self._exchange.statistics.clients -= 1
         else:
@@ -141,15 +160,40 @@ class Acceptor:
                     self._exchange.forget(origin.name)
         self._exchange.tell_disconnected(origin)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, host: str | None) -> bool:
         """Makes room if it can. Logs once when it gets full, not for each that is closed."""
         full = self._open > CONNECTIONS_MAX
         if full and not self._full:
             log.warning("too many connections", node=self._exchange.name, allowed=CONNECTIONS_MAX)
         self._full = full
-        if full and self._arriving:
-            eldest = next(iter(self._arriving))
-            del self._arriving[eldest]
-            eldest.cancel()
-            return True
-        return not full
+        if full:
+            return self._displace(next(iter(self._arriving), None))
+        if host is not None and self._is_full_of(host):
+            return self._displace(next((scope for scope, where in self._arriving.items() if where == host), None))
+        return True
+
+    def _is_full_of(self, host: str) -> bool:
+        if self._hosts[host] <= CONNECTIONS_PER_HOST_MAX:
+            self._full_hosts.discard(host)
+            return False
+        if host not in self._full_hosts:
+            self._full_hosts.add(host)
+            node, allowed = self._exchange.name, CONNECTIONS_PER_HOST_MAX
+            log.warning("too many connections from one address", node=node, peer=host, allowed=allowed)
+        return True
+
+    def _displace(self, eldest: trio.CancelScope | None) -> bool:
+        """A newcomer takes the place of a handshake that is under way, if any is."""
+        if eldest is None:
+            return False
+        del self._arriving[eldest]
+        eldest.cancel()
+        return True
+
+
+def _count(counter: Counter[str], host: str | None, more: int) -> None:
+    """One more of this address, or one less. What comes to nothing is not kept: addresses are many."""
+    if host is not None:
+        counter[host] += more
+        if not counter[host]:
+            del counter[host]

@@ -9,8 +9,11 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import (
     Any,
+    ClassVar,
     Concatenate,
     Final,
     Generic,
@@ -24,6 +27,7 @@ from typing import (
 )
 
 from actors._context import Context
+from actors._mailbox import Mailbox
 
 Kind: TypeAlias = Literal["command", "query"]
 
@@ -162,19 +166,51 @@ def _decorator(kind: Kind, tag: str | None, idempotent: bool) -> CommandDecorato
     return mark
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a class of actors is run on a node. keeps_state: its restart goes on with the same instance."""
+
+    mailbox: Mailbox
+    keeps_state: bool
+
+
 class Actor:
-    """Base of all actors. Its state is `vars(actor)`, its messages are its marked methods."""
+    """Base of all actors. Its state is `vars(actor)`, its messages are its marked methods.
+
+    `class Greeter(Actor, mailbox=Mailbox(10, "refuse"), keeps_state=True)` says how it is run on a node, and so are
+    the classes derived from it. mailbox: how many messages may wait, and what then. keeps_state: a restart after a
+    crash goes on with the same instance, instead of a fresh one that is made as the first was.
+    """
 
     __slots__ = ("_context",)  # kept out of vars(actor), which is the state
 
     _context: Context
+    _settings: ClassVar[Settings] = Settings(Mailbox(), keeps_state=False)
 
-    def __init_subclass__(cls, **options: object) -> None:
+    def __init_subclass__(
+        cls, *, mailbox: Mailbox | None = None, keeps_state: bool | None = None, **options: object
+    ) -> None:
         super().__init_subclass__(**options)
+        if mailbox is not None:
+            cls._settings = replace(cls._settings, mailbox=mailbox)
+        if keeps_state is not None:
+            cls._settings = replace(cls._settings, keeps_state=keeps_state)
         if "__slots__" in vars(cls):
             raise TypeError(f"{cls.__qualname__}: an actor's state is vars(actor), so it cannot have __slots__")
         _mark_overrides(cls)
         marked_methods(cls)
+
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Setup and teardown on a node, both around all messages; a restart leaves it, and enters it again.
+
+            @asynccontextmanager
+            async def lifespan(self) -> AsyncGenerator[None]:
+                async with open_connection() as self.connection:
+                    yield
+
+        Within it `self.context` is there too. A replicated actor has none.
+        """
+        return nullcontext()
 
     @property
     def context(self) -> Context:
@@ -191,6 +227,11 @@ class Actor:
 def give_context(actor: Actor, context: Context) -> None:
     """Let `actor` see `context`: for whoever runs it, once. (Also right for a frozen dataclass.)"""
     object.__setattr__(actor, "_context", context)
+
+
+def settings_of(actor: type[Actor]) -> Settings:
+    """How a class is run on a node."""
+    return actor._settings  # pyright: ignore[reportPrivateUsage]
 
 
 def marked_methods(actor: type[Actor]) -> dict[str, tuple[str, AnyMarked]]:

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec.inspect as shape
 
+from actors._plain import Reference
+
 _KEYS: Final = (
     shape.AnyType,
     shape.StrType,
@@ -86,7 +88,7 @@ def _parts(kind: shape.Type) -> Sequence[shape.Type]:
         if not isinstance(kind.key_type, _KEYS) and not _is_object(kind.key_type):
             raise TypeError(f"{_spelled(kind.key_type)} cannot be the key of a dict that is sent; use a list of pairs")
         return (kind.value_type,)
-    if _is_object(kind):
+    if isinstance(kind, shape.CustomType) and (kind.cls is object or issubclass(kind.cls, Reference)):
         return ()
     raise TypeError(f"{_spelled(kind)} cannot be sent; use plain values, containers, dataclasses or msgspec.Struct")
 

@@ -12,13 +12,15 @@ import trio
 
 from actors import _tcp
 from actors._connection import RECEIVE_SIZE, Outbox, next_event
-from actors._network import Network
+from actors._network import Network, prove
 from actors._nursery import open_background
 from actors._protocol.address import Address, parse_address
 from actors._protocol.clock import LamportClock, counter_max
+from actors._protocol.credential import check_answerer
 from actors._protocol.envelope import CLIENT_BODY_SIZE_MAX, Envelope, Hello, Ping, Ready, pack, pack_envelope
 from actors._protocol.errors import LinkBroken, RemoteProtocolError
 from actors._protocol.link import VERSION_MAX, VERSION_MIN, Link, LinkClosed, PeerReady, Refused
+from actors._tls import certified_name
 
 BULK_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to the node."""
@@ -128,16 +130,18 @@ async def open_client_link(
 ) -> AsyncGenerator[ClientLink, None]:
     """A link to the node that listens at `address`, `host:port`, open for as long as the context lasts.
 
+    name: the client's; that of its certificate where it has one, else made up, unless given.
     network: what it is dialed on; TCP unless given.
 
     Raises ValueError for a bad address, OSError (ConnectionError, TimeoutError) if no link comes about: nothing was
     sent then.
     """
     where = parse_address(address)
-    name = name or f"client-{secrets.token_hex(8)}"
+    network = network or _tcp
+    name = name or certified_name(network) or f"client-{secrets.token_hex(8)}"
     try:
         with trio.fail_after(SILENCE_SECONDS_MAX):
-            stream = await (network or _tcp).dial(where)
+            stream = await network.dial(where)
             link, ready = await _shake_hands(stream, where, name)
     except trio.TooSlowError:
         raise TimeoutError(f"{where} does not answer") from None
@@ -154,9 +158,11 @@ async def open_client_link(
 async def _shake_hands(stream: trio.abc.Stream, where: Address, name: str) -> tuple[Link, Ready]:
     link, first = Link.dial(Hello(VERSION_MIN, VERSION_MAX, name, 0, "client", 0))
     try:
+        credential = await prove(stream)
         await stream.send_all(first)
         match await next_event(stream, link):
             case PeerReady(ready=ready):
+                check_answerer(credential, ready.node)
                 LamportClock(name).witness(ready.counter, _counter_max())
                 return link, ready
             case Refused(reason=reason):

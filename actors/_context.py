@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from actors._actor import Actor, Marked
+    from actors._node import Node
     from actors._protocol.clock import Timestamp
+    from actors._ref import ActorRef, End, Ref
+    from actors._spawning import Spawner
+    from actors._supervision import Supervision
+
+P = ParamSpec("P")
+A = TypeVar("A", bound="Actor")
 
 _START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,6 +78,50 @@ class Context:
             self._random.seed(None if position is None else f"{position.epoch}/{position.index}")
             self._random_ready = True
         return self._random
+
+    # -- of an actor on a node ---------------------------------------------------------------------------------
+
+    @property
+    def node(self) -> Node:
+        """The node that the actor lives on."""
+        self._replicated("node")
+
+    def ref(self, actor: type[A]) -> ActorRef[A]:
+        """The actor itself, for others: `self.context.ref(Greeter)`."""
+        self._replicated("ref")
+
+    async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> ActorRef[A]:
+        """Start a child; see `Node.spawn`. It ends with this actor, and a crash of it is a crash of this actor."""
+        self._replicated("spawn")
+
+    def supervised(self, policy: Supervision) -> Spawner:
+        """A team of children of which crashes are seen to by a policy; see `Node.supervised`."""
+        self._replicated("supervised")
+
+    def tell(self, ref: Ref[A], method: Marked[A, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Send a message once this one is handled, and only if it does not crash, and is not refused.
+
+        The next message is not begun before it is accepted. What cannot be delivered is a dead letter: logged, counted.
+        `InvalidMessage` if the arguments do not fit.
+        """
+        self._replicated("tell")
+
+    def after(self, seconds: float, method: Marked[Any, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Send this actor itself a message, so many seconds after this one is handled; as `tell` does, and only if its
+        life has not ended by then."""
+        self._replicated("after")
+
+    def watch(self, ref: ActorRef[Any], method: Marked[Any, [End], object]) -> None:
+        """Send this actor itself a message, before all others, when the other has ended or its node is lost; from when
+        this one is handled, to the end of its own life."""
+        self._replicated("watch")
+
+    def stop(self) -> None:
+        """End this actor once this message, and those that wait already, are handled."""
+        self._replicated("stop")
+
+    def _replicated(self, what: str) -> NoReturn:
+        raise RuntimeError(f"context.{what} is for actors on a node, and this one is replicated")
 
     # -- for whoever runs the actor --------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,6 +72,11 @@ class Origin:
         return f"<{'client' if self.is_client else 'peer'} {self.name} ({self.incarnation})>"
 
     @property
+    def connection(self) -> Connection:
+        """The link itself, for those who keep track of links."""
+        return self._connection
+
+    @property
     def closed(self) -> bool:
         """Is the link over?"""
         return self._connection.ended is not None
@@ -113,6 +119,7 @@ class Exchange:
     data: the directory that the identity is kept in; None if it is not.
     dialed: the ready link to each peer, which is where envelopes for it are sent.
     receivers: by the name that envelopes are for.
+    on_lost: told of each peer to which a ready link is lost, as soon as it is.
     """
 
     def __init__(self, name: str, identity: Identity, data: Path | None = None) -> None:
@@ -124,6 +131,7 @@ class Exchange:
         self.statistics = NodeStatistics()
         self.dialed: dict[str, Connection] = {}
         self.receivers: dict[str, Receiver] = {}
+        self.on_lost: Callable[[str], None] | None = None
         self._newest: dict[str, int] = {}
         self._awaited: dict[str, trio.Event] = {}
 
@@ -195,6 +203,10 @@ class Exchange:
     def tell_connected(self, peer: str) -> None:
         for receiver in self._each_receiver():
             receiver.connected(peer)
+
+    def tell_lost(self, peer: str) -> None:
+        if self.on_lost is not None:
+            self.on_lost(peer)
 
     def tell_suspected(self, peer: str) -> None:
         for receiver in self._each_receiver():

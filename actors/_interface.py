@@ -80,8 +80,15 @@ class Method:
         except ValueError as error:
             raise InvalidMessage(f"{self.label}: {error}") from error
 
-    def unpack(self, arguments: list[object]) -> tuple[object, ...]:
-        """The typed arguments of a message that `decode` opened, without its tag.
+    def carry(self, args: tuple[Any, ...], kwargs: Mapping[str, object], here: object) -> tuple[object, ...]:
+        """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives, without bytes
+        between. `InvalidMessage` if the arguments do not fit."""
+        if not kwargs and self._exact == [*map(type, args)] and self._in_range(args):
+            return args
+        return msgspec.structs.astuple(self._typed(self._plain(args, kwargs), here))
+
+    def unpack(self, arguments: list[object], here: object = None) -> tuple[object, ...]:
+        """The typed arguments of a message that `decode` opened, without its tag. here: see `from_plain`.
 
         Those that the sender's version of the class did not have yet get their defaults. `InvalidMessage` if
         they do not fit.
@@ -92,7 +99,7 @@ class Method:
         defaults = [decode(parameter.default) for parameter in new if parameter.default is not None]
         if len(defaults) == len(new):
             arguments = arguments + defaults
-        return msgspec.structs.astuple(self._typed(arguments))
+        return msgspec.structs.astuple(self._typed(arguments, here))
 
     def pack_answer(self, answer: Any) -> bytes:
         """The answer as it travels. `TypeError` if it is not what the method declares: a bug in its class."""
@@ -107,13 +114,23 @@ class Method:
         except ValueError as error:
             raise TypeError(f"{self._answer_label}: {error}") from error
 
-    def unpack_answer(self, data: bytes) -> object:
-        """The typed answer. `DecodeError` if `data` is none of this method's."""
+    def carry_answer(self, answer: Any, here: object) -> object:
+        """The answer as the asker next door gets it. `TypeError` if it is not what the method declares."""
+        exact = self._answer_exact
+        if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
+            return answer
+        try:
+            return from_plain(to_plain(answer, self._answer_label), self._answer, self._answer_label, here)
+        except InvalidMessage as error:
+            raise TypeError(str(error)) from error
+
+    def unpack_answer(self, data: bytes, here: object = None) -> object:
+        """The typed answer. `DecodeError` if `data` is none of this method's. here: see `from_plain`."""
         answer = decode(data)
         if type(answer) is self._answer_exact:
             return answer
         try:
-            return from_plain(answer, self._answer, self._answer_label)
+            return from_plain(answer, self._answer, self._answer_label, here)
         except InvalidMessage as error:
             raise DecodeError(str(error)) from error
 
@@ -124,6 +141,12 @@ class Method:
         return True
 
     def _checked(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Sequence[object]:
+        """The arguments in their order and plain form, defaults filled in, known to fit."""
+        plain = self._plain(args, kwargs)
+        self._typed(plain)
+        return plain
+
+    def _plain(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> list[object]:
         """The arguments in their order and plain form, defaults filled in."""
         try:
             bound = self._signature.bind(*args, **kwargs)
@@ -131,16 +154,14 @@ class Method:
             raise InvalidMessage(f"{self.label}: {error}") from None
         bound.apply_defaults()
         values = zip(bound.arguments.values(), self._parameters, strict=True)
-        plain = [to_plain(value, parameter.label) for value, parameter in values]
-        self._typed(plain)
-        return plain
+        return [to_plain(value, parameter.label) for value, parameter in values]
 
-    def _typed(self, plain: list[object]) -> msgspec.Struct:
+    def _typed(self, plain: list[object], here: object = None) -> msgspec.Struct:
         """All arguments as what the annotations say."""
         if len(plain) != len(self._parameters):
             raise InvalidMessage(f"{self.label} takes {len(self._parameters)} arguments, and got {len(plain)}")
         try:
-            return from_plain(plain, self._fields)
+            return from_plain(plain, self._fields, here=here)
         except InvalidMessage:
             for value, parameter in zip(plain, self._parameters, strict=True):
                 from_plain(value, parameter.annotation, parameter.label)  # raises for the one to blame
@@ -197,6 +218,11 @@ class Interface:
                 f"{self.actor.__name__} cannot be replicated: async def {', '.join(waiting)}. A replicated "
                 "command or query is a plain def, because what it does must follow from its messages alone; do "
                 "the waiting first, outside, and send what came of it"
+            )
+        if self.actor.lifespan is not Actor.lifespan:
+            raise TypeError(
+                f"{self.actor.__name__} cannot be replicated: it has a lifespan, and a replica is made from the log, "
+                "in which there is none; do that in the program that opens the group"
             )
 
 

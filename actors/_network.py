@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import trio
 
 from actors._protocol.address import Address
+from actors._protocol.credential import Credential
 
 
 class Listener(trio.abc.Listener[trio.abc.Stream]):
@@ -23,9 +25,14 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
 class Network(Protocol):
     """Reliable streams of bytes between addresses, as TCP gives them: what arrives is a beginning of what was sent.
 
-    A stream is used by one reader and one writer. It may offer `send_nowait(data) -> int`, which sends as much as there
-    is room for at once and says how many bytes, without raising: a message that is alone is then written by whoever
-    sends it. A lost connection raises trio.BrokenResourceError, from the OSError that says why if there is one.
+    A stream is used by one reader and one writer. A lost connection raises trio.BrokenResourceError, from the OSError
+    that says why if there is one. What a stream may offer besides:
+
+    `send_nowait(data) -> int` sends as much as there is room for at once and says how many bytes, without raising: a
+    message that is alone is then written by whoever sends it.
+    `async prove() -> Credential` tells who is at the other end, and is called before anything else; then a stream
+    raises RemoteProtocolError for what cannot have come from there.
+    `remote_host: str | None` is the numeric address of the other end, whose connections are counted together.
     """
 
     async def listen(self, address: Address, *, insecure: bool) -> Sequence[Listener]:
@@ -37,3 +44,21 @@ class Network(Protocol):
         """A connection. Raises OSError; ConnectionRefusedError only if nobody listens there: who is refused takes it
         that the process there is gone."""
         ...
+
+
+async def prove(stream: trio.abc.Stream) -> Credential | None:
+    """Who is at the other end; None where the network proves nothing. Raises RemoteProtocolError,
+    trio.BrokenResourceError."""
+    proof = getattr(stream, "prove", None)
+    return None if proof is None else cast(Credential, await proof())
+
+
+def host_of(stream: trio.abc.Stream) -> str | None:
+    """Whose connection it is, as far as an address tells; None where there is none. Of IPv6, the 64 bits that name a
+    network: one host has all that are in it."""
+    host: str | None = getattr(stream, "remote_host", None)
+    if host is None or ":" not in host:
+        return host
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped else str(ipaddress.IPv6Network((address, 64), strict=False))

@@ -5,37 +5,49 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import trio
 
 from actors import _tcp
 from actors._acceptor import Acceptor
+from actors._actor import Actor
+from actors._cells import ActorStatistics, Cells
 from actors._connection import PING_SECONDS
 from actors._exchange import NO_SUCH, Exchange, NodeStatistics, Origin, Receiver
 from actors._identity import DataDirectory, Identity, MemoryIdentity
 from actors._network import Network
 from actors._nursery import open_background
 from actors._peer import Peer
+from actors._post import ADDRESS
 from actors._protocol.address import Address, check_name, parse_address
 from actors._protocol.clock import LamportClock
+from actors._protocol.credential import Credential
+from actors._ref import ActorRef, Ref
+from actors._spawning import Spawner
+from actors._supervision import Supervision
+from actors._tls import Credentials, Tls, TlsNetwork
+from actors._trace import Trace, TracedExchange, open_exchange
 
 __all__ = ["NO_SUCH", "Node", "NodeStatistics", "Origin", "Receiver", "open_node"]
+
+P = ParamSpec("P")
+A = TypeVar("A", bound=Actor)
 
 BULK_SIZE_MAX = 2**26
 """Bytes that may wait in the bulk lane to one peer."""
 
 
 class Node:
-    """An open node. Made by `open_node`; used in its Trio thread only. Nothing here waits.
+    """An open node. Made by `open_node`; used in its Trio thread only.
 
     name, incarnation: who it is, and in which life. clock: its Lamport clock. data: its data directory, if it has one.
-    address: where it listens.
+    address: where it listens. trace: where what happens is noted, if it is.
     """
 
     def __init__(
@@ -46,15 +58,60 @@ class Node:
         self.clock: LamportClock = exchange.clock
         self.data: Path | None = exchange.data
         self.address = address
+        self.trace: Trace | None = exchange.trace if isinstance(exchange, TracedExchange) else None
         self._exchange = exchange
         self._network = network
         self._nursery = nursery
         self._random = random
         self._peers: dict[str, Peer] = {}
         self._advertised: Address | None = None
+        self._cells = Cells(self, nursery)
+        self.attach(ADDRESS, self._cells.post)
+        exchange.on_lost = self._cells.post.lost
 
     def __repr__(self) -> str:
         return f"<Node {self.name} at {self.address}>"
+
+    # -- actors -----------------------------------------------------------------------------------------------------
+
+    async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> ActorRef[A]:
+        """Start an actor on this node, for as long as it is open: `await node.spawn("greeter", Greeter, "Hello")`.
+
+        actor: its class; args, kwargs: what the class is called with. Returns once its `lifespan` is entered. A crash
+        of it leaves `open_node` as those of any task leave their nursery: as a group of exceptions.
+
+        Raises what the class or its `lifespan` raises, and ValueError if the name is none or is taken.
+        """
+        return await self._cells.spawner(None, None).spawn(name, actor, *args, **kwargs)
+
+    def supervised(self, policy: Supervision) -> Spawner:
+        """A team of actors of which crashes are seen to by a policy: `await team.spawn("greeter", Greeter)`."""
+        return self._cells.spawner(None, policy)
+
+    def ref(self, address: str, actor: type[A]) -> ActorRef[A]:
+        """The actor of that name, whether it is there or not, as one of this class: "b/greeter" on node b, "greeter"
+        on this one. Raises ValueError if it is no such address."""
+        return self._cells.ref(address, actor)
+
+    def introduce(self, group: str, make: Callable[[type[Any]], Ref[Any]]) -> None:
+        """From now on a reference to this group, where it is sent to an actor here, is made so, of a given class."""
+        self._cells.groups[group] = make
+
+    def forget_group(self, group: str) -> None:
+        """This node has no part in the group any more."""
+        self._cells.groups.pop(group, None)
+
+    def actor_statistics(self) -> ActorStatistics:
+        """A copy of the counts of this node's actors."""
+        return self._cells.counted()
+
+    def close_actors(self) -> None:
+        """No actor takes a message any more; by the node's own task."""
+        self._cells.close()
+
+    def end_actors(self) -> None:
+        """All tasks have ended, and so have the actors; by the node's own task."""
+        self._cells.end()
 
     # -- envelopes --------------------------------------------------------------------------------------------------
 
@@ -87,6 +144,11 @@ class Node:
         Raises TooLarge if no frame can hold the body.
         """
         return self._exchange.send(self._exchange.dialed.get(peer), to, tag, body, sender, correlation, control=control)
+
+    def is_linked(self, peer: str) -> bool:
+        """Is there a link to `peer` now?"""
+        connection = self._exchange.dialed.get(peer)
+        return connection is not None and connection.ended is None
 
     def connected_peers(self) -> tuple[str, ...]:
         """Peers to which there is a link now."""
@@ -123,6 +185,7 @@ class Node:
         for name in [name for name in self._peers if name not in parsed]:
             self._peers.pop(name).stop()
             self._exchange.forget(name)
+            self._cells.post.forget(name)
         for name, address in parsed.items():
             self._keep(name, address)
 
@@ -172,7 +235,9 @@ async def open_node(
     listen: str | None = None,
     peers: Mapping[str, str] | None = None,
     data: str | os.PathLike[str] | None = None,
+    tls: Tls | None = None,
     insecure: bool = False,
+    trace: str | os.PathLike[str] | None = None,
     network: Network | None = None,
     random: Random | None = None,
 ) -> AsyncGenerator[Node, None]:
@@ -181,11 +246,15 @@ async def open_node(
     listen: `host:port`; left out, the node's own entry in `peers`, or else a free port of 127.0.0.1.
     peers: addresses by name; the node itself may be among them, with the address that others are to use.
     data: the directory that keeps its identity over restarts. None: nothing is kept, and a restart is another disk.
-    insecure: allow listening beyond loopback, where anybody in reach could act as a peer.
+    tls: the certificates by which it proves who it is, and lets others in. None: whatever others say is believed.
+    insecure: allow listening beyond loopback without them, where anybody in reach could act as a peer.
+    trace: the directory to note in what is sent, received and delivered (see `troupe trace`); unless given, what the
+        environment variable TROUPE_TRACE names, if anything.
     network: what it listens and dials on; TCP unless given.
     random: for the pauses between tries.
 
-    Raises ValueError for a bad name or address, CannotListen (an OSError), DataDirectoryInUse, DataDirectoryError.
+    Raises ValueError for a bad name or address, TlsError, CannotListen (an OSError), DataDirectoryInUse,
+    DataDirectoryError, OSError if there can be no trace.
     """
     addresses = dict(peers or {})
     where = parse_address(listen or addresses.get(name) or "127.0.0.1:0")
@@ -193,10 +262,13 @@ async def open_node(
         check_name(peer)
         parse_address(address)
     directory = None if data is None else Path(data)
-    identity = await _open_identity(check_name(name), directory)
+    network = await secured(network, tls, Credential("node", check_name(name)), insecure=insecure)
+    identity = await _open_identity(name, directory)
     try:
-        exchange = Exchange(name, identity, directory)
-        async with _running(exchange, where, insecure, network or _tcp, random or Random()) as node:  # noqa: S311
+        async with (
+            open_exchange(name, identity, directory, trace) as exchange,
+            _running(exchange, where, insecure, network, random or Random()) as node,  # noqa: S311
+        ):
             node.set_peers(addresses)
             yield node
     finally:
@@ -208,12 +280,31 @@ async def _running(
     exchange: Exchange, where: Address, insecure: bool, network: Network, random: Random
 ) -> AsyncGenerator[Node, None]:
     listeners = await network.listen(where, insecure=insecure)
-    async with open_background() as nursery:
-        node = Node(exchange, listeners[0].address, network, nursery, random)
-        acceptor = Acceptor(exchange, node.has_peer)
-        nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
-        nursery.start_soon(_keep_beating, node, acceptor)
-        yield node
+    with ExitStack() as stack:
+        async with open_background() as nursery:
+            node = Node(exchange, listeners[0].address, network, nursery, random)
+            stack.callback(node.end_actors)
+            acceptor = Acceptor(exchange, node.has_peer)
+            nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
+            nursery.start_soon(_keep_beating, node, acceptor)
+            if isinstance(network, TlsNetwork):
+                nursery.start_soon(network.credentials.watch)
+            try:
+                yield node
+            finally:
+                node.close_actors()
+
+
+async def secured(
+    network: Network | None, tls: Tls | None, expected: Credential | None = None, *, insecure: bool = False
+) -> Network:
+    """The network to use: the given one or TCP, under TLS if there is one. Raises TlsError; ValueError for a wish that
+    contradicts itself."""
+    if tls is None:
+        return network or _tcp
+    if insecure:
+        raise ValueError("insecure=True is for nodes without certificates, and tls= gives some: leave one of them out")
+    return TlsNetwork(await trio.to_thread.run_sync(Credentials, tls, expected), network or _tcp)
 
 
 async def _keep_beating(node: Node, acceptor: Acceptor) -> None:

@@ -9,8 +9,9 @@ import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
 from actors._exchange import Exchange, log
-from actors._network import Network
+from actors._network import Network, prove
 from actors._protocol.address import Address
+from actors._protocol.credential import check_answerer
 from actors._protocol.envelope import Ping, Ready, pack
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Link, PeerReady, Refused
@@ -134,7 +135,7 @@ class Peer:
             return self._failed(_Outcome.FAILED, f"{error.strerror or error}")
         except RemoteProtocolError as error:
             self._exchange.statistics.faults += 1
-            return self._failed(_Outcome.FAILED, str(error))
+            return self._failed(_Outcome.FAILED, str(error), fault=True)
         if ready.incarnation > self._incarnation:
             self._suspect()
         self._incarnation = ready.incarnation
@@ -148,6 +149,7 @@ class Peer:
     async def _shake_hands(self, stream: trio.abc.Stream) -> tuple[Ready, Link]:
         link, first = Link.dial(self._exchange.hello(), self.name)
         try:
+            check_answerer(await prove(stream), self.name)
             await stream.send_all(first)
             match await next_event(stream, link):
                 case PeerReady(ready=ready):
@@ -181,11 +183,13 @@ class Peer:
             if exchange.dialed.get(self.name) is connection:
                 del exchange.dialed[self.name]
             exchange.statistics.peers_dialed -= 1
+            exchange.tell_lost(self.name)
         exchange.closed(connection, self.name, dialed=True)
 
-    def _failed(self, outcome: _Outcome, trouble: str) -> _Outcome:
+    def _failed(self, outcome: _Outcome, trouble: str, *, fault: bool = False) -> _Outcome:
         """Logs what is new only: the next try follows soon."""
         if trouble != self._trouble:
             self._trouble = trouble
-            log.info("no link", node=self._exchange.name, peer=self.name, address=str(self.address), reason=trouble)
+            say = log.warning if fault else log.info
+            say("no link", node=self._exchange.name, peer=self.name, address=str(self.address), reason=trouble)
         return outcome

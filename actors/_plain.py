@@ -15,7 +15,8 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar, get_args, get_origin
 from uuid import UUID
 
 import cbor2
@@ -32,6 +33,19 @@ DEPTH_MAX: Final = 12
 _SCALARS: Final = frozenset({type(None), bool, float, str, bytes})
 _KEYS: Final = (str, int, float, enum.Enum, UUID, date, time, timedelta, Decimal)
 """What msgspec can write as text and read back, as the key of a dict. (A datetime is a date.)"""
+
+
+class Reference:
+    """Base of what travels as a text that names something, and is opened for whoever it comes to: see `Ref`."""
+
+    def to_text(self) -> str:
+        """The text. Raises TypeError with the reason if this one cannot be sent."""
+        raise TypeError(f"a {type(self).__qualname__} cannot be sent")
+
+    @classmethod
+    def from_text(cls, text: str, parameters: tuple[Any, ...], here: object) -> Reference:
+        """What the text names, `cls[*parameters]` being wanted. here: see `from_plain`. Raises ValueError."""
+        raise TypeError(f"a {cls.__qualname__} cannot be received")
 
 
 class _UnfitError(Exception):
@@ -57,13 +71,20 @@ def to_plain(value: object, name: str = "value") -> object:
         raise InvalidMessage(f"{name}{''.join(reversed(unfit.path))}: {unfit.why}") from None
 
 
-def from_plain(plain: object, annotation: type[T], name: str = "value") -> T:
+def from_plain(plain: object, annotation: type[T], name: str = "value", here: object = None) -> T:
     """What `plain` is as an `annotation`; nothing is guessed.
 
+    here: what the references in it are to be used from; None if they are only kept.
     `InvalidMessage`, with the path to the culprit beginning with `name`, if it is none.
     """
     try:
-        return msgspec.convert(plain, annotation, builtin_types=(bytes,), str_keys=True)
+        return msgspec.convert(
+            plain,
+            annotation,
+            builtin_types=(bytes,),
+            str_keys=True,
+            dec_hook=_open_reference if here is None else partial(_open_reference, here=here),
+        )
     except msgspec.ValidationError as error:
         what, at, path = str(error).rpartition(" - at `")
         if not at:
@@ -74,6 +95,16 @@ def from_plain(plain: object, annotation: type[T], name: str = "value") -> T:
         raise
     except Exception as error:  # of a __post_init__ of the user's
         raise InvalidMessage(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _open_reference(kind: Any, plain: object, here: object = None) -> object:
+    """msgspec asks about the types that it does not know."""
+    origin = get_origin(kind) or kind
+    if not issubclass(origin, Reference):
+        return plain  # `object`
+    if not isinstance(plain, str):
+        raise TypeError(f"Expected `{origin.__name__}`, got `{type(plain).__name__}`")
+    return origin.from_text(plain, get_args(kind), here)
 
 
 def encode_plain(plain: object) -> bytes:
@@ -177,6 +208,13 @@ def _key(key: object) -> str | bytes:
     return str(text)
 
 
+def _reference(value: Reference, depth: int) -> object:
+    try:
+        return value.to_text()
+    except TypeError as error:
+        raise _UnfitError(str(error)) from None
+
+
 def _dataclass(value: Any, depth: int) -> object:
     return _fields({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, depth)
 
@@ -213,6 +251,7 @@ _WAYS: Final[Mapping[type, _Way]] = {
     timedelta: _single,
     UUID: _single,
     Decimal: _single,
+    Reference: _reference,
 }
 """How to take a value of this type, or of one derived from it, down: the first that matches counts."""
 

@@ -37,7 +37,8 @@ async def listen(address: Address, *, insecure: bool) -> list[QuickListener]:
     if beyond and not insecure:
         raise ValueError(
             f"{address} can be reached from other machines, and links are not encrypted: anybody there could act as "
-            "a peer. Listen on 127.0.0.1, or say insecure=True if the network is yours alone"
+            "a peer. Give certificates (tls=, made by `troupe certs`), listen on 127.0.0.1, or say insecure=True if "
+            "the network is yours alone"
         )
     listeners: list[trio.SocketListener] = []
     try:
@@ -63,7 +64,12 @@ class QuickListener(Listener):
         return Address(str(host), int(port))
 
     async def accept(self) -> QuickStream:
-        return QuickStream(await self._listener.accept())
+        stream = await self._listener.accept()
+        try:
+            host = str(stream.socket.getpeername()[0])
+        except OSError:  # it has gone already
+            host = None
+        return QuickStream(stream, host)
 
     async def aclose(self) -> None:
         await self._listener.aclose()
@@ -77,7 +83,8 @@ class QuickStream(trio.abc.Stream):
     way of every message. This one waits first, and is a checkpoint only where it waits.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, remote_host: str | None = None) -> None:
+        self.remote_host = remote_host
         self._stream = stream
         self._file = stream.socket.fileno()
         self._failure: OSError | None = None

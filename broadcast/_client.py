@@ -12,15 +12,16 @@ from typing import TypeVar
 
 import trio
 
-from actors import Actor, LinkBroken, Network, RemoteProtocolError
+from actors import Actor, LinkBroken, Network, RemoteProtocolError, Tls
 from actors._client_link import ClientLink, open_client_link
 from actors._interface import Interface
-from actors._node import NO_SUCH
+from actors._node import NO_SUCH, secured
 from actors._nursery import open_background
 from actors._protocol.address import check_name, parse_address
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
 from actors._protocol.envelope import Envelope
+from actors._tls import TlsNetwork, certified_name
 from broadcast._group import GroupRef, check_members
 from broadcast._handle import Handle, Way
 from broadcast._log import log
@@ -60,13 +61,16 @@ async def connect(
     *,
     members: Mapping[str, str],
     name: str | None = None,
+    tls: Tls | None = None,
     network: Network | None = None,
 ) -> AsyncGenerator[GroupRef[A]]:
     """A handle of a group from outside it: `ask`, `tell` and `pipeline`, all under one session.
 
     members: name -> address of some members; any one of them that can be reached is enough, and when it goes the next
     is tried. Returns at once: an `ask` waits for a link and for a quorum, for as long as its caller's scope allows.
-    name: what the replicas know this client by (the `sender` of its commands); made up unless given.
+    name: what the replicas know this client by (the `sender` of its commands); made up unless given. Under TLS it is
+    the name in the certificate.
+    tls: the certificate, of a client or of a node, by which it proves who it is.
     network: what the members are dialed on; TCP unless given.
     Leaving waits for what was told, within the caller's scope.
     """
@@ -75,19 +79,25 @@ async def connect(
     check_members(members)
     if not members:
         raise ValueError("members= names nobody: give the address of at least one member of the group")
-    who = check_name(name) if name is not None else f"client-{secrets.token_hex(8)}"
+    network = await secured(network, tls)
+    certified = certified_name(network)
+    who = check_name(name) if name is not None else certified or f"client-{secrets.token_hex(8)}"
+    if certified not in (None, who):
+        raise ValueError(f"the certificate is that of {certified!r}, and name={name!r}: leave the name out")
     handle = Handle(owner=who, nonce=os.urandom(16), clock=LamportClock(who))
     async with open_background() as nursery:
         try:
             nursery.start_soon(handle.run)
+            if isinstance(network, TlsNetwork):
+                nursery.start_soon(network.credentials.watch)
             nursery.start_soon(_stay_linked, handle, group, dict(members), network)
-            yield GroupRef(actor, handle)
+            yield GroupRef(actor, handle, group)
             await handle.drained()
         finally:
             handle.close()
 
 
-async def _stay_linked(handle: Handle, group: str, members: dict[str, str], network: Network | None) -> None:
+async def _stay_linked(handle: Handle, group: str, members: dict[str, str], network: Network) -> None:
     """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
     order = list(members)
     random.shuffle(order)
@@ -138,7 +148,7 @@ class _Visit(Way):
         group: str,
         member: str,
         members: dict[str, str],
-        network: Network | None,
+        network: Network,
         unreachable: str | None,
     ) -> None:
         """`members`: addresses, added to as they become known. `unreachable`: whom not to leave for."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 import trio
 
-from actors import Network, Node, open_node
+from actors import Network, Node, Tls, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
 from actors._nursery import open_background
@@ -44,10 +44,16 @@ class GroupRef(Ref[A_co], Generic[A_co]):
 
     A command is applied once, whoever leads and however often it had to be sent. While there is no quorum `ask` waits;
     the caller's scope says for how long. A cancelled `ask` may still be applied.
+
+    A message may have it where its annotation is a `Ref`: an actor on a node that takes part in the group gets that
+    node's own handle of it.
     """
 
-    def __init__(self, actor: type[A_co], handle: Handle, consistency: Consistency = Consistency.LINEARIZABLE) -> None:
+    def __init__(
+        self, actor: type[A_co], handle: Handle, group: str, consistency: Consistency = Consistency.LINEARIZABLE
+    ) -> None:
         super().__init__(actor)
+        self._group = group
         self._handle = handle
         self._consistency = consistency
         self._actor = actor
@@ -62,7 +68,10 @@ class GroupRef(Ref[A_co], Generic[A_co]):
         """The same group and session, with queries answered at this level; commands are what they are."""
         if not isinstance(consistency, Consistency):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a level is one of {', '.join(map(str, Consistency))}, not {consistency!r}")
-        return GroupRef(self._actor, self._handle, consistency)
+        return GroupRef(self._actor, self._handle, self._group, consistency)
+
+    def to_text(self) -> str:
+        return self._group
 
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:
         """Many commands without a task each; see `Pipeline`."""
@@ -73,7 +82,7 @@ class Group(GroupRef[A]):
     """A replica of a group in this process, and a handle of it."""
 
     def __init__(self, actor: type[A], handle: Handle, host: ReplicaHost[A]) -> None:
-        super().__init__(actor, handle)
+        super().__init__(actor, handle, host.plan.group)
         self._host = host
 
     @property
@@ -194,6 +203,7 @@ async def join(
     handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock)
     _LocalWay(handle, host)
     node.attach(group, door)
+    node.introduce(group, lambda kind: GroupRef(kind, handle, group))
     try:
         async with open_background() as nursery:
             await host.open(os.urandom(16))
@@ -207,6 +217,7 @@ async def join(
     finally:
         handle.close()
         node.detach(group)
+        node.forget_group(group)
         door.close()
         host.close()
 
@@ -223,7 +234,9 @@ async def open_group(
     role: Role = "voter",
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
+    tls: Tls | None = None,
     insecure: bool = False,
+    trace: str | os.PathLike[str] | None = None,
     network: Network | None = None,
 ) -> AsyncGenerator[Group[A]]:
     """Be a replica of a group: one node, one group, one call.
@@ -234,7 +247,10 @@ async def open_group(
     listen: the address to bind, where it differs from the one that others know.
     role: "observer" for a replica without a vote; see `join`.
     quorum: what the members decide by, the same for all. ValueError if two of its quorums could miss each other.
-    insecure: listen beyond loopback although nothing protects the links yet.
+    tls: the certificates by which this node proves who it is, and lets others in.
+    insecure: listen beyond loopback without them, where anybody in reach could act as a member.
+    trace: the directory to note in what its node sends, receives and delivers (see `troupe trace`); unless given, what
+    the environment variable TROUPE_TRACE names, if anything.
     network: what its node listens and dials on; TCP unless given.
     """
     check_name(name)
@@ -252,8 +268,11 @@ async def open_group(
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
     where = listen or members[node]
+    opened = open_node(
+        node, listen=where, peers=members, data=directory, tls=tls, insecure=insecure, trace=trace, network=network
+    )
     async with (
-        open_node(node, listen=where, peers=members, data=directory, insecure=insecure, network=network) as it,
+        opened as it,
         join(it, name, actor, members=members, role=role, quorum=quorum, limits=limits) as group,
     ):
         yield group
@@ -262,8 +281,8 @@ async def open_group(
 class LocalGroup(GroupRef[A]):
     """A whole group in this process: a handle of it, and its replicas."""
 
-    def __init__(self, actor: type[A], handle: Handle, replicas: tuple[Group[A], ...]) -> None:
-        super().__init__(actor, handle)
+    def __init__(self, actor: type[A], replicas: tuple[Group[A], ...]) -> None:
+        super().__init__(actor, replicas[0].handle, replicas[0].name)
         self.replicas = replicas
 
 
@@ -287,7 +306,7 @@ async def local_group(
             node.set_peers(members)
             joined = join(node, name, actor, members=members, limits=limits)
             groups.append(await stack.enter_async_context(joined))
-        yield LocalGroup(actor, groups[0].handle, tuple(groups))
+        yield LocalGroup(actor, tuple(groups))
         for group in groups:  # while there is still a quorum to see to what was told
             await group.handle.drained()
 

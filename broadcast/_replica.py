@@ -53,6 +53,7 @@ from broadcast._protocol.output import (
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._storage import DiskFailed, Stored
+from broadcast._trace import described
 from broadcast._writer import Reports, Writer
 from membership._errors import MemberRemoved
 from membership._membership import Membership
@@ -143,6 +144,8 @@ class ReplicaHost(Generic[A]):
 
         Raises what `Disk.open_group` does.
         """
+        if self.node.trace is not None:
+            self.node.trace.describers[self.to] = described
         reports = Reports(self._on_written, self._on_disk_full, self._on_disk_failed)
         stored: Stored = await self._writer.open_group(self.plan.group, reports)
         stored.check(self.plan.group)
@@ -244,10 +247,16 @@ class ReplicaHost(Generic[A]):
         invariant(machine is not None and self._desk is not None, "only a formed group delivers")
         if machine is None or self._desk is None:
             return
+        trace, to = self.node.trace, self.to
+        if trace is not None:
+            facts = {"to": to, "epoch": batch.epoch, "first": batch.first, "last": batch.last}
+            trace.note("deliver", self.node.clock.counter, **facts)
         views = len(machine.views)
         reports = machine.apply(batch)
         for view in machine.views[views:]:
             self.membership.begin(view, machine.configuration)
+            if trace is not None:
+                trace.note("view", self.node.clock.counter, to=to, epoch=view.epoch, leader=view.leader)
             log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
         self._desk.route(reports, batch.last)
         self._inputs.append(Applied(batch.last))

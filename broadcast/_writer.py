@@ -5,6 +5,9 @@ What was submitted while it was writing goes into its next transaction, so that 
 through a queue and an event descriptor that a task of Trio waits on: about half of what a hand-over by
 `trio.to_thread` costs, and one wake-up for each transaction, however many writes it held.
 
+Python runs one thread at a time. So the writer is given its work when Trio has none left, and is about to wait: woken
+sooner, it would wait for the interpreter, then Trio for it, and both would pay for being woken twice.
+
 No write happens after the scope of the writer has ended (P26): leaving it waits for the thread, shielded.
 """
 
@@ -73,6 +76,29 @@ class _End:
     """The last thing in the queue."""
 
 
+class _Turn(trio.abc.Instrument):
+    """What was submitted in this turn of Trio's scheduler: for the thread at its end."""
+
+    def __init__(self, jobs: SimpleQueue[_Write | _Call | _End]) -> None:
+        self._jobs = jobs
+        self._writes: list[_Write] = []
+
+    def add(self, write: _Write) -> None:
+        """For the end of the turn."""
+        self._writes.append(write)
+
+    def put(self, job: _Call | _End) -> None:
+        """For the thread now, after what was submitted before."""
+        self.before_io_wait()
+        self._jobs.put(job)
+
+    def before_io_wait(self, timeout: float = 0) -> None:
+        """The turn is over (see `trio.abc.Instrument`)."""
+        for write in self._writes:
+            self._jobs.put(write)
+        self._writes.clear()
+
+
 class Writer:
     """Writes what is submitted, in its order. Made by `open_writer`, and used in Trio's thread."""
 
@@ -82,6 +108,7 @@ class Writer:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ended = False
         self._thread = _Thread(disk, self)
+        self._turn = _Turn(self._thread.jobs)
 
     async def open_group(self, group: str, reports: Reports) -> Stored:
         """Read a group, or begin it; from then on its reports are made. Raises as `Disk.open_group` does.
@@ -116,7 +143,7 @@ class Writer:
         node, nothing is written and nothing answered: who submits has not heard yet that it is to stop.
         """
         if not self._ended:
-            self._thread.jobs.put(_Write(group, persist))
+            self._turn.add(_Write(group, persist))
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
         """Run a function in the writer's thread, after what was submitted before, and return what it returns.
@@ -138,7 +165,7 @@ class Writer:
                 answers.append(lambda: result)
 
         call = _Call(run)
-        self._thread.jobs.put(call)
+        self._turn.put(call)
         try:
             await call.done.wait()
         except trio.Cancelled:
@@ -192,12 +219,14 @@ class Writer:
 
     def start(self) -> None:
         self._thread.start()
+        trio.lowlevel.add_instrument(self._turn)
 
     async def end(self) -> None:
         """Wait until all that was submitted is written (on a full disk: given up), and the disk is closed."""
         self._ended = True
         self._thread.ending.set()
-        self._thread.jobs.put(_End())
+        self._turn.put(_End())
+        trio.lowlevel.remove_instrument(self._turn)
         await trio.to_thread.run_sync(self._thread.join)
         self._make_waiting_reports()
 

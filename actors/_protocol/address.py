@@ -17,14 +17,44 @@ _PORT = re.compile(r"\A[0-9]{1,5}\Z")
 _HOST_LENGTH_MAX = 253
 
 
+def is_name(text: str) -> bool:
+    """Can it be the name of a node, a client or a group? It is part of paths and messages."""
+    return _NAME.match(text) is not None
+
+
 def check_name(name: str) -> str:
-    """The name itself. Raises ValueError if it is none for a node or a group: it is part of paths and messages."""
-    if not _NAME.match(name):
+    """The name itself. Raises ValueError if it is none."""
+    if not is_name(name):
         raise ValueError(
             f"{name!r} cannot be a name: use 1 to 128 letters and digits of ASCII, underscores, and behind the first "
             "of them also dots and hyphens"
         )
     return name
+
+
+ACTOR_NAME_LENGTH_MAX = 256
+ACTOR_DEPTH_MAX = 32
+"""Actors within actors."""
+
+
+def check_actor_name(name: str) -> str:
+    """The name itself. Raises ValueError if it is none for an actor. A child's is behind its parent's, and a slash."""
+    if len(name) > ACTOR_NAME_LENGTH_MAX or name.count("/") >= ACTOR_DEPTH_MAX:
+        raise ValueError(
+            f"{name[:40]!r}... cannot be the name of an actor: {ACTOR_NAME_LENGTH_MAX} characters are allowed, and "
+            f"{ACTOR_DEPTH_MAX} actors within actors"
+        )
+    for part in name.split("/"):
+        check_name(part)
+    return name
+
+
+def check_actor_address(address: str) -> tuple[str, str]:
+    """Node and name of an actor, of `node/name`. Raises ValueError if it is no such address."""
+    node, slash, name = address.partition("/")
+    if not slash:
+        raise ValueError(f"{address!r} is no address of an actor: write node/name")
+    return check_name(node), check_actor_name(name)
 
 
 class Address(NamedTuple):

@@ -29,7 +29,7 @@ def counter_max(now: int, *, known: bool) -> int:
 
     No group counts a million stamps in each second since 1970; so whoever lies takes a clock no further than that,
     never near its end, and time makes room again. known: of a peer that this node knows, which is allowed some more:
-    where strangers can take one node, another whose wall clock is behind must follow. Until links are encrypted anybody
+    where strangers can take one node, another whose wall clock is behind must follow. Without TLS anybody
     can say to be such a peer, and take the clocks ahead by that allowance: clients are then turned away until the time
     has caught up, a day at most.
     """
@@ -37,10 +37,28 @@ def counter_max(now: int, *, known: bool) -> int:
 
 
 class Timestamp(NamedTuple):
-    """(counter, node): compares by counter, then by the node's name: all stamps are in one total order."""
+    """(counter, node): compares by counter, then by the node's name: all stamps are in one total order.
+
+    That order agrees with causality, and says more than is known: what happened before comes before, and what comes
+    before need not have happened before. `happened_before` tells the one from the other, as far as stamps do.
+    """
 
     counter: int
     node: str
+
+    def happened_before(self, other: Timestamp) -> bool | None:
+        """Can this event have had a part in the other? (Lamport 1978: this -> other.)
+
+        True: it happened before, as both are of one node, which does one thing after the other.
+        False: it did not. Either the other happened before this one, or neither knew of the other.
+        None: stamps do not tell. Whether a chain of messages leads from here to there is known only to who has seen the
+        messages: `troupe trace` merges what nodes have noted of them.
+
+        Between stamps of a node that keeps no data directory, of two of its lives, this says nothing of use.
+        """
+        if self.counter >= other.counter:
+            return False
+        return True if self.node == other.node else None
 
 
 class LamportClock:

@@ -6,7 +6,7 @@ have been applied, or may still be. A definite error is never raised in an indef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Self
 
 
@@ -37,6 +37,17 @@ class NoSuchActor(Rejected):
 
 class ActorStopped(Rejected):
     """The actor ended before it took the message."""
+
+
+class AskCycle(Rejected):
+    """The actor that is asked waits, directly or by others, for the one that asks: neither would ever answer.
+
+    chain: who waits for whom, the first and the last being the same.
+    """
+
+    def __init__(self, chain: Sequence[str]) -> None:
+        super().__init__(f"these would wait for one another for ever: {' -> '.join(chain)}; tell instead of ask")
+        self.chain = tuple(chain)
 
 
 class Refused(Rejected):

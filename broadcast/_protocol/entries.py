@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from actors._protocol.codec import decode_struct, encode_struct, join_array
+from actors._protocol.codec import convert, encode_struct, join_array, parse
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.portions import portions
 from broadcast._protocol.position import Batch, Natural, Positive
@@ -103,9 +103,15 @@ def encode_entries(entries: Sequence[Entry]) -> bytes:
     return join_array([encode_struct(entry) for entry in entries])
 
 
+class _Content(msgspec.Struct, frozen=True, array_like=True):
+    """What a batch holds, as a class: msgspec remembers how to convert to one, and not to a list of a union."""
+
+    entries: list[Entry]
+
+
 def decode_entries(data: bytes) -> list[Entry]:
     """The reverse; raises `DecodeError` for what no leader of ours writes."""
-    return decode_struct(data, list[Entry])
+    return convert([parse(data)], _Content).entries
 
 
 def check_content(batch: Batch, leader: str | None = None) -> None:

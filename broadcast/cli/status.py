@@ -10,15 +10,16 @@ import click
 import msgspec
 import trio
 
-from actors import LinkBroken, RemoteProtocolError
+from actors import LinkBroken, Network, RemoteProtocolError, Tls, TlsError
 from actors._client_link import open_client_link
-from actors._node import NO_SUCH
+from actors._node import NO_SUCH, secured
 from actors._protocol.address import parse_address
 from actors._protocol.codec import encode_struct
 from broadcast._protocol.visits import TO_CLIENT, Status, StatusAsked
 
 ANSWER_SECONDS = 3.0  # within which a member answers
 UNKNOWN = "?"
+FILE = click.Path(exists=True, dir_okay=False)
 COLUMNS = ("member", "address", "role", "epoch", "leader", "commit", "applied", "last", "sessions")
 
 
@@ -34,7 +35,17 @@ class Silent(msgspec.Struct, frozen=True):
 @click.argument("group")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each member, a line each.")
-def command(group: str, addresses: tuple[str, ...], as_json: bool) -> None:
+@click.option("--certificate", type=FILE, help="Of a client or a node, for members that ask for one.")
+@click.option("--key", type=FILE, help="The key of that certificate.")
+@click.option("--authority", type=FILE, help="The certificate of the cluster's authority.")
+def command(
+    group: str,
+    addresses: tuple[str, ...],
+    as_json: bool,
+    certificate: str | None,
+    key: str | None,
+    authority: str | None,
+) -> None:
     """What each member of GROUP says of it.
 
     ADDRESS is host:port of a member; one that answers is enough to find the others. The exit status is 0 if a leader is
@@ -45,8 +56,14 @@ def command(group: str, addresses: tuple[str, ...], as_json: bool) -> None:
             parse_address(address)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+    given = (certificate, key, authority)
+    if any(given) and not all(given):
+        raise click.UsageError("--certificate, --key and --authority are given together, or not at all")
+    tls = Tls(certificate=certificate, key=key, authority=authority) if certificate and key and authority else None
     try:
-        found = trio.run(ask_all, group, addresses)
+        found = trio.run(ask_all, group, addresses, tls)
+    except* TlsError as unusable:
+        raise click.ClickException(str(unusable.exceptions[0])) from None
     except* KeyboardInterrupt:
         sys.exit(130)
     if as_json:
@@ -98,14 +115,15 @@ def _trouble(said: Status | Silent) -> str | None:
     return said.trouble if isinstance(said, Silent) else said.waiting
 
 
-async def ask_all(group: str, addresses: Sequence[str]) -> list[Status | Silent]:
-    """Ask those named, and then whom they name."""
+async def ask_all(group: str, addresses: Sequence[str], tls: Tls | None = None) -> list[Status | Silent]:
+    """Ask those named, and then whom they name. Raises TlsError."""
+    network = await secured(None, tls)
     known = dict.fromkeys(addresses, UNKNOWN)
     found: dict[str, Status | Silent] = {}
     while unasked := [address for address in known if address not in found]:
         async with trio.open_nursery() as nursery:
             for address in unasked:
-                nursery.start_soon(_ask, group, address, found)
+                nursery.start_soon(_ask, group, address, network, found)
         for said in found.values():
             if isinstance(said, Status):
                 known.update((address, name) for name, address in said.members.items() if address)
@@ -119,17 +137,17 @@ def _rows(found: Collection[Status | Silent], known: Mapping[str, str]) -> list[
     return [*answers.values(), *(each for each in silent if each.node not in answers)]
 
 
-async def _ask(group: str, address: str, found: dict[str, Status | Silent]) -> None:
+async def _ask(group: str, address: str, network: Network, found: dict[str, Status | Silent]) -> None:
     said: Status | str = f"did not answer within {ANSWER_SECONDS:g} s"
     with trio.move_on_after(ANSWER_SECONDS):
-        said = await _ask_one(group, address)
+        said = await _ask_one(group, address, network)
     found[address] = said if isinstance(said, Status) else Silent(UNKNOWN, address, said)
 
 
-async def _ask_one(group: str, address: str) -> Status | str:
+async def _ask_one(group: str, address: str, network: Network) -> Status | str:
     """What the member at this address says, or why it does not."""
     try:
-        async with open_client_link(address) as link:
+        async with open_client_link(address, network=network) as link:
             link.send(group, "group", encode_struct(StatusAsked()))
             try:
                 async for envelope in link:

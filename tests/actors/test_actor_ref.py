@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from actors._actor import Actor, command, query
 from actors._interface import Interface, Method
 from actors._protocol.codec import decode
 from actors._protocol.errors import InvalidMessage
-from actors._ref import Ref
+from actors._ref import ActorRef, Ref
 
 
 class Adder(Actor):
@@ -82,3 +83,78 @@ async def test_mistakes_are_told_before_anything_is_sent() -> None:
 def test_a_ref_is_abstract() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Ref(Adder)  # type: ignore[abstract]  # the mistake under test
+
+
+# -- references to actors of nodes, as values -------------------------------------------------------------------------
+
+
+class Keeper(Actor):
+    @command
+    def keep(self, ref: Ref[Adder], more: list[ActorRef[Adder]], best: Ref[Adder] | None = None) -> Ref[Adder]:
+        return ref
+
+    @query
+    def none(self) -> Ref[Adder] | None:
+        return None
+
+
+KEEP = Interface.of(Keeper).methods["keep"]
+
+
+def test_a_reference_is_equal_to_each_of_the_same_name() -> None:
+    one, same = ActorRef("a/x", Adder), ActorRef("a/x", Doubler)
+    others = [ActorRef("b/x", Adder), ActorRef("a/y", Adder), ActorRef("a/x/x", Adder)]
+    assert one == same
+    assert hash(one) == hash(same)
+    assert len({one, same, *others}) == 4
+    assert one not in others
+    assert one != "a/x"
+    assert (one.node, one.name, str(one)) == ("a", "x", "a/x")
+
+
+def test_a_copy_of_a_reference_is_the_reference() -> None:
+    ref = ActorRef("a/x", Adder)
+    assert copy.copy(ref) is ref
+    assert copy.deepcopy([ref])[0] is ref
+
+
+def test_a_reference_travels_as_its_address_and_the_annotation_makes_it_one_again() -> None:
+    ref = ActorRef("a/x/y", Adder)
+    packed = KEEP.pack((ref, [ref]), {})
+    assert decode(packed) == ["keep", "a/x/y", ["a/x/y"], None]
+    arrived, [more], best = KEEP.unpack(["a/x/y", ["a/x/y"], "a/z"])
+    assert arrived == more == ref
+    assert best == ActorRef("a/z", Adder)
+    assert KEEP.unpack_answer(KEEP.pack_answer(ref)) == ref
+    assert Interface.of(Keeper).methods["none"].unpack_answer(b"\xf6") is None
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "/", "a/", "/x", "a//x", "a/x/", "a b/x", "a/x y", "a/" + "x" * 300, "a/" + "x/" * 40 + "x"]
+)
+def test_what_is_no_address_is_no_reference(wrong: str) -> None:
+    with pytest.raises(InvalidMessage, match=r"Keeper.keep: ref: .*(cannot be|is no address)"):
+        KEEP.unpack([wrong, []])
+    with pytest.raises(ValueError, match=r"cannot be|is no address"):
+        ActorRef(wrong, Adder)
+
+
+@pytest.mark.parametrize("wrong", [1, None, ["a/x"], b"a/x", {"a": "x"}])
+def test_what_is_no_text_is_no_reference(wrong: object) -> None:
+    with pytest.raises(InvalidMessage, match=r"Keeper.keep: ref: Expected `Ref`, got"):
+        KEEP.unpack([wrong, []])
+
+
+async def test_a_reference_that_belongs_to_no_node_is_a_name_only() -> None:
+    """In a replicated actor, for one."""
+    ref, *_ = KEEP.unpack(["a/x", []])
+    assert isinstance(ref, ActorRef)
+    with pytest.raises(RuntimeError, match=r"node.ref\('a/x', ...\) says from which node it is used"):
+        await ref.ask(Adder.add, 1)
+    with pytest.raises(RuntimeError, match="is a name only"):
+        await ref.watch()
+
+
+def test_other_references_do_not_travel() -> None:
+    with pytest.raises(InvalidMessage, match=r"Keeper.keep: ref: a Direct cannot be sent"):
+        KEEP.pack((Direct(Adder()), []), {})

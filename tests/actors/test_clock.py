@@ -31,6 +31,38 @@ def test_stamps_are_in_one_total_order() -> None:
     assert sorted([Timestamp(2, "a"), Timestamp(1, "b"), Timestamp(1, "a")]) == [(1, "a"), (1, "b"), (2, "a")]
 
 
+def test_what_stamps_tell_of_causality_and_what_not() -> None:
+    a, later, b = Timestamp(1, "a"), Timestamp(2, "a"), Timestamp(2, "b")
+    assert a.happened_before(later) is True
+    assert later.happened_before(a) is False
+    assert a.happened_before(a) is False
+    assert a < b
+    assert a.happened_before(b) is None
+    assert b.happened_before(a) is False
+    assert later < b
+    assert later.happened_before(b) is False  # neither knew of the other
+    assert b.happened_before(later) is False
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=40))
+def test_what_stamps_tell_is_never_wrong(sends: list[tuple[int, int]]) -> None:
+    """Against the true past of each send, as sets of all that led to it."""
+    clocks = [LamportClock(str(node)) for node in range(3)]
+    pasts: list[frozenset[int]] = [frozenset()] * 3
+    stamps: list[Timestamp] = []
+    truth: list[frozenset[int]] = []
+    for sender, receiver in sends:
+        stamps.append(clocks[sender].timestamp())
+        truth.append(pasts[sender])
+        pasts[sender] |= {len(stamps) - 1}
+        clocks[receiver].witness(stamps[-1].counter)
+        pasts[receiver] |= pasts[sender]
+    for one, stamp in enumerate(stamps):
+        for other, later in enumerate(stamps):
+            assert stamp.happened_before(later) in (one in truth[other], None)
+            assert one not in truth[other] or stamp < later
+
+
 @pytest.mark.parametrize("stamp", [-1, 2**50 + 1, COUNTER_MAX, COUNTER_MAX + 1, 2**63, 2**64])
 def test_a_poisoned_stamp_is_refused_and_changes_nothing(stamp: int) -> None:
     clock = LamportClock("a", 7)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -399,3 +400,13 @@ def test_generic_actors() -> None:
 
     put = Interface.of(Store).methods["put"]
     assert put.unpack(decode(put.pack(([1],), {}))[1:]) == ([1],)  # type: ignore[index]  # a list, as all messages
+
+
+def test_a_class_with_a_lifespan_cannot_be_replicated() -> None:
+    class Lasting(Actor):
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncGenerator[None]:
+            yield
+
+    with pytest.raises(TypeError, match="Lasting cannot be replicated: it has a lifespan"):
+        Interface.of(Lasting).replicable()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
 import msgspec
 import pytest
 import trio
+from click.testing import CliRunner
 
 from actors import Actor, Envelope, Origin, command, open_node
 from actors._protocol.codec import encode_struct
 from broadcast import Status, local_group
 from broadcast.cli.status import UNKNOWN, Silent, ask_all, table, verdict
+from broadcast.cli.status import command as status
 
 SECONDS_MAX = 20
 MEMBERS = {"a": "127.0.0.1:1", "b": "127.0.0.1:2", "c": "127.0.0.1:3"}
@@ -165,3 +168,20 @@ async def test_an_address_that_is_none_is_told_beside_the_others(address: str) -
 
 async def test_a_silent_address_that_nobody_names_is_told_by_itself() -> None:
     assert [each.node for each in await ask_all("bank", ["127.0.0.1:1"])] == [UNKNOWN]
+
+
+# -- under TLS -------------------------------------------------------------------------------------------------------
+
+
+def test_the_three_files_are_given_together(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("certificate", "key", "authority")]
+    for path in files:
+        path.write_text("no PEM")
+        path.chmod(0o600)
+    options = [f"--{path.name}={path}" for path in files]
+    told = CliRunner().invoke(status, ["bank", "127.0.0.1:1", *options[:2]])
+    assert (told.exit_code, "are given together" in told.output) == (2, True)
+    told = CliRunner().invoke(status, ["bank", "127.0.0.1:1", *options])
+    assert told.exit_code == 1
+    assert "cannot be used together" in told.output
+    assert "Traceback" not in told.output

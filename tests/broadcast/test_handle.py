@@ -82,7 +82,7 @@ async def held(*, opens: bool = True) -> AsyncGenerator[tuple[Handle, GroupRef[C
         async with trio.open_nursery() as nursery:
             nursery.start_soon(handle.run)
             handle.take_way(way, CLUSTER, LIMITS)
-            yield handle, GroupRef(Count, handle), way, nursery
+            yield handle, GroupRef(Count, handle, "count"), way, nursery
             nursery.cancel_scope.cancel()
 
 
@@ -203,7 +203,7 @@ async def test_closing_ends_the_session_at_the_other_end() -> None:
 async def test_closing_wakes_whoever_waits_for_anything() -> None:
     """For an answer, for room, for a way to the group, for earlier commands, for what was told."""
     handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
-    group = GroupRef(Count, handle)
+    group = GroupRef(Count, handle, "count")
     way = Played(handle)
     told: list[str] = []
 
@@ -249,7 +249,7 @@ async def test_closing_wakes_whoever_waits_for_anything() -> None:
 
 async def test_closing_wakes_who_waits_for_a_first_way() -> None:
     handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
-    group = GroupRef(Count, handle)
+    group = GroupRef(Count, handle, "count")
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
 

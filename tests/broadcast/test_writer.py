@@ -130,6 +130,18 @@ async def test_what_queues_up_during_a_write_is_joined_in_one_transaction_and_re
     assert [said for said, _ in bank.said] == ["completed"] * len(bank.said)
 
 
+async def test_what_was_submitted_in_a_turn_of_trio_is_given_to_the_thread_at_its_end() -> None:
+    disk = GatedDisk()
+    disk.open_for(2)
+    async with open_writer(disk) as writer:
+        heard = await begin(writer)
+        writer.submit("bank", persist(1))
+        assert not disk.attempts.acquire(timeout=0.1)
+        writer.submit("bank", persist(2))
+        await heard.wait_completed(2)
+        assert disk.transactions == [[1, 2]]
+
+
 async def test_a_transaction_is_not_made_larger_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_writer, "JOINED_SIZE_MAX", 500)
     disk = GatedDisk()

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/index.md", "docs/testing.md", "docs/verification.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/actors.md",
+    "docs/index.md",
+    "docs/security.md",
+    "docs/testing.md",
+    "docs/tracing.md",
+    "docs/verification.md",
+]
 
 
 def targets() -> set[str]:

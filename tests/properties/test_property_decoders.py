@@ -21,6 +21,7 @@ from actors._protocol.codec import DecodeError, decode, decode_struct, encode, e
 from actors._protocol.envelope import Envelope, Hello, Ping, Pong, Ready, Refusal, pack, pack_envelope, unpack
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.frames import HEAD_SIZE, FrameReader
+from actors._protocol.parcels import PARCELS, Parcel
 from broadcast._calls import open_calls
 from broadcast._protocol.entries import Commands, Entry, Submittable, decode_entries, encode_entries
 from broadcast._protocol.messages import GroupMessage, Message, decode_message, encode_message
@@ -59,6 +60,7 @@ CODECS = {
     "from a client": Codec((FromClient,), encode_struct, FROM_CLIENT.decode),
     "to a client": Codec((ToClient,), encode_struct, TO_CLIENT.decode),
     "link": Codec((Hello, Ready, Refusal, Ping, Pong, Envelope), _payload, unpack),
+    "between actors": Codec((Parcel,), encode_struct, PARCELS.decode),
     "query": Codec((Query,), encode_struct, lambda data: decode_struct(data, Query)),
 }
 each_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)

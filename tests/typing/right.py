@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar, assert_type
 
 import outcome
 
-from actors._actor import Actor, Marked, command, query
-from actors._ref import Ref
+from actors import (
+    Actor,
+    ActorRef,
+    ActorStatistics,
+    End,
+    Mailbox,
+    Node,
+    Ref,
+    Spawner,
+    Supervision,
+    command,
+    open_node,
+    query,
+)
+from actors._actor import Marked
 from broadcast import (
     Consistency,
     Delivery,
@@ -202,3 +216,59 @@ async def of_a_derived_actor(doubling: GroupRef[Doubling]) -> None:
         await pipe.send(Counter.add, 1)
         await pipe.send(Doubling.add, 1)
     await asked(base)
+
+
+class Greeter(Actor, mailbox=Mailbox(10, "drop-oldest"), keeps_state=True):
+    """One on a node."""
+
+    def __init__(self, greeting: str, times: int = 1) -> None:
+        self.greeting = greeting
+        self.times = times
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        assert_type(self.context.node, Node)
+        assert_type(await self.context.spawn("child", Greeter, self.greeting), ActorRef[Greeter])
+        yield
+
+    @command
+    async def greet(self, name: str, other: Ref[Greeter] | None = None) -> str:
+        if other is not None:
+            assert_type(await other.ask(Greeter.greet, name), str)
+            self.context.tell(other, Greeter.greet, name, other=other)
+        self.context.after(1.5, Greeter.greet, name)
+        return f"{self.greeting}, {name}"
+
+    @command
+    def look_after(self, counter: ActorRef[Counter]) -> Ref[Counter]:
+        self.context.watch(counter, Greeter.ended)
+        self.context.tell(counter, Counter.add, 1)
+        return counter
+
+    @command
+    def ended(self, end: End) -> None:
+        assert_type(end.address, str)
+        assert_type(self.context.ref(Greeter), ActorRef[Greeter])
+        self.context.stop()
+
+
+async def on_a_node() -> None:
+    async with open_node("a") as node:
+        greeter = await node.spawn("greeter", Greeter, "hello")
+        assert_type(greeter, ActorRef[Greeter])
+        await node.spawn("other", Greeter, greeting="hello", times=2)
+        assert_type(await greeter.ask(Greeter.greet, "bob"), str)
+        assert_type(await greeter.ask(Greeter.greet, "bob", other=greeter), str)
+        greeter.tell_nowait(Greeter.greet, "bob")
+        assert_type(await greeter.watch(), End)
+        await greeter.stop()
+        await greeter.kill()
+        team = node.supervised(Supervision("rest-for-one", restarts_max=5))
+        place: Spawner = team
+        assert_type(await place.spawn("third", Greeter, "hi"), ActorRef[Greeter])
+        far = node.ref("b/counter", Counter)
+        assert_type(far, ActorRef[Counter])
+        assert_type(await greeter.ask(Greeter.look_after, far), Ref[Counter])
+        assert_type(node.actor_statistics(), ActorStatistics)
+        await asked(far)
+        assert_type({far: 1}, dict[ActorRef[Counter], int])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from right import Counter, Doubling, Item, Tally
+from right import Counter, Doubling, Greeter, Item, Tally
 
-from actors._actor import Actor, command, query
-from actors._ref import Ref
+from actors import Actor, ActorRef, Mailbox, Node, Ref, Supervision, command, query
 from broadcast import Consistency, Group, GroupRef, Pipeline, connect, local_group, open_group
 
 
@@ -112,3 +111,36 @@ async def wrong_opening() -> None:
     async with local_group(Tally) as group:
         wrong: GroupRef[Counter] = group  # error
         print(wrong)
+
+
+async def wrong_spawning(node: Node) -> None:
+    await node.spawn("greeter", Greeter)  # error
+    await node.spawn("greeter", Greeter, 1)  # error
+    await node.spawn("greeter", Greeter, "hi", volume=3)  # error
+    await node.spawn(Greeter, "hi")  # error
+    await node.spawn("item", Item, "name")  # error
+    node.ref("b/item", Item)  # error
+    wrong: ActorRef[Counter] = await node.spawn("greeter", Greeter, "hi")  # error
+    node.supervised("one-for-all")  # error
+    Supervision("all")  # error
+    Mailbox(10, "explode")  # error
+    print(wrong)
+
+
+async def wrong_use_of_a_reference(greeter: ActorRef[Greeter], counter: Ref[Counter]) -> None:
+    greeter.tell_nowait(Greeter.greet, 1)  # error
+    greeter.tell_nowait(Counter.add, 1)  # error
+    await greeter.ask(Greeter.greet, "bob", other=counter)  # error
+    await greeter.ask(Greeter.look_after, greeter)  # error
+    await counter.stop()  # error
+    await greeter.watch(Greeter.ended)  # error
+
+
+class Careless(Actor, mailbox=10):  # error
+    @command
+    def misuse(self, greeter: ActorRef[Greeter]) -> None:
+        self.context.tell(greeter, Counter.add, 1)  # error
+        self.context.tell(greeter, Greeter.greet, 1)  # error
+        self.context.after(1.0, Greeter.greet)  # error
+        self.context.watch(greeter, Greeter.greet)  # error
+        self.context.tell(greeter, Greeter.greet, "bob").bit_length()  # error

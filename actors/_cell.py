@@ -1,0 +1,521 @@
+"""One actor's life on its node: a mailbox, an instance, and a task for as long as there is something to do.
+
+An actor without a `lifespan` of its own that has no children, no timers and no messages needs no task, and has none.
+Its task opens a nursery, in which its children live; within that it enters `lifespan`, and within that it handles one
+message after the other. So children and messages end before what they need does.
+
+Between two *lives* of an actor, of which a crash ends one and a restart begins the next, its mailbox stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+from actors._actor import Actor, give_context, settings_of
+from actors._interface import Interface
+from actors._local_context import LocalContext
+from actors._mailbox import Queue
+from actors._message import Message
+from actors._nursery import open_background
+from actors._protocol.errors import ActorCrashed, ActorStopped, OutcomeUnknown, Refused, invariant
+from actors._ref import End, How
+from actors._supervision import Team, Verdict
+
+if TYPE_CHECKING:
+    from actors._cells import Cells
+
+TURNS = 64
+"""Messages, or calls that did not have to wait, after which other tasks get their turn."""
+
+_NEVER = 2**62
+
+serving: ContextVar[Cell | None] = ContextVar("serving", default=None)
+"""The actor that the present task belongs to: that of its handlers, its lifespan, and the tasks that these start."""
+
+
+class State(Enum):
+    """STARTING: within its first entry of `lifespan`. SUSPENDED: between two lives."""
+
+    STARTING = "starting"
+    LIVING = "living"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
+
+
+class Cell:
+    """An actor that was spawned.
+
+    name, address: on its node, and with the node before it. interface: of its class. queue: its mailbox.
+    message: that is being handled; None if none is. closing: takes no more messages.
+    actor: the instance; None before it is made, and between two lives.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_depth",
+        "_entered",
+        "_errands",
+        "_failure",
+        "_keeps_state",
+        "_life",
+        "_make",
+        "_nursery",
+        "_parked",
+        "_scope",
+        "_task",
+        "_verdict",
+        "_watchers",
+        "actor",
+        "address",
+        "cells",
+        "children",
+        "closing",
+        "context",
+        "interface",
+        "message",
+        "name",
+        "parent",
+        "queue",
+        "state",
+        "team",
+    )
+
+    def __init__(
+        self, cells: Cells, parent: Cell | None, name: str, interface: Interface, make: Callable[[], Actor], team: Team
+    ) -> None:
+        settings = settings_of(interface.actor)
+        self.cells = cells
+        self.parent = parent
+        self.name = name
+        self.address = f"{cells.node.name}/{name}"
+        self.interface = interface
+        self.team = team
+        self.queue = Queue[Message](settings.mailbox)
+        self.context = LocalContext(self)
+        self.children: dict[Cell, None] | None = None
+        self.state = State.STARTING
+        self.closing = False
+        self.message: Message | None = None
+        self.actor: Actor | None = None
+        self._make = make
+        self._keeps_state = settings.keeps_state
+        self._entered = False
+        self._errands = 0
+        self._failure: BaseException | None = None  # of a handler that did not run in the cell's task
+        self._verdict: Verdict | None = None
+        self._nursery: trio.Nursery | None = None  # of the children, while there may be any
+        self._scope: trio.CancelScope | None = None  # of the task, while there is one
+        self._life: trio.CancelScope | None = None
+        self._task: trio.lowlevel.Task | None = None  # while it handles messages, or waits for one
+        self._parked = False
+        self._depth = _NEVER  # nurseries of the task that were open before it handled messages
+        self._changed: trio.Event | None = None
+        self._watchers: list[Callable[[End], None]] | None = None
+        team.members[self] = None
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.address}: {self.state.value}>"
+
+    # -- beginning and end ------------------------------------------------------------------------------------------
+
+    @property
+    def has_lifespan(self) -> bool:
+        return self.interface.actor.lifespan is not Actor.lifespan
+
+    async def start(self) -> None:
+        """Begin the first life. Raises what the constructor or `lifespan` raises; then it has ended."""
+        if self.has_lifespan:
+            self._scope = trio.CancelScope()
+            await self._home().start(self._run, self._scope)
+            return
+        try:
+            self.actor = self._make()
+        except BaseException:
+            self._finish("crashed")
+            raise
+        give_context(self.actor, self.context)
+        self._entered = True
+        self._become(State.LIVING)
+
+    def begin_stop(self) -> None:
+        """Take no more messages; end when those that were taken are handled. Overtakes them only in that."""
+        if self.closing:
+            return
+        self.closing = True
+        self.queue.close(self.stopped())
+        if self._scope is None and self.queue.is_empty:
+            self._finish("stopped")
+        else:
+            self.wake()
+
+    def kill(self) -> None:
+        """End now, whatever it is at."""
+        if self.state is State.ENDED:
+            return
+        self.closing = True
+        self.queue.close(self.stopped())
+        if self._scope is not None:
+            self._scope.cancel()
+        else:
+            self._finish("killed")
+
+    def doom(self) -> None:
+        """Its home closes: if it has no task to be cancelled, it ends here."""
+        if self._scope is None and self.state is not State.ENDED:
+            self._finish("killed")
+
+    def on_end(self, tell: Callable[[End], None]) -> None:
+        """Have `tell` called when it has ended; see `forget_on_end`."""
+        if self._watchers is None:
+            self._watchers = []
+        self._watchers.append(tell)
+
+    def forget_on_end(self, tell: Callable[[End], None]) -> None:
+        if self._watchers is not None and tell in self._watchers:
+            self._watchers.remove(tell)
+
+    async def wait_ended(self) -> None:
+        while self.state is not State.ENDED:
+            await self._wait_change()
+
+    def stopped(self) -> ActorStopped:
+        return ActorStopped(f"{self.address} has stopped, or is stopping")
+
+    def _finish(self, how: How) -> None:
+        invariant(self.state is not State.ENDED, "an actor ends once", address=self.address)
+        self.closing = True
+        self._scope = None
+        self.actor = None
+        self._become(State.ENDED)
+        self.team.members.pop(self, None)
+        self.cells.forget(self)
+        self.queue.close(self.stopped())
+        for message in self.queue.clear():
+            self.cells.undeliverable(self.address, message, self.stopped())
+        watchers, self._watchers = self._watchers, None
+        for tell in watchers or ():
+            tell(End(self.address, how))
+        parent = self.parent
+        if parent is not None and parent.children is not None:
+            parent.children.pop(self, None)
+            parent.wake()
+
+    def _doom_children(self) -> None:
+        for child in reversed(list(self.children or ())):
+            child.doom()
+
+    # -- a home to children and errands -----------------------------------------------------------------------------
+
+    @property
+    def nursery(self) -> trio.Nursery | None:
+        """Where its children live; None between lives, and near the end."""
+        return self._nursery
+
+    def adopt(self, child: Cell) -> None:
+        if self.children is None:
+            self.children = {}
+        self.children[child] = None
+
+    def run_errand(self, errand: Callable[..., Any], *args: object) -> None:
+        """Run a task beside the messages, to the end of this life at most."""
+        if self._nursery is not None:
+            self._errands += 1
+            self._nursery.start_soon(self._run_errand, errand, args)
+
+    async def _run_errand(self, errand: Callable[..., Any], args: tuple[object, ...]) -> None:
+        try:
+            await errand(*args)
+        finally:
+            self._errands -= 1
+            self.wake()
+
+    def _home(self) -> trio.Nursery:
+        nursery = self.cells.nursery if self.parent is None else self.parent.nursery
+        if nursery is None:
+            raise ActorStopped(f"{self.address} has no home any more: its parent is ending")
+        return nursery
+
+    # -- messages ---------------------------------------------------------------------------------------------------
+
+    def holds_up(self, task: trio.lowlevel.Task) -> bool:
+        """Is this a task that the present handler waits for: its own, or of a nursery that the handler has opened?"""
+        own = self._task
+        while task is not own:
+            nursery = task.parent_nursery
+            if nursery is None or own is None:
+                return False
+            task = nursery.parent_task
+            if task is own and nursery not in own.child_nurseries[self._depth :]:
+                return False
+        return own is not None
+
+    @property
+    def is_free(self) -> bool:
+        """Could a message that comes now be handled at once? Whatever there is to do has its task awake."""
+        return self.state is State.LIVING and (self._scope is None or self._parked)
+
+    def handle_now(self, message: Message) -> None:
+        """Handle a message of a plain `def` in whatever task this is: a free actor needs no other to be woken."""
+        token = serving.set(self)
+        try:
+            self._handle(message)
+        except BaseException as error:
+            self._failure = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            serving.reset(token)
+            if self._failure is not None or self.context.effects:
+                self.wake()
+
+    async def _serve(self) -> None:
+        """Handle messages until the actor stops, or may rest."""
+        queue, count = self.queue, 0
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self.context.effects:
+                await self.context.deliver()
+            message = queue.take()
+            if message is None:
+                if self.closing or self._may_rest():
+                    return
+                await self._park()
+            elif message.question is not None and message.question.is_over:
+                self.cells.statistics.withdrawn += 1
+            elif message.method.is_async:
+                await self._handle_async(message)
+            else:
+                self._handle(message)
+            count += 1
+            if not count % TURNS:
+                await trio.lowlevel.checkpoint()
+
+    def _handle(self, message: Message) -> None:
+        """Handle a message of a plain `def`. Raises what ends this life."""
+        self.message = message
+        self.context.begin_message(message)
+        try:
+            answer = message.method.function(self.actor, *message.arguments)
+            if message.question is not None:
+                message.question.answered(message.method, answer)
+        except BaseException as error:
+            if self._failed(message, error):
+                raise
+        finally:
+            self.message = None
+            self.context.end()
+
+    async def _handle_async(self, message: Message) -> None:
+        """Handle a message of an `async def`. Raises what ends this life."""
+        self.message = message
+        self.context.begin_message(message)
+        try:
+            coroutine: Any = message.method.function(self.actor, *message.arguments)
+            answer = await coroutine
+            if message.question is not None:
+                message.question.answered(message.method, answer)
+        except BaseException as error:
+            if self._failed(message, error):
+                raise
+        finally:
+            self.message = None
+            self.context.end()
+
+    def _failed(self, message: Message, error: BaseException) -> bool:
+        """Tell the asker what its message came to. Is the actor's life over with it?"""
+        self.context.effects.clear()
+        question, method = message.question, message.method
+        if isinstance(error, Refused):
+            if question is not None:
+                question.failed(method, error)
+            return False
+        if question is not None:
+            if isinstance(error, Exception):
+                crash = ActorCrashed(f"{method.label} of {self.address} raised {type(error).__qualname__}")
+                crash.__cause__ = error
+                question.failed(method, crash)
+            else:
+                question.failed(method, OutcomeUnknown(f"{self.address} was ended while it handled {method.label}"))
+        return True
+
+    def _may_rest(self) -> bool:
+        return not (self.children or self._errands or self.has_lifespan)
+
+    def wake(self) -> None:
+        """There is something to do, now or soon."""
+        if self._parked:
+            self._parked = False
+            if self._task is not None:
+                trio.lowlevel.reschedule(self._task)
+        elif self._scope is None and self.state is State.LIVING:
+            self._scope = trio.CancelScope()
+            self._home().start_soon(self._run, self._scope)
+
+    async def _park(self) -> None:
+        def give_up(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._parked = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._parked = True
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+
+    # -- lives ------------------------------------------------------------------------------------------------------
+
+    async def _run(
+        self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """What the task does, from when it is needed until the actor ends, or rests."""
+        serving.set(self)
+        try:
+            with scope:
+                await self._live_on(task_status)
+        except BaseException as error:
+            self._finish("killed" if _is_cancellation(error) else "crashed")
+            raise
+        if scope.cancelled_caught:
+            started = self._entered
+            self._finish("killed")
+            if not started:
+                raise ActorStopped(f"{self.address} was killed while it started")
+        elif self.closing:
+            self._finish("crashed" if self._verdict is Verdict.STOP else "stopped")
+        else:
+            self._scope = None
+            self.queue.shrink()
+
+    async def _live_on(self, task_status: trio.TaskStatus[None]) -> None:
+        """One life after the other, until the actor ends or rests."""
+        if self._failure is None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # killed before it began
+        while True:
+            try:
+                with trio.CancelScope() as self._life:
+                    await self._live(task_status)
+            except Exception as error:
+                if not self._entered:
+                    raise
+                killed = self._scope is not None and self._scope.cancel_called
+                ending = self.closing and (self.queue.is_empty or killed)
+                self._verdict = self.team.judge(self, error, ending=ending)
+                if self._verdict is Verdict.ESCALATE:
+                    raise
+                if self._verdict is Verdict.STOP:
+                    self.closing = True
+                    return
+                self._leave_life()
+            else:
+                if self._life.cancelled_caught or (self._life.cancel_called and not self.closing):
+                    self._leave_life()
+                elif self.closing or (self.queue.is_empty and self._failure is None and not self.context.effects):
+                    return
+            while self.state is State.SUSPENDED:
+                await self._wait_change()
+
+    async def _live(self, task_status: trio.TaskStatus[None]) -> None:
+        if self.actor is None:
+            self.actor = self._make()
+            give_context(self.actor, self.context)
+        try:
+            async with open_background() as self._nursery:
+                try:
+                    await self._live_within(task_status)
+                finally:
+                    self._nursery = None
+                    self._doom_children()
+        finally:
+            self._doom_children()  # who came to rest since
+
+    async def _live_within(self, task_status: trio.TaskStatus[None]) -> None:
+        crash: BaseException | None = None
+        self._task = trio.lowlevel.current_task()
+        self.context.enter()
+        try:
+            async with self._lifespan():
+                self.context.end()
+                self._depth = len(self._task.child_nurseries)
+                self._become(State.LIVING)
+                if not self._entered:
+                    self._entered = True
+                    task_status.started()
+                try:
+                    await self._serve()
+                    if self.closing:
+                        await self._stop_children()
+                except BaseException as error:
+                    crash = error
+                    raise
+                finally:
+                    self.context.enter()
+        finally:
+            self.context.end()
+            self._task = None
+        if crash is not None and not _is_cancellation(crash):
+            raise crash  # which `lifespan` has swallowed
+
+    def _lifespan(self) -> AbstractAsyncContextManager[None]:
+        invariant(self.actor is not None, "who lives is there")
+        return (self.actor or Actor()).lifespan()
+
+    async def _stop_children(self) -> None:
+        for child in reversed(list(self.children or ())):
+            child.begin_stop()
+            await child.wait_ended()
+
+    def _leave_life(self) -> None:
+        """It is over; for the team to begin another."""
+        self._failure = None
+        if not self._keeps_state:
+            self.actor = None
+        self._become(State.SUSPENDED)
+
+    # -- of the team (see `Member`) ---------------------------------------------------------------------------------
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.state is State.SUSPENDED
+
+    async def suspend(self) -> None:
+        while self.state not in (State.SUSPENDED, State.ENDED):
+            if self._scope is None:
+                self._leave_life()
+                return
+            if self._life is not None:
+                self._life.cancel()  # if that was an earlier one, the next is told of when it begins
+            await self._wait_change()
+
+    async def resume(self) -> None:
+        if self.state is not State.SUSPENDED:
+            return
+        self._become(State.STARTING)
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            self._home().start_soon(self._run, self._scope)
+        await self._wait_change()
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
+
+    async def _wait_change(self) -> None:
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Is it a cancellation, and nothing else?"""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if not all(_is_cancellation(each) for each in group.exceptions[1:]):
+            return False
+        error = group.exceptions[0]
+    return isinstance(error, trio.Cancelled)

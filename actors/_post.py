@@ -1,0 +1,379 @@
+"""Messages between actors of different nodes: at most once, and in order from one actor to another.
+
+What is sent goes over the link that this node dialed; what comes back, over the one that the other node did. If either
+is lost, so may be an answer: whoever waits for that node is told at once that the outcome is not known. Nothing is sent
+again: who sends before there is a link waits for one, and who then sends is in doubt as soon as that is lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from itertools import count
+from math import ceil, inf
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+
+from actors import _answers
+from actors._exchange import Origin
+from actors._interface import Method
+from actors._log import Log
+from actors._message import Asker, Message
+from actors._protocol.clock import COUNTER_MAX
+from actors._protocol.codec import DecodeError, decode, encode_struct
+from actors._protocol.envelope import BODY_SIZE_MAX, Envelope
+from actors._protocol.errors import (
+    ActorStopped,
+    AskCycle,
+    InvalidMessage,
+    LinkBroken,
+    NoSuchActor,
+    Overloaded,
+    Rejected,
+    RemoteProtocolError,
+    TooLarge,
+)
+from actors._protocol.parcels import (
+    CHAIN_LENGTH_MAX,
+    PARCELS,
+    Answered,
+    Asked,
+    Ended,
+    Parcel,
+    Stopped,
+    Told,
+    Watched,
+    Withdrawn,
+)
+from actors._ref import ActorRef, End, How
+
+if TYPE_CHECKING:
+    from actors._cell import Cell
+    from actors._cells import Cells
+
+ADDRESS = "/"
+"""Where a node takes what is for its actors: no group can have this name."""
+QUESTIONS_MAX = 100_000
+"""Asks, stops and watches of one peer that are not answered yet."""
+BACKLOG_MAX = 10_000
+"""Answers to one peer that wait for a link to it."""
+
+_log = Log("troupe.actors")
+
+
+class _Pending:
+    """Something that was asked of a peer. method: of an ask; else the end of an actor is awaited."""
+
+    __slots__ = ("asker", "method", "peer", "to")
+
+    def __init__(self, peer: str, to: str, asker: Asker, method: Method | None) -> None:
+        self.peer = peer
+        self.to = to
+        self.asker = asker
+        self.method = method
+
+
+class RemoteQuestion:
+    """Something that a peer has asked, until it is answered or withdrawn. watched: whose end it waits for."""
+
+    __slots__ = ("_correlation", "_deadline", "_post", "_withdrawn", "origin", "watched")
+
+    def __init__(self, post: Post, origin: Origin, correlation: int, deadline: float) -> None:
+        self.origin = origin
+        self.watched: Cell | None = None
+        self._post = post
+        self._correlation = correlation
+        self._deadline = deadline
+        self._withdrawn = False
+
+    @property
+    def is_over(self) -> bool:
+        return self._withdrawn or trio.current_time() >= self._deadline
+
+    def withdraw(self) -> None:
+        self._withdrawn = True
+        if self.watched is not None:
+            self.watched.forget_on_end(self.ended)
+
+    def answered(self, method: Method, answer: object) -> None:
+        self._reply(method, _answers.pack_answer(method, answer))
+
+    def failed(self, method: Method | None, error: Exception) -> None:
+        self._reply(method, _answers.pack_error(method, error))
+
+    def ended(self, end: End) -> None:
+        self._post.reply(self.origin, self._correlation, Ended(self.origin.incarnation, end.how))
+
+    def _reply(self, method: Method | None, outcome: bytes) -> None:
+        incarnation = self.origin.incarnation
+        try:
+            self._post.reply(self.origin, self._correlation, Answered(incarnation, outcome))
+        except TooLarge as error:
+            outcome = _answers.pack_error(method, _answers.too_large(method, error))
+            self._post.reply(self.origin, self._correlation, Answered(incarnation, outcome))
+
+
+class Post:
+    """The receiver of what other nodes' actors say, and the way to them."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+        self._node = cells.node
+        self._correlations = count(1)
+        self._pending: dict[int, _Pending] = {}
+        self._questions: dict[Origin, dict[int, RemoteQuestion]] = {}
+        self._backlog: dict[str, deque[tuple[Origin, int, bytes]]] = {}
+        self._linked: dict[str, trio.lowlevel.ParkingLot] = {}
+
+    # -- asking and telling -----------------------------------------------------------------------------------------
+
+    async def ask(
+        self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        """See `Ref.ask`. Waits for a link first."""
+        call = method.pack(args, kwargs)
+        chain = self._cells.chain()
+        with self._cells.waiting(to.address):
+            await self._wait_linked(to)
+            left = trio.current_effective_deadline() - trio.current_time()
+            patience = None if left == inf else ceil(min(max(left, 0) * 1_000_000, COUNTER_MAX))
+            asked = Asked(to.name, self._cells.sender_name(), list(chain[-CHAIN_LENGTH_MAX:]), patience, call)
+            return await self._request(to, asked, method)
+
+    async def tell(
+        self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> None:
+        """See `Ref.tell`. Waits for a link first."""
+        call = method.pack(args, kwargs)
+        if not self._node.is_linked(to.node):
+            with self._cells.waiting(to.address):
+                await self._wait_linked(to)
+        self._send(to, 0, Told(to.name, self._cells.sender_name(), call))
+
+    def tell_nowait(
+        self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> None:
+        """See `ActorRef.tell_nowait`."""
+        call = method.pack(args, kwargs)
+        self._check_peer(to)
+        self._send(to, 0, Told(to.name, self._cells.sender_name(), call))
+
+    async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
+        """See `ActorRef.stop`."""
+        with self._cells.waiting(to.address):
+            await self._wait_linked(to)
+            await self._request(to, Stopped(to.name, kill), None)
+
+    async def watch(self, to: ActorRef[Any]) -> End:
+        """See `ActorRef.watch`. Waits for a link first."""
+        try:
+            await self._wait_linked(to)
+            return End(to.address, cast(How, await self._request(to, Watched(to.name), None)))
+        except NoSuchActor:
+            return End(to.address, "missing")
+        except LinkBroken:
+            return End(to.address, "lost")
+
+    async def _request(self, to: ActorRef[Any], parcel: Parcel, method: Method | None) -> object:
+        """Send it, and wait for what comes back."""
+        correlation = next(self._correlations)
+        self._send(to, correlation, parcel)
+        asker = Asker(self._cells)
+        self._pending[correlation] = _Pending(to.node, to.address, asker, method)
+        try:
+            return await asker.wait()
+        finally:
+            if self._pending.pop(correlation, None) is not None:
+                self._node.send(to.node, ADDRESS, "actors", encode_struct(Withdrawn()), correlation=correlation)
+
+    def _send(self, to: ActorRef[Any], correlation: int, parcel: Parcel) -> None:
+        body = encode_struct(parcel)
+        if not self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation):
+            what = "what waits to be sent there is too much" if self._node.is_linked(to.node) else "there is no link"
+            raise Overloaded(f"nothing was sent to node {to.node}: {what}")
+
+    def _check_peer(self, to: ActorRef[Any]) -> None:
+        if self._cells.is_closed:
+            raise ActorStopped(f"node {self._node.name} is closed")
+        if not self._node.has_peer(to.node):
+            raise NoSuchActor(f"node {to.node} of {to.address} is no peer of node {self._node.name}")
+
+    async def _wait_linked(self, to: ActorRef[Any]) -> None:
+        """Until there is a link to its node. Raises NoSuchActor if that is, or becomes, no peer."""
+        self._check_peer(to)
+        while not self._node.is_linked(to.node):
+            await self._linked.setdefault(to.node, trio.lowlevel.ParkingLot()).park()
+            self._check_peer(to)
+
+    # -- of the node (see `Receiver`) -------------------------------------------------------------------------------
+
+    def received(self, origin: Origin, envelope: Envelope) -> None:
+        """A peer's actors say something."""
+        if origin.is_client or not self._node.has_peer(origin.name):
+            raise RemoteProtocolError(f"it speaks to actors, and is no peer of {self._node.name}")
+        parcel, correlation = PARCELS.decode(envelope.body), envelope.correlation
+        match parcel:
+            case Asked():
+                self._asked(origin, envelope, parcel)
+            case Told():
+                self._told(origin, envelope, parcel)
+            case Answered() | Ended():
+                if parcel.incarnation == self._node.incarnation:
+                    self._settle(origin, correlation, parcel)
+            case Withdrawn():
+                question = self._questions.get(origin, {}).pop(correlation, None)
+                if question is not None:
+                    question.withdraw()
+            case Stopped() | Watched():
+                self._end_awaited(origin, correlation, parcel)
+
+    def connected(self, peer: str) -> None:
+        """What waited for a link to this peer is sent."""
+        for origin, correlation, body in self._backlog.pop(peer, ()):
+            self._reply(origin, correlation, body)
+        lot = self._linked.pop(peer, None)
+        if lot is not None:
+            lot.unpark_all()
+
+    def suspected(self, peer: str) -> None:
+        """The link was lost before, which is what counts."""
+
+    def disconnected(self, origin: Origin) -> None:
+        """Nothing more comes from there, nor can what it asked be answered: it knows that the link is lost."""
+        for question in self._questions.pop(origin, {}).values():
+            question.withdraw()
+        backlog = self._backlog.get(origin.name)
+        if backlog is not None:
+            self._backlog[origin.name] = deque(each for each in backlog if each[0] is not origin)
+        if not origin.is_client:
+            self.lost(origin.name)
+
+    def lost(self, peer: str) -> None:
+        """A link between this node and the peer is lost, and what was under way may be."""
+        for correlation, pending in list(self._pending.items()):
+            if pending.peer == peer:
+                del self._pending[correlation]
+                label = pending.to if pending.method is None else f"{pending.method.label} of {pending.to}"
+                pending.asker.failed(None, LinkBroken(f"the link to node {peer} was lost before {label} answered"))
+
+    def forget(self, peer: str) -> None:
+        """It is a peer no more: nobody need wait for a link to it."""
+        lot = self._linked.pop(peer, None)
+        if lot is not None:
+            lot.unpark_all()
+
+    def close(self) -> None:
+        """The node has closed, and lost its links: nobody need wait for one."""
+        for peer in list(self._linked):
+            self.forget(peer)
+
+    # -- what comes -------------------------------------------------------------------------------------------------
+
+    def _asked(self, origin: Origin, envelope: Envelope, asked: Asked) -> None:
+        deadline = inf if asked.patience is None else trio.current_time() + asked.patience / 1_000_000
+        question = self._question(origin, envelope.correlation, deadline)
+        try:
+            message = self._message(origin, envelope, asked, question)
+            self._cells.deliver_from_afar(asked.actor, message)
+        except (Rejected, AskCycle) as error:
+            question.failed(None, error)
+
+    def _told(self, origin: Origin, envelope: Envelope, told: Told) -> None:
+        try:
+            message = self._message(origin, envelope, told, None)
+        except Rejected as error:
+            self._cells.log_dead_letter(f"{self._node.name}/{told.actor}", "?", _sender(origin, told), str(error))
+            return
+        try:
+            self._cells.deliver_from_afar(told.actor, message)
+        except Rejected as error:
+            self._cells.undeliverable(f"{self._node.name}/{told.actor}", message, error)
+
+    def _message(
+        self, origin: Origin, envelope: Envelope, parcel: Asked | Told, question: RemoteQuestion | None
+    ) -> Message:
+        """What an actor here is to handle. Raises what the sender is told, RemoteProtocolError for nonsense."""
+        cell = self._cells.living(parcel.actor)
+        plain = decode(parcel.call)
+        if not isinstance(plain, list) or not plain:
+            raise RemoteProtocolError("a call is a list that begins with a tag")
+        tag, *arguments = cast("list[object]", plain)
+        method = cell.interface.methods.get(tag) if isinstance(tag, str) else None
+        if method is None:
+            raise InvalidMessage(f"{cell.address} is a {cell.interface.actor.__name__}, which has no message {tag!r}")
+        typed = method.unpack(arguments, self._cells)
+        chain = tuple(parcel.chain) if isinstance(parcel, Asked) else ()
+        return Message(method, typed, _sender(origin, parcel), envelope.counter, origin.name, chain, question)
+
+    def _end_awaited(self, origin: Origin, correlation: int, parcel: Stopped | Watched) -> None:
+        question = self._question(origin, correlation, inf)
+        cell = self._cells.get(parcel.actor)
+        if cell is None:
+            question.ended(End("", "missing"))
+            return
+        question.watched = cell
+        cell.on_end(question.ended)
+        if isinstance(parcel, Stopped):
+            if parcel.kill:
+                cell.kill()
+            else:
+                cell.begin_stop()
+
+    def _question(self, origin: Origin, correlation: int, deadline: float) -> RemoteQuestion:
+        questions = self._questions.setdefault(origin, {})
+        if correlation == 0 or correlation in questions:
+            raise RemoteProtocolError(f"it asks twice under the correlation {correlation}")
+        if len(questions) >= QUESTIONS_MAX:
+            raise RemoteProtocolError(f"it has asked {QUESTIONS_MAX} things that are not answered yet")
+        question = questions[correlation] = RemoteQuestion(self, origin, correlation, deadline)
+        return question
+
+    # -- answers ----------------------------------------------------------------------------------------------------
+
+    def reply(self, origin: Origin, correlation: int, parcel: Answered | Ended) -> None:
+        """Tell a peer what became of what it asked. Raises TooLarge, and then it is still to be told."""
+        questions = self._questions.get(origin, {})
+        if correlation not in questions:
+            return  # nobody waits for it any more
+        body = encode_struct(parcel)
+        if len(body) > BODY_SIZE_MAX:
+            raise TooLarge("the answer", len(body), BODY_SIZE_MAX)
+        self._reply(origin, correlation, body)
+        questions.pop(correlation, None)
+
+    def _reply(self, origin: Origin, correlation: int, body: bytes) -> None:
+        if origin.closed:
+            return
+        if self._node.is_linked(origin.name):
+            if not origin.send(ADDRESS, "actors", body, correlation=correlation):
+                origin.close("it does not take its answers")
+            return
+        backlog = self._backlog.setdefault(origin.name, deque())
+        if len(backlog) >= BACKLOG_MAX:
+            origin.close("it asks, and there is no link to answer it")
+        else:
+            backlog.append((origin, correlation, body))
+
+    def _settle(self, origin: Origin, correlation: int, parcel: Answered | Ended) -> None:
+        pending = self._pending.get(correlation)
+        if pending is None:
+            return  # nobody waits for it any more
+        if pending.peer != origin.name or (pending.method is None) != isinstance(parcel, Ended):
+            raise RemoteProtocolError("it answers what it was not asked")
+        del self._pending[correlation]
+        if isinstance(parcel, Ended):
+            pending.asker.settle(parcel.how)
+            return
+        method = cast(Method, pending.method)
+        try:
+            pending.asker.settle(_answers.unpack(method, parcel.outcome, self._cells))
+        except DecodeError as error:
+            what = f"the answer of {pending.to} cannot be read; is its class another version than ours? ({error})"
+            pending.asker.failed(method, TypeError(what))
+        except Exception as error:
+            pending.asker.failed(method, error)
+
+
+def _sender(origin: Origin, parcel: Asked | Told) -> str:
+    return f"{origin.name}/{parcel.sender}" if parcel.sender else origin.name

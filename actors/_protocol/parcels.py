@@ -1,0 +1,82 @@
+"""What the actors of two nodes say to each other: bodies of envelopes between peers.
+
+Who asks gives a correlation to the envelope, and the answer repeats it. Answers also name the life of the node that
+asked: a correlation of an earlier life means nothing to it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from actors._protocol.address import ACTOR_NAME_LENGTH_MAX
+from actors._protocol.codec import OneOf
+from actors._protocol.envelope import Natural
+
+CHAIN_LENGTH_MAX = 64
+"""Actors that are told to wait for a message: the last ones, if there are more."""
+
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=ACTOR_NAME_LENGTH_MAX)]
+_Sender = Annotated[str, msgspec.Meta(max_length=ACTOR_NAME_LENGTH_MAX)]
+_Address = Annotated[str, msgspec.Meta(min_length=3, max_length=2 * ACTOR_NAME_LENGTH_MAX)]
+_Chain = Annotated[list[_Address], msgspec.Meta(max_length=CHAIN_LENGTH_MAX)]
+_How = Annotated[str, msgspec.Meta(pattern=r"\A(stopped|killed|crashed|missing)\Z")]
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ask"):
+    """A message whose answer is awaited.
+
+    actor: the name of who is asked. sender: of the actor that asks; "" if none does. chain: addresses of the actors
+    that wait for the answer. patience: microseconds for which it is waited for; None for ever. call: tag and arguments,
+    see `Method.pack`.
+    """
+
+    actor: _Name
+    sender: _Sender
+    chain: _Chain
+    patience: Natural | None
+    call: bytes
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="tell"):
+    """A message whose answer is not awaited. Fields as in `Asked`."""
+
+    actor: _Name
+    sender: _Sender
+    call: bytes
+
+
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="withdraw"):
+    """Nobody waits any more for what this correlation asked."""
+
+
+class Stopped(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="stop"):
+    """Stop an actor, or kill it; answered by `Ended`."""
+
+    actor: _Name
+    kill: bool
+
+
+class Watched(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="watch"):
+    """Tell when an actor has ended; answered by `Ended`."""
+
+    actor: _Name
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="answer"):
+    """What an ask came to: see `_answers`. incarnation: of the node that asked."""
+
+    incarnation: Natural
+    outcome: bytes
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="end"):
+    """The actor has ended so, or is not there. incarnation: of the node that asked."""
+
+    incarnation: Natural
+    how: _How
+
+
+Parcel: TypeAlias = Asked | Told | Withdrawn | Stopped | Watched | Answered | Ended
+PARCELS = OneOf[Parcel](Asked, Told, Withdrawn, Stopped, Watched, Answered, Ended)
