@@ -22,7 +22,7 @@ from actors._connection import PING_SECONDS
 from actors._exchange import NO_SUCH, Exchange, NodeStatistics, Origin, Receiver
 from actors._identity import DataDirectory, Identity, MemoryIdentity
 from actors._network import Network
-from actors._nursery import open_background
+from actors._nursery import Lasting, open_background
 from actors._peer import Peer
 from actors._post import ADDRESS
 from actors._protocol.address import Address, check_name, parse_address
@@ -51,7 +51,13 @@ class Node:
     """
 
     def __init__(
-        self, exchange: Exchange, address: Address, network: Network, nursery: trio.Nursery, random: Random
+        self,
+        exchange: Exchange,
+        address: Address,
+        network: Network,
+        nursery: trio.Nursery,
+        links: Lasting,
+        random: Random,
     ) -> None:
         self.name = exchange.name
         self.incarnation = exchange.identity.incarnation
@@ -61,7 +67,7 @@ class Node:
         self.trace: Trace | None = exchange.trace if isinstance(exchange, TracedExchange) else None
         self._exchange = exchange
         self._network = network
-        self._nursery = nursery
+        self._links = links  # what serves links, and whatever else needs them to the end
         self._random = random
         self._peers: dict[str, Peer] = {}
         self._advertised: Address | None = None
@@ -204,7 +210,7 @@ class Node:
 
     async def start(self, service: Callable[..., Awaitable[object]], *args: object) -> Any:
         """Run a service beside the node, for as long as that is open; as `trio.Nursery.start` does."""
-        return await self._nursery.start(service, *args)
+        return await self._links.start(service, *args)
 
     def has_peer(self, name: str) -> bool:
         """Is a link to `name` kept, or tried?"""
@@ -220,7 +226,7 @@ class Node:
         if known is not None:
             known.stop()
         self._peers[name] = Peer(name, address, self._exchange, self._network, self._random, BULK_SIZE_MAX)
-        self._nursery.start_soon(self._peers[name].run)
+        self._links.start_soon(self._peers[name].run)
 
     def beat(self) -> None:
         """Once in a second, by the node's own task."""
@@ -282,17 +288,19 @@ async def _running(
     listeners = await network.listen(where, insecure=insecure)
     with ExitStack() as stack:
         async with open_background() as nursery:
-            node = Node(exchange, listeners[0].address, network, nursery, random)
+            links = Lasting(nursery)
+            node = Node(exchange, listeners[0].address, network, nursery, links, random)
             stack.callback(node.end_actors)
             acceptor = Acceptor(exchange, node.has_peer)
-            nursery.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
-            nursery.start_soon(_keep_beating, node, acceptor)
+            links.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
+            links.start_soon(_keep_beating, node, acceptor)
             if isinstance(network, TlsNetwork):
-                nursery.start_soon(network.credentials.watch)
+                links.start_soon(network.credentials.watch)
             try:
                 yield node
             finally:
                 node.close_actors()
+                links.end()
 
 
 async def secured(

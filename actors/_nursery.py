@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import trio
 
@@ -32,3 +33,51 @@ async def open_background() -> AsyncGenerator[trio.Nursery]:
         passing = failed
     if passing is not None:
         raise passing
+
+
+class Lasting:
+    """Tasks of a nursery that go on until `end`, whatever cancels the nursery.
+
+    For a context manager whose body relies on them to its very end, also while it is cancelled and says goodbye. It
+    calls `end` when the body has ended.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._scopes: set[trio.CancelScope] = set()
+        self._ended = False
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """As that of a nursery."""
+        self._nursery.start_soon(self._run, task, args, name=task)
+
+    async def start(self, task: Callable[..., Awaitable[object]], *args: Any) -> Any:
+        """As that of a nursery."""
+        return await self._nursery.start(self._run_started, task, args, name=task)
+
+    async def _run(self, task: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        with self._scope():
+            await task(*args)
+
+    async def _run_started(
+        self, task: Callable[..., Awaitable[object]], args: tuple[Any, ...], *, task_status: trio.TaskStatus[Any]
+    ) -> None:
+        with self._scope():
+            await task(*args, task_status=task_status)
+
+    @contextmanager
+    def _scope(self) -> Generator[None]:
+        with trio.CancelScope(shield=True) as scope:
+            self._scopes.add(scope)
+            try:
+                if self._ended:
+                    scope.cancel()
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+    def end(self) -> None:
+        """They are cancelled."""
+        self._ended = True
+        for scope in self._scopes:
+            scope.cancel()

@@ -15,7 +15,7 @@ import trio
 from actors import Network, Node, Tls, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
-from actors._nursery import open_background
+from actors._nursery import Lasting, open_background
 from actors._protocol.address import check_name, parse_address
 from actors._ref import Ref
 from broadcast._consistency import Consistency
@@ -206,14 +206,18 @@ async def join(
     node.introduce(group, lambda kind: GroupRef(kind, handle, group))
     try:
         async with open_background() as nursery:
+            tasks = Lasting(nursery)
             await host.open(os.urandom(16))
-            nursery.start_soon(host.run)
-            nursery.start_soon(handle.run)
+            tasks.start_soon(host.run)
+            tasks.start_soon(handle.run)
             try:
                 yield Group(actor, handle, host)
                 await handle.drained()
             finally:
-                await host.hand_over()
+                try:
+                    await host.hand_over()
+                finally:
+                    tasks.end()
     finally:
         handle.close()
         node.detach(group)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import get_args
 
-import msgspec
-
 from broadcast._protocol.messages import Message
 
 _EPOCHAL = frozenset(
-    each.__struct_config__.tag for each in get_args(Message) if msgspec.structs.fields(each)[0].name == "epoch"
+    each.__struct_config__.tag for each in get_args(Message) if each.__struct_fields__[:1] == ("epoch",)
 )
 """Kinds of message between replicas that begin with an epoch."""
 _NUMBER, _BYTES, _TEXT, _ARRAY = 0, 2, 3, 4  # major types of CBOR

@@ -1,0 +1,338 @@
+"""A group that changes its members while it is used: replicas in this process, over a network in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from random import Random
+from typing import Any, Literal
+
+import pytest
+import trio
+
+from actors import Actor, command, query
+from actors.testing import MemoryNetwork
+from broadcast import Consistency, Group, GroupClosed, connect, open_group
+from membership import Change, ChangeRefused, Flexible, Limits, Majority, MemberRemoved, Newcomer, View, Weighted
+
+SECONDS_MAX = 30  # of a test
+LIMITS = Limits(election_timeout=150_000)
+
+
+class Count(Actor):
+    def __init__(self) -> None:
+        self.total = 0
+
+    @command
+    def add(self, amount: int) -> int:
+        self.total += amount
+        return self.total
+
+    @query
+    def value(self) -> int:
+        return self.total
+
+
+def _only(error: BaseException) -> BaseException:
+    return _only(*error.exceptions) if isinstance(error, BaseExceptionGroup) else error
+
+
+class Town:
+    """Processes of one group, each in a task of its own. ended: what ended those that did not end by themselves."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.groups: dict[str, Group[Count]] = {}
+        self.ended: dict[str, BaseException] = {}
+        self.network = MemoryNetwork(random=Random(5), latency=0.001)
+        self._nursery = nursery
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._gone = trio.lowlevel.ParkingLot()
+
+    async def start(
+        self, names: Iterable[str], among: str, role: Literal["voter", "observer"] = "voter", **given: Any
+    ) -> None:
+        """`among`: whose addresses they are told."""
+        for name in names:
+            await self._nursery.start(self._live, name, among, role, given)
+
+    async def _live(
+        self,
+        name: str,
+        among: str,
+        role: Literal["voter", "observer"],
+        given: dict[str, Any],
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        members = {each: f"{each}:1" for each in {*among, name}}
+        settings = {"limits": LIMITS, "data": None, "network": self.network.host(name), **given}
+        try:
+            with trio.CancelScope() as self._scopes[name]:
+                async with open_group("count", Count, node=name, members=members, role=role, **settings) as group:
+                    self.groups[name] = group
+                    task_status.started()
+                    await trio.sleep_forever()
+        except* MemberRemoved as errors:
+            self.ended[name] = _only(errors)
+        del self.groups[name]
+        self._gone.unpark_all()
+
+    async def stop(self, name: str) -> None:
+        """Cancel it, from outside of everything that is its own."""
+        self._scopes[name].cancel()
+        await self.gone(name)
+
+    async def gone(self, name: str) -> None:
+        while name in self.groups:
+            await self._gone.park()
+
+    def __getitem__(self, name: str) -> Group[Count]:
+        return self.groups[name]
+
+    @property
+    def leader(self) -> str:
+        return next(name for name, group in self.groups.items() if group.status().role == "leader")
+
+    @property
+    def follower(self) -> str:
+        leader = self.leader
+        return next(name for name in self.groups if name != leader)
+
+    async def until(self, name: str, wanted: Callable[[View], bool]) -> View:
+        """The first view at that member which is as wanted."""
+        async with aclosing(self[name].membership.views()) as views:
+            async for view in views:
+                if wanted(view):
+                    return view
+        raise AssertionError
+
+
+@asynccontextmanager
+async def town(names: str = "abc", **given: Any) -> AsyncGenerator[Town]:
+    with trio.fail_after(SECONDS_MAX):
+        async with trio.open_nursery() as nursery:
+            it = Town(nursery)
+            await it.start(names, names, **given)
+            assert await it[names[0]].ask(Count.add, 1) == 1
+            yield it
+            nursery.cancel_scope.cancel()
+
+
+async def views_of(group: Group[Count], count: int) -> list[View]:
+    seen: list[View] = []
+    async with aclosing(group.membership.views()) as views:
+        async for view in views:
+            seen.append(view)
+            if len(seen) == count:
+                return seen
+    return seen
+
+
+async def test_a_member_is_added_and_gets_all_that_was_before_it() -> None:
+    """First it watches, then both electorates decide, then it votes. Everybody sees that, also who comes late."""
+    async with town() as it:
+        await it.start("d", "abc")
+        view = await it[it.follower].membership.add("d", "d:1")
+        assert (view.voters, view.observers, view.quorum) == (tuple("abcd"), (), Majority())
+        assert await it["d"].ask(Count.add, 1) == 2
+        number = view.number
+        seen = [await views_of(group, number) for group in it.groups.values()]
+        assert all(each == seen[0] for each in seen)
+        before, watching, joint, after = seen[0][-4:]
+        assert (before.voters, watching.voters, watching.observers) == (tuple("abc"), tuple("abc"), ("d",))
+        assert (joint.voters, type(joint.quorum).__name__, after) == (tuple("abcd"), "Joint", view)
+
+
+async def test_a_follower_that_is_removed_learns_it_and_ends() -> None:
+    async with town() as it:
+        leader, removed = it.leader, it.follower
+        view = await it[leader].membership.remove(removed)
+        assert removed not in (*view.voters, *view.reachable)
+        await it.gone(removed)
+        assert isinstance(it.ended[removed], MemberRemoved)
+        assert "it was removed" in str(it.ended[removed])
+        assert await it[leader].ask(Count.add, 1) == 2
+
+
+async def test_a_leader_that_is_removed_hands_over_and_ends() -> None:
+    async with town() as it:
+        leader, other = it.leader, it.follower
+        view = await it[other].membership.remove(leader)
+        assert leader not in view.voters
+        await it.gone(leader)
+        assert isinstance(it.ended[leader], MemberRemoved)
+        assert await it[other].ask(Count.add, 1) == 2
+        assert it.leader != leader
+
+
+async def test_what_waits_at_a_member_that_is_removed_is_told_that_nothing_is_known() -> None:
+    async with town() as it:
+        name = it.follower
+        removed = it[name]
+        await it[it.leader].membership.remove(name)
+        await it.gone(name)
+        with pytest.raises(GroupClosed):
+            while True:
+                await removed.ask(Count.add, 0)
+
+
+async def test_all_members_are_replaced_while_the_group_is_used() -> None:
+    async with town() as it, trio.open_nursery() as nursery:
+        answers: list[int] = []
+        done = trio.Event()
+
+        async def use() -> None:
+            addresses = {name: f"{name}:1" for name in "abcdef"}
+            async with connect("count", Count, members=addresses, network=it.network.host("client")) as count:
+                while not done.is_set():
+                    answers.append(await count.ask(Count.add, 1))
+
+        nursery.start_soon(use)
+        for old, new in zip("abc", "def", strict=True):
+            await it.start(new, "abcdef")
+            here = next(name for name in it.groups if name not in (old, new))
+            view = await it[here].membership.replace(old, new, f"{new}:1")
+            assert new in view.voters
+            await it.gone(old)
+        done.set()
+        assert sorted(it.groups) == list("def")
+        assert await it["f"].ask(Count.value) == len(answers) + 1
+        assert answers == list(range(2, len(answers) + 2))
+
+
+async def test_an_observer_is_added_by_itself_and_has_no_vote() -> None:
+    """It delivers, answers queries at every level, and passes commands on."""
+    async with town() as it:
+        await it.start("o", "a", role="observer")
+        view = await it.until("a", lambda view: "o" in view.observers)
+        assert view.voters == tuple("abc")
+        watching = it["o"]
+        assert await watching.ask(Count.add, 4) == 5
+        assert await watching.ask(Count.value) == 5
+        assert await watching.reading(Consistency.LOCAL).ask(Count.value) == 5
+        assert (await it["a"].membership.promote("o")).voters == tuple("abco")
+
+
+async def test_a_member_that_was_wiped_comes_back_under_its_name_once_it_was_removed() -> None:
+    async with town() as it:
+        other = it.follower
+        here = next(name for name in it.groups if name not in (other, it.leader))
+        await it.stop(other)
+        await it.start(other, "abc")  # in memory: another disk
+        await it[here].membership.remove(other)
+        view = await it[here].membership.add(other, f"{other}:1")
+        assert view.voters == tuple("abc")
+        assert await it[other].ask(Count.add, 1) == 2
+
+
+async def test_a_member_that_moves_is_found_by_all() -> None:
+    async with town() as it:
+        moved = it.follower
+        await it[moved].membership.move(moved, "elsewhere:9")
+        await it.stop(moved)
+        assert {it[name].status().members[moved] for name in it.groups} <= {f"{moved}:1", "elsewhere:9"}
+
+
+async def test_the_quorum_system_changes_by_way_of_both() -> None:
+    async with town() as it:
+        view = await it["a"].membership.change(Change(quorum=Flexible(elect=3, commit=1)))
+        assert view.quorum == Flexible(elect=3, commit=1)
+        assert await it["b"].ask(Count.add, 1) == 2
+
+
+async def test_several_changes_are_made_at_once() -> None:
+    async with town() as it:
+        await it.start("de", "abc")
+        wanted = Change(
+            add=(Newcomer("d", "d:1"), Newcomer("e", "e:1")), remove=("a",), quorum=Weighted(dict.fromkeys("bcde", 1))
+        )
+        view = await it["b"].membership.change(wanted)
+        assert (view.voters, view.quorum) == (tuple("bcde"), Weighted(dict.fromkeys("bcde", 1)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (Change(remove=("x",)), "x: no member of this group"),
+        (Change(promote=("x",)), "x: no member; the members are a, b, c"),
+        (Change(move={"x": "x:1"}), "x: no member; the members are a, b, c"),
+        (Change(remove=("b",), promote=("b",)), "b: named twice in one change"),
+        (Change(remove=tuple("abc")), "this would leave no voter"),
+        (Change(quorum=Flexible(elect=1, commit=3)), "a, b, c could not decide by Flexible"),
+        (Change(quorum=Weighted({"a": 1})), "it does not name b, c"),
+    ],
+)
+async def test_what_a_group_cannot_do_is_refused_with_the_reason(wanted: Change, why: str) -> None:
+    async with town() as it:
+        with pytest.raises(ChangeRefused, match=why.replace("(", r"\(")):
+            await it[it.follower].membership.change(wanted)
+        assert await it["a"].ask(Count.add, 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "why"),
+    [
+        ("b", TypeError, "a change is a membership.Change, not 'b'"),
+        (Change(add=(Newcomer("d", "nowhere"),)), ValueError, "nowhere"),
+        (Change(remove=("",)), TypeError, "no change of members"),
+        (Change(quorum="all"), TypeError, "quorum= is a Majority"),  # type: ignore[arg-type]
+    ],
+)
+async def test_what_is_no_change_is_told_at_once(wanted: Any, error: type[Exception], why: str) -> None:
+    async with town("a") as it:
+        with pytest.raises(error, match=why):
+            await it["a"].membership.change(wanted)
+
+
+async def test_a_change_that_would_lose_the_quorum_is_refused_unless_it_is_forced() -> None:
+    async with town() as it:
+        gone = it.follower
+        await it.stop(gone)
+        leader = it.leader
+        await it.until(leader, lambda view: gone not in view.reachable)
+        other = next(name for name in it.groups if name != leader)
+        with pytest.raises(ChangeRefused, match=rf"{gone} cannot be reached, and the rest could not decide"):
+            await it[leader].membership.remove(other)
+        view = await it[leader].membership.remove(gone)
+        assert gone not in view.voters
+
+
+async def test_one_that_has_not_said_hello_is_waited_for_and_that_is_told() -> None:
+    async with town() as it:
+        membership = it["a"].membership
+        with trio.move_on_after(0.5):
+            await membership.add("d", "d:1")
+        assert membership.why is not None
+        assert membership.why.startswith("d has not said hello")
+
+
+async def test_who_is_reachable_is_agreed() -> None:
+    async with town() as it:
+        gone = it.follower
+        await it.stop(gone)
+        for name in list(it.groups):
+            view = await it.until(name, lambda view: gone not in view.reachable)
+            assert gone in view.voters
+        views = [await views_of(group, view.number) for group in it.groups.values()]
+        assert views[0] == views[1]
+
+
+async def test_the_lead_is_handed_over() -> None:
+    async with town() as it:
+        leader, heir = it.leader, it.follower
+        view = await it[heir].membership.hand_over(heir)
+        assert (view.leader, it.leader) == (heir, heir)
+        assert (await it[leader].membership.hand_over()).leader != heir
+        with pytest.raises(ChangeRefused, match="x has no vote, and cannot lead: the voters are a, b, c"):
+            await it["a"].membership.hand_over("x")
+
+
+async def test_a_leader_that_is_closed_hands_over_first_even_if_it_is_cancelled() -> None:
+    """Nobody has to find out that it is gone."""
+    async with town() as it:
+        leader, other = it.leader, it.follower
+        epoch = it[other].status().epoch
+        begun = trio.current_time()
+        await it.stop(leader)
+        assert it[other].status().epoch == epoch + 1
+        assert await it[other].ask(Count.add, 1) == 2
+        assert trio.current_time() - begun < LIMITS.election_timeout / 1_000_000
