@@ -15,11 +15,11 @@ from broadcast._protocol.leader import Leadership
 from broadcast._protocol.regrouping import Regrouping
 from broadcast._simulation.history import run
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from membership._protocol import election
 from membership._protocol.change import concluded, joint
 from membership._protocol.configurations import Configurations
-from membership._protocol.election import Election
+from membership._protocol.election import Election, Role
 from membership._protocol.quorum import Joint
-from membership._protocol.view import Configuration
 
 MOVING = Options(
     replicas=3,
@@ -115,15 +115,6 @@ def removed_voters_are_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leadership, "count", count)
 
 
-def observers_vote(patch: pytest.MonkeyPatch) -> None:
-    """A grant counts, whoever gave it."""
-
-    def elects(self: Configuration, granted: frozenset[str]) -> bool:
-        return 2 * len(granted) > len(self.voters)
-
-    patch.setattr(Configuration, "elects", elects)
-
-
 def a_removed_leader_leads_on(patch: pytest.MonkeyPatch) -> None:
     """It has no vote any more, and neither goes nor ever learns that it should."""
     patch.setattr(Election, "resign", lambda self, now: None)
@@ -140,8 +131,7 @@ def who_loses_its_vote_stands_no_more(patch: pytest.MonkeyPatch) -> None:
 
 def stands_as_if_it_had_been_told_to(patch: pytest.MonkeyPatch) -> None:
     """So that voters who hear their leader grant it all the same."""
-    campaign = Election._campaign
-    patch.setattr(Election, "_campaign", lambda self, now, handed=False: campaign(self, now, handed=True))
+    patch.setitem(election._VICTORY, Role.CANVASSER, lambda self, now: self._campaign(now, handed=True))
 
 
 def a_configuration_among_commands(patch: pytest.MonkeyPatch) -> None:
@@ -166,15 +156,14 @@ MUTANTS: Sequence[Mutant] = (
         changed_before_the_epoch_start_is_committed, "a change waits for the epoch-start entry to be committed", MOVING
     ),
     Mutant(configuration_kept_after_truncation, LATEST, JOINT),
-    Mutant(a_configuration_among_commands, LATEST, MOVING),
+    Mutant(a_configuration_among_commands, "speaks of members, among other entries", MOVING),
     Mutant(new_electorate_elects_alone, BY_QUORUM, JOINT),
-    Mutant(observers_vote, BY_QUORUM, MOVING),
     Mutant(old_electorate_commits_alone, ON_QUORUM, JOINT),
     Mutant(removed_voters_are_counted, ON_QUORUM, MOVING),
     Mutant(who_loses_its_vote_stands_no_more, "with a quorum repaired the group comes to an end", JOINT, first=40),
     Mutant(stands_as_if_it_had_been_told_to, "who was not told to stand says no such thing", MOVING),
     Mutant(promoted_before_it_has_caught_up, "who gets a vote has caught up", MOVING),
-    Mutant(a_removed_leader_leads_on, "with a quorum repaired the group comes to an end", MOVING),
+    Mutant(a_removed_leader_leads_on, "who has lost its vote leads no more", MOVING),
 )
 
 

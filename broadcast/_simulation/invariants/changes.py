@@ -8,14 +8,21 @@ from __future__ import annotations
 from broadcast._protocol.entries import configuration_in
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
-from broadcast._simulation.invariants.base import Invariant, Process
+from broadcast._simulation.invariants.base import Invariant, Process, Scene
 from broadcast._simulation.invariants.claim import check
 from broadcast._simulation.invariants.in_force import along
 from membership._protocol.quorum import Electorate, Joint
 from membership._protocol.view import Configuration
 
 
+STEPS_BETWEEN = 16  # what is in force wrongly is so for longer
+
+
 class Changes(Invariant):
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._steps = 0
+
     def persisting(self, process: Process, persist: Persist) -> None:
         leadership = process.replica.leadership
         for batch in persist.batches if leadership is not None else ():
@@ -36,8 +43,14 @@ class Changes(Invariant):
             check(last >= added_at, "who gets a vote has caught up", name=name, holds=last, added_at=added_at)
 
     def stepped(self, process: Process) -> None:
-        replica = process.replica
-        if replica.formation is not None:
+        replica, committed = process.replica, process.replica.committed
+        leadership = replica.leadership
+        if leadership is not None and committed is not None and leadership.start <= replica.commit:
+            _, configuration = committed
+            may_lead = configuration.storage_of(process.name) is not None or leadership.succession.is_under_way
+            check(may_lead, "who has lost its vote leads no more", name=process.name)
+        self._steps += 1
+        if replica.formation is not None and self._steps % STEPS_BETWEEN == 0:
             latest = along(replica)[-1][1]
             check(replica.configuration == latest, "in force is the latest configuration of the log", name=process.name)
 

@@ -12,11 +12,11 @@ from broadcast._protocol.entries import Entry
 from broadcast._protocol.position import Batch
 from broadcast._simulation.invariants.base import Invariant, Process
 from broadcast._simulation.invariants.claim import check
-from broadcast._simulation.invariants.in_force import in_force
+from broadcast._simulation.invariants.in_force import commit_by, in_force
 
 
 class DurableCommit(Invariant):
     def delivered(self, process: Process, batch: Batch, entries: Sequence[Entry]) -> None:
         holders = [name for name, disk in self.scene.disks.items() if disk.held.get(batch.first) == batch]
-        enough = any(each.commits(frozenset(holders)) for each in in_force(process.replica, batch.last))
+        enough = any(commit_by(each, frozenset(holders)) for each in in_force(process.replica, batch.last))
         check(enough, "what is delivered is durable on a commit quorum", batch=batch, holders=holders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from broadcast._protocol.messages import Message
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
 from broadcast._simulation.invariants.claim import check
-from broadcast._simulation.invariants.in_force import along
+from broadcast._simulation.invariants.in_force import along, elect_by
 from membership._protocol.messages import VoteReply
 from membership._protocol.view import Promise
 
@@ -26,7 +26,7 @@ class ElectedByQuorum(Invariant):
             granted.add(process.name)
         configuration = along(replica)[-1][1]  # the latest in its log, committed or not (4.1)
         check(
-            configuration.elects(frozenset(granted)),
+            elect_by(configuration, frozenset(granted)),
             "who leads was granted it by an election quorum",
             name=process.name,
             epoch=replica.epoch,

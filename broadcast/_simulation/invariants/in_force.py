@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broadcast._protocol.entries import configuration_in
 from broadcast._protocol.replica import Replica
+from membership._protocol.quorum import Joint
 from membership._protocol.view import Configuration
 
 
@@ -25,3 +26,19 @@ def in_force(replica: Replica, index: int) -> list[Configuration]:
     found = along(replica)
     first = max(at for at, (place, _) in enumerate(found) if place <= index)
     return [configuration for _, configuration in found[first:]]
+
+
+def commit_by(configuration: Configuration, names: frozenset[str]) -> bool:
+    """Do these suffice to commit? Of two electorates, each by itself, and as nobody else counts it."""
+    quorum = configuration.quorum
+    if isinstance(quorum, Joint):
+        return quorum.old.commits(names) and quorum.new.commits(names)
+    return quorum.commits(configuration.voter_names, names)
+
+
+def elect_by(configuration: Configuration, names: frozenset[str]) -> bool:
+    """Do these suffice to elect a leader?"""
+    quorum = configuration.quorum
+    if isinstance(quorum, Joint):
+        return quorum.old.elects(names) and quorum.new.elects(names)
+    return quorum.elects(configuration.voter_names, names)
