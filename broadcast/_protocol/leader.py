@@ -89,7 +89,7 @@ class Leadership:
 
     def sequence(self, now: Now) -> None:
         """Seal what waits, unless a disk write is under way: then it joins the next batch."""
-        if self.succession.is_under_way:
+        if self.succession.is_under_way or self.is_over:
             return  # it is for the next leader (rule 17): submitters send it again
         writes = self._own.writes
         while not writes.busy and self.pending and self._uncommitted_size < UNCOMMITTED_SIZE_MAX:

@@ -14,7 +14,6 @@ from broadcast._simulation.invariants.in_force import along
 from membership._protocol.quorum import Electorate, Joint
 from membership._protocol.view import Configuration
 
-
 STEPS_BETWEEN = 16  # what is in force wrongly is so for longer
 
 
