@@ -172,16 +172,12 @@ class Leadership:
         else:
             progress.rejected(message.rejected, message.conflict, received.stamp)
         if progress.lost:
+            self._election.distrust(received.storage)
             self.rounds.retract(received.sender)
             self._outbox.notice(
                 f"{received.sender} has lost entries that it had acknowledged: it is not counted any more; stop it, "
                 "remove it, and add it again with an empty data directory"
             )
-
-    def distrusts(self, name: str) -> bool:
-        """Has this follower lost what it acknowledged? It may have lost its promise too: no word of it counts."""
-        progress = self.followers.get(name)
-        return progress is not None and progress.lost
 
     # -- counting --------------------------------------------------------------------------------------------------
 
@@ -236,8 +232,9 @@ class Leadership:
     def _judge(self, now: Now) -> None:
         """Say who can be reached, if that is not what the log says (views: `reachable`)."""
         configurations = self._configurations
-        reached = {self.name, *self.detector.reachable(now.monotonic)}.intersection(configurations.latest.names)
-        known = (configurations.reachable | {self.name}).intersection(configurations.latest.names)
+        names = configurations.latest.names
+        reached = frozenset((self.name, *self.detector.reachable(now.monotonic))).intersection(names)
+        known = (configurations.reachable | {self.name}).intersection(names)
         if reached != known and self._knows_commit and not self.succession.is_under_way:
             self._seal([Reached(tuple(sorted(reached)))], now)
 

@@ -375,7 +375,7 @@ class Participant:
             election.adopt(message.epoch, now)
         if self.leadership is None or not election.leads or message.epoch != election.epoch:
             return
-        if self.leadership.distrusts(received.sender):
+        if received.storage in election.distrusted:
             return
         election.heard(received.sender, now)
         leader.ANSWERS[type(message)](self.leadership, received, message, now)

@@ -105,6 +105,8 @@ class Stage:
         world.schedule.run(world.options.duration)
         world.note("", "calm")
         self._sound = [self.nodes[name] for name in self.faults.end()]
+        if world.options.regroupings:  # what was wished for may still be on its way
+            world.schedule.run(world.now + 2 * (world.options.latency + world.options.delay))
         self._come_to_an_end()
         self.marks = Counter(world.marks)
         trial = Trial(world, self.nodes, self._sound, self.network, self._play, self.watch.calls, self._limits)

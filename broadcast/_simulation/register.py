@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from broadcast._protocol.entries import Configured, Entry, configuration_in
 from broadcast._protocol.position import Batch
 from broadcast._simulation.disk import Disk
+from membership._protocol.change import destination
 from membership._protocol.view import Configuration
 
 if TYPE_CHECKING:
@@ -37,12 +38,13 @@ class Register:
                 self.removed |= before.difference(entry.configuration.names)
 
     def open(self, nodes: Mapping[str, Node], disks: Mapping[str, Disk]) -> list[Configuration]:
-        """Those that may decide what happens next: the committed one, and whatever a log holds beyond it."""
+        """Those that may decide what comes next: the committed one, what logs hold beyond it, and where these lead."""
         logs: list[Iterable[Batch]] = [disk.held.values() for disk in disks.values()]
         longer = [node.replica.log for node in nodes.values() if node.alive]
         logs += [log.between(self.index, log.last.index) for log in longer if log.last.index > self.index]
         found = [configuration_in(batch) for log in logs for batch in log if batch.first > self.index]
-        return [each for each in (self.committed, *found) if each is not None]
+        there = [each for each in (self.committed, *found) if each is not None]
+        return [*there, *map(destination, there)]
 
 
 def suffice(names: Iterable[str], configurations: Sequence[Configuration]) -> bool:

@@ -63,6 +63,8 @@ class Election:
         self.role = Role.FOLLOWER
         self.leader: str | None = None
         self.sends: list[Ballot] = []
+        self.distrusted: set[bytes] = set()
+        """Disks that have lost what they had said was there, as this member knows from when it led (rule 16)."""
         self._chance = chance
         self._durable = promise
         self._heard_leader: int | None = None
@@ -126,6 +128,10 @@ class Election:
         if self.role is Role.LEADER:
             for name in configuration.voter_names:
                 self._heard.setdefault(name, now)
+
+    def distrust(self, storage: bytes) -> None:
+        """This disk has lost what it had acknowledged, and perhaps its promises: no word of it counts, in no epoch."""
+        self.distrusted.add(storage)
 
     def suspect(self, name: str, now: int) -> None:
         """The process that led is gone: a reconnect was refused, or met its successor (rule 5). Counts as silence.
@@ -243,7 +249,7 @@ class Election:
         if reply.epoch > self.epoch:
             self.adopt(reply.epoch, now)
             return
-        if self.configuration.storage_of(sender) != storage:
+        if self.configuration.storage_of(sender) != storage or storage in self.distrusted:
             return  # a vote is counted only from the disk that the configuration knows (rule 16)
         if (self._asks_for == (reply.campaign, reply.pre)) and self._granted.get(sender) is not True:
             self._count(sender, granted=reply.granted, now=now)

@@ -616,6 +616,25 @@ def test_a_follower_that_lost_what_it_acknowledged_is_not_counted_any_more() -> 
     assert len(one.hear("c", AppendReply(1, 2)).deliver) == 1
 
 
+def test_what_a_disk_that_lost_something_says_counts_in_no_later_epoch_either() -> None:
+    """Neither its grants, which may elect somebody who lacks what was committed, nor its acknowledgements (rule 16)."""
+    one = leading()
+    one.hear("b", AppendReply(1, 0, rejected=1, conflict=1))
+    while one.replica.role == "leader":
+        one.tick()  # nobody else is heard
+    while one.replica.role != "canvasser":
+        one.tick()
+    one.hear("b", VoteReply(1, 2, pre=True, granted=True))
+    assert one.replica.role == "canvasser"
+    one.hear("c", VoteReply(1, 2, pre=True, granted=True))
+    one.written()
+    one.hear("c", VoteReply(2, 2, pre=False, granted=True))
+    assert (one.replica.role, one.replica.epoch) == ("leader", 2)
+    one.written()
+    assert one.hear("b", AppendReply(2, 2)).deliver == []
+    assert len(one.hear("c", AppendReply(2, 2)).deliver) == 1
+
+
 WITHIN = Commands(1, 1, 3, 0, 0, stamp=0, calls=b"\x83\xf6\xf6\xf6")
 
 

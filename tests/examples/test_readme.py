@@ -13,6 +13,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "docs/actors.md",
     "docs/index.md",
+    "docs/membership.md",
     "docs/security.md",
     "docs/testing.md",
     "docs/tracing.md",
