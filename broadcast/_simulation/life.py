@@ -61,6 +61,8 @@ class Life:
         self.desk: Desk | None = None
         self.askers: dict[int, Asker] = {}
         self.reads: dict[int, tuple[Asker, int, bytes]] = {}
+        self.configurations = 0
+        """How many its log has set, when that was looked at last."""
         self.wishes: dict[int, Callable[[Verdict], None]] = {}
         self.applying: deque[Batch] = deque()
         self.tick_at: int | None = None

@@ -39,6 +39,7 @@ from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Expired, Missing
 from broadcast._simulation.disk import Disk
+from broadcast._simulation.invariants.in_force import along
 from broadcast._simulation.life import Asker, Killed, Life
 from broadcast._simulation.network import Network
 from broadcast._simulation.options import MILLISECOND
@@ -48,7 +49,7 @@ from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from broadcast._storage import DiskDamaged, DiskRefused
 from membership._protocol.formation import Plan
-from membership._protocol.messages import Verdict, Wish
+from membership._protocol.messages import CampaignNow, Verdict, Wish
 
 STAMPS_RESERVED = 64  # stamps that one write of the mark covers
 APPLY_DELAY = 2 * MILLISECOND  # at most, from delivery to application
@@ -252,6 +253,7 @@ class Node:
             stamp = self._stamp()
             data = encode_message(replica.cluster, replica.storage, send.message)
             self._watch.sending(self, send.to, stamp, send.message)
+            self._world.marks["leaders that handed over"] += type(send.message) is CampaignNow
             if self._network is not None:
                 self._network.send(self.name, send.to, stamp, data)
         if output.deliver:
@@ -327,7 +329,7 @@ class Node:
                 asker, token, call = living.reads.pop(number)
                 asker.told(token, self.machine.query(call, "reader"))
             case Reconfigured():
-                self._world.marks["configurations in force"] += 1
+                self._note_configurations()
             case Answered(number, verdict):
                 told = living.wishes.pop(number, None)
                 if told is not None:
@@ -338,6 +340,14 @@ class Node:
                 raise Killed
             case Noticed(text):
                 self._watch.noticed(self, text)
+
+    def _note_configurations(self) -> None:
+        """Another is in force; or one was told of, and that changes nothing here."""
+        living, marks = self._living, self._world.marks
+        count = len(along(living.replica))
+        marks["configurations set"] += max(0, count - living.configurations)
+        marks["configurations taken back"] += count < living.configurations
+        living.configurations = count
 
     # -- members ---------------------------------------------------------------------------------------------------
 

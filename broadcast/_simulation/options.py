@@ -162,7 +162,7 @@ _SESSIONS = (
 
 def _regroupings(chance: random.Random, replicas: int) -> dict[str, int]:
     """None, in half of the histories; now and then so many that the group is another one in the end."""
-    weight = chance.choice((0, 0, 0, 2, 4, 8))
+    weight = chance.choice((0, 0, 0, 5, 12, 24))
     return {"spares": min(chance.randrange(1, 5), 8 - replicas), "regroupings": weight} if weight else {}
 
 

@@ -63,6 +63,12 @@ MARKS: Sequence[str] = (
     "went elsewhere",
     "withdrawn",
     "writes that waited for room",
+    # who was in
+    "configurations set",
+    "leaders that handed over",
+    "members that learnt of their removal",
+    "wishes come true",
+    "wishes refused",
     # who decided
     "decided by Flexible",
     "decided by Grid",

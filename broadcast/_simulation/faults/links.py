@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from broadcast._simulation.faults.field import Field
 from broadcast._simulation.options import MILLISECOND
@@ -22,6 +23,14 @@ def cut(field: Field) -> None:
         world.marks["links cut"] += 1
         field.network.cut(links)
         field.later(CUT, lambda: _heal(field, links))
+
+
+def cut_off(field: Field, name: str) -> None:
+    """What this one says from now on, nobody hears for a while."""
+    links = isolated(name, [other.name for other in field.members if other.name != name])
+    field.world.note("", "cut off", name)
+    field.network.cut(links)
+    field.later(CUT, partial(_heal, field, links), delay_min=CUT // 2)
 
 
 def _heal(field: Field, links: Links) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from broadcast._simulation.faults import links
 from broadcast._simulation.faults.field import Field
 from broadcast._simulation.options import MILLISECOND, quorum_of
 from membership._protocol.change import Change, Newcomer
@@ -19,6 +20,7 @@ from membership._protocol.view import Configuration
 TRIES = 30
 BETWEEN_TRIES = 120 * MILLISECOND  # at most
 FORCED = 0.2  # chance that the operator does not care who can be reached
+UNPLUGGED = 0.2  # chance that the operator asks at the leader's machine, and has pulled out its cable
 CHANGES_QUORUM = 0.3  # chance that a change of voters also gives another system
 
 
@@ -48,7 +50,12 @@ def regroup(field: Field) -> None:
     if isinstance(wish, ChangeWish):
         for newcomer in wish.change.add:
             field.nodes[newcomer.name].begin(field.network, observer=newcomer.observer)
-    _ask(field, wish, TRIES)
+    leaders = [node for node in field.members if node.alive and node.replica.leadership is not None]
+    if leaders and field.world.chance.random() < UNPLUGGED:
+        links.cut_off(field, leaders[0].name)
+        leaders[0].want(wish, lambda verdict: None)
+    else:
+        _ask(field, wish, TRIES)
 
 
 def _ask(field: Field, wish: Wish, tries: int) -> None:
