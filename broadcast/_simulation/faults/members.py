@@ -20,7 +20,7 @@ from membership._protocol.view import Configuration
 TRIES = 30
 BETWEEN_TRIES = 120 * MILLISECOND  # at most
 FORCED = 0.2  # chance that the operator does not care who can be reached
-UNPLUGGED = 0.2  # chance that the operator asks at the leader's machine, and has pulled out its cable
+UNPLUGGED = 0.2  # chance that the operator asks at the leader's machine first, and has pulled out its cable
 CHANGES_QUORUM = 0.3  # chance that a change of voters also gives another system
 
 
@@ -51,11 +51,10 @@ def regroup(field: Field) -> None:
         for newcomer in wish.change.add:
             field.nodes[newcomer.name].begin(field.network, observer=newcomer.observer)
     leaders = [node for node in field.members if node.alive and node.replica.leadership is not None]
-    if leaders and field.world.chance.random() < UNPLUGGED:
+    if leaders and len(now.voters) > 2 and field.world.chance.random() < UNPLUGGED:  # the others can do without it
         links.cut_off(field, leaders[0].name)
         leaders[0].want(wish, lambda verdict: None)
-    else:
-        _ask(field, wish, TRIES)
+    _ask(field, wish, TRIES)
 
 
 def _ask(field: Field, wish: Wish, tries: int) -> None:
