@@ -1,0 +1,74 @@
+"""Each replica is stopped as it is meant to be, and started again, one after the other, while the group is used.
+
+ROUNDS=10 in the environment restarts all of them ten times; `make rolling-restart` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+from rig import tell
+from stalls import Machine
+from tally import Tally
+from tallying import PATIENCE_SECONDS, assert_all_agree, started
+from wanted import count_wanted
+
+from broadcast import connect
+from broadcast.cli._process import newest_view, open_replicas
+
+ROUNDS = count_wanted("ROUNDS", 1)
+GAP_SECONDS_MAX = 0.3  # without an answer to anybody
+CLIENTS = 3
+
+
+class Asking:
+    """Clients that never pause. gap: the longest time that the machine ran and nobody got an answer."""
+
+    def __init__(self, members: Mapping[str, str], machine: Machine) -> None:
+        self.answers: list[int] = []
+        self.gaps: list[tuple[float, float]] = []
+        self.ending = False
+        self._members = members
+        self._machine = machine
+        self._last = trio.current_time()
+
+    async def run(self) -> None:
+        async with connect("tally", Tally, members=self._members) as client:
+            while not self.ending:
+                with trio.fail_after(PATIENCE_SECONDS):
+                    self.answers.append(await client.ask(Tally.add, 1))
+                now = trio.current_time()
+                if now - self._last > GAP_SECONDS_MAX / 20:
+                    self.gaps.append((self._last, now))
+                self._last = now
+
+    async def longest(self) -> float:
+        """In seconds of the machine."""
+        return max([0.0, *[await self._machine.counted(*gap) for gap in self.gaps]])
+
+
+async def test_nobody_waits_long_and_nothing_is_lost_or_doubled(tmp_path: Path, machine: Machine) -> None:
+    async with open_replicas("tally", dict.fromkeys("abc", "tally:Tally"), tmp_path) as replicas:
+        asking = Asking(await started(replicas), machine)
+        elections = -newest_view(replicas.values()).epoch
+        async with trio.open_nursery() as nursery:
+            for _ in range(CLIENTS):
+                nursery.start_soon(asking.run)
+            for _ in range(ROUNDS):
+                for replica in replicas.values():
+                    await replica.stop()
+                    await replica.start()
+                    count = len(asking.answers) + 100
+                    with trio.fail_after(PATIENCE_SECONDS):
+                        await replica.wait_view()
+                        while len(asking.answers) < count:
+                            await trio.sleep(0.01)
+            asking.ending = True
+        elections += newest_view(replicas.values()).epoch
+        longest = await asking.longest()
+        told = f"{ROUNDS * 3} restarts, {len(asking.answers)} answers, {elections} elections, longest gap {longest:.3f} s"
+        tell(f"A rolling restart: {told}")
+        assert longest <= GAP_SECONDS_MAX, told
+        await assert_all_agree(replicas, asking.answers, len(asking.answers))
