@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pkgutil
 import select
+import signal
 import sys
 import threading
 import time
@@ -75,8 +76,15 @@ async def _lines(descriptor: int) -> AsyncGenerator[bytes]:
                 yield line
 
 
+async def _heed_sigterm(scope: trio.CancelScope) -> None:
+    """It asks to leave in order, as the end of standard input does."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
 async def serve(settings: Settings, say: Say) -> None:
-    """Be a replica until standard input ends."""
+    """Be a replica until standard input ends, or SIGTERM comes."""
     actor = cast(type[Actor], pkgutil.resolve_name(settings.actor))
     members = settings.members
     async with (
@@ -86,6 +94,7 @@ async def serve(settings: Settings, say: Say) -> None:
         follower = _Follower(group, settings.node)
         nursery.start_soon(follower.run)
         nursery.start_soon(_tell_views, group, say)
+        nursery.start_soon(_heed_sigterm, nursery.cancel_scope)
         say(Listening())
         async with aclosing(_lines(sys.stdin.fileno())) as lines:
             async for line in lines:

@@ -5,6 +5,8 @@ ROUNDS=10 in the environment restarts all of them ten times; `make rolling-resta
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -72,3 +74,20 @@ async def test_nobody_waits_long_and_nothing_is_lost_or_doubled(tmp_path: Path, 
         tell(f"A rolling restart: {told}")
         assert longest <= GAP_SECONDS_MAX, told
         await assert_all_agree(replicas, asking.answers, len(asking.answers))
+
+
+async def test_sigterm_is_a_wish_to_leave_in_order(tmp_path: Path, machine: Machine) -> None:
+    """A leader that gets it is followed at once, and its process ends as it should."""
+    async with open_replicas("tally", dict.fromkeys("abc", "tally:Tally"), tmp_path) as replicas:
+        members = await started(replicas)
+        leader = replicas[newest_view(replicas.values()).leader]
+        async with connect("tally", Tally, members=members) as client:
+            with trio.fail_after(PATIENCE_SECONDS):
+                assert await client.ask(Tally.add, 1) == 1
+            assert leader.pid is not None
+            began = trio.current_time()
+            os.kill(leader.pid, signal.SIGTERM)
+            with trio.fail_after(PATIENCE_SECONDS):
+                assert await leader.wait_ended() == 0
+                assert await client.ask(Tally.add, 1) == 2
+            assert await machine.counted(began, trio.current_time()) <= 3 * GAP_SECONDS_MAX
