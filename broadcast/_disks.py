@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import trio
@@ -13,6 +14,15 @@ from broadcast._writer import Writer, open_writer
 
 _writers: WeakKeyDictionary[Node, Writer] = WeakKeyDictionary()
 _opening: WeakKeyDictionary[Node, trio.Lock] = WeakKeyDictionary()
+
+
+StoppedDisk = SqliteDisk
+"""A disk that somebody repairs."""
+
+
+def stopped_disk(data: Path) -> StoppedDisk:
+    """The disk of a node that is stopped, for who repairs it."""
+    return SqliteDisk(data)
 
 
 async def disk_writer(node: Node) -> Writer:

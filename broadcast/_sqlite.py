@@ -76,7 +76,12 @@ class SqliteDisk:
 
     # -- opening ----------------------------------------------------------------------------------------------
 
-    def open_group(self, group: str) -> Stored:
+    def names(self) -> tuple[str, ...]:
+        """Of the groups that are here."""
+        self._ensure_open()
+        return tuple(self._groups)
+
+    def _ensure_open(self) -> None:
         self._refuse_if_failed()
         if self._connection is None:
             try:
@@ -84,6 +89,9 @@ class SqliteDisk:
             except BaseException:
                 self.close()
                 raise
+
+    def open_group(self, group: str) -> Stored:
+        self._ensure_open()
         with self._guarded(DiskDamaged):
             found = self._groups.get(group) or self._begin_group(group)
             batches, read, commit = _rows.read_batches(self._open_connection, found, str(self._path))
@@ -214,6 +222,14 @@ class SqliteDisk:
         self._journal_pages += sum(
             2 + batch.size // PAGE_SIZE for _, persist in writes for batch in persist.batches
         ) + len(changed)
+
+    def refound(self, name: str, persist: Persist) -> None:
+        """As `write`, with another record for a group that has one: what is stored is another group's from now on."""
+        group = self._opened(name)
+        if group.ledger is None:
+            violated("a group is read before it is written", group=name)
+        self._groups[name] = msgspec.structs.replace(group, ledger=msgspec.structs.replace(group.ledger, formed=False))
+        self.write([(name, persist)])
 
     def _opened(self, name: str) -> Group:
         invariant(name in self._groups, "a group is opened before it is written", group=name)

@@ -1,0 +1,125 @@
+"""A group that has lost its majority for good begins anew with what one member is left with (`troupe recover`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from actors import Actor, command
+from actors.testing import MemoryNetwork
+from broadcast import Group, open_group
+from broadcast.cli.recover import command as recover
+
+SECONDS_MAX = 30
+MEMBERS = {name: f"{name}:1" for name in "abc"}
+
+
+class Count(Actor):
+    def __init__(self) -> None:
+        self.total = 0
+
+    @command
+    def add(self, amount: int) -> int:
+        self.total += amount
+        return self.total
+
+
+class House:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.network = MemoryNetwork(random=Random(3), latency=0.001)
+
+    def data(self, name: str) -> Path:
+        return self.directory / name
+
+    @asynccontextmanager
+    async def member(self, name: str) -> AsyncGenerator[Group[Count]]:
+        network = self.network.host(name)
+        data = self.data(name)
+        async with open_group("count", Count, node=name, members=MEMBERS, data=data, network=network) as group:
+            yield group
+
+
+@asynccontextmanager
+async def house(directory: Path) -> AsyncGenerator[House]:
+    """Three members that have counted to 5, and are gone."""
+    it = House(directory)
+    with trio.fail_after(SECONDS_MAX):
+        async with AsyncExitStack() as stack:
+            groups = [await stack.enter_async_context(it.member(name)) for name in MEMBERS]
+            assert await groups[0].ask(Count.add, 5) == 5
+            for group in groups:
+                async with aclosing(group.deliveries()) as deliveries:
+                    assert (await anext(deliveries)).tag == "add"
+        yield it
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(recover, list(map(str, arguments)))
+
+
+async def test_one_goes_on_with_what_it_has_and_takes_others_in(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        told = run(it.data("b"), "--node", "b", "--group", "count", "--accept-data-loss")
+        assert told.exit_code == 0, told.output
+        assert "b is the only voter of 'count' now" in told.output
+        assert "with a, b, c" in told.output
+        async with it.member("b") as left:
+            assert await left.ask(Count.add, 1) == 6
+            view = left.membership.view
+            assert view is not None
+            assert (view.voters, view.leader) == (("b",), "b")
+            for file in it.data("c").iterdir():
+                file.unlink()
+            async with it.member("c") as new:
+                await left.membership.add("c", "c:1")
+                assert await new.ask(Count.add, 1) == 7
+                await left.membership.remove("c")
+
+
+async def test_who_comes_back_from_the_old_group_takes_no_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with house(tmp_path) as it:
+        assert run(it.data("b"), "--node", "b", "--group", "count", "--accept-data-loss").exit_code == 0
+        async with it.member("b") as left, it.member("a") as old:
+            assert await left.ask(Count.add, 1) == 6
+            told = "takes part in another cluster's group 'count'"
+            while told not in capsys.readouterr().err:  # noqa: ASYNC110 - what is logged wakes nobody
+                await trio.sleep(0.05)
+            assert old.status().role != "leader"
+            assert old.status().applied == 0
+
+
+async def test_what_cannot_be_recovered_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        data = it.data("b")
+        assert "say that you accept that" in run(data, "--node", "b", "--group", "count").output
+        accepted = ("--accept-data-loss",)
+        assert (
+            "holds nothing of a group 'sum', but count" in run(data, "--node", "b", "--group", "sum", *accepted).output
+        )
+        assert "belongs to node 'b', not to 'x'" in run(data, "--node", "x", "--group", "count", *accepted).output
+        (tmp_path / "empty").mkdir()
+        assert (
+            "is no data directory of a node"
+            in run(tmp_path / "empty", "--node", "b", "--group", "count", *accepted).output
+        )
+        async with it.member("b"):
+            in_use = run(data, "--node", "b", "--group", "count", *accepted)
+            assert in_use.exit_code != 0
+            assert "in use" in in_use.output
+
+
+async def test_a_group_that_has_never_formed_cannot_be_recovered(tmp_path: Path) -> None:
+    it = House(tmp_path)
+    async with it.member("a"):
+        pass
+    told = run(it.data("a"), "--node", "a", "--group", "count", "--accept-data-loss")
+    assert "has never formed on this disk" in told.output
