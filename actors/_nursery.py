@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from math import inf
 from typing import Any
 
 import trio
@@ -52,27 +53,28 @@ class Lasting:
         self._nursery.start_soon(self._run, task, args, name=task)
 
     async def start(self, task: Callable[..., Awaitable[object]], *args: Any) -> Any:
-        """As that of a nursery."""
+        """As that of a nursery: until it has started, it is cancelled with whoever waits for that."""
         return await self._nursery.start(self._run_started, task, args, name=task)
 
     async def _run(self, task: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
-        with self._scope():
+        with self._scope() as scope:
+            scope.shield = True
             await task(*args)
 
     async def _run_started(
         self, task: Callable[..., Awaitable[object]], args: tuple[Any, ...], *, task_status: trio.TaskStatus[Any]
     ) -> None:
-        with self._scope():
-            await task(*args, task_status=task_status)
+        with self._scope() as scope:
+            await task(*args, task_status=_Started(scope, task_status))
 
     @contextmanager
-    def _scope(self) -> Generator[None]:
-        with trio.CancelScope(shield=True) as scope:
+    def _scope(self) -> Generator[trio.CancelScope]:
+        with trio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
                 if self._ended:
                     scope.cancel()
-                yield
+                yield scope
             finally:
                 self._scopes.discard(scope)
 
@@ -81,3 +83,16 @@ class Lasting:
         self._ended = True
         for scope in self._scopes:
             scope.cancel()
+
+
+class _Started(trio.TaskStatus[Any]):
+    """Shields a task once it has started, unless whoever waited for that was cancelled: then it has to end."""
+
+    def __init__(self, scope: trio.CancelScope, status: trio.TaskStatus[Any]) -> None:
+        self._scope = scope
+        self._status = status
+
+    def started(self, value: Any = None) -> None:
+        self._status.started(value)
+        if trio.current_effective_deadline() > -inf:
+            self._scope.shield = True

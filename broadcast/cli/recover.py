@@ -37,7 +37,7 @@ def command(data: Path, node: str, group: str, accept_data_loss: bool) -> None:
         f"{done.node} is the only voter of {done.group!r} now, which is cluster {done.cluster.hex()[:8]}; before, it "
         f"was {done.old_cluster.hex()[:8]}, with {', '.join(done.before)}.\n"
         f"Its log was kept up to index {done.last}; up to {done.committed} it was known to be committed. What others "
-        f"had acknowledged beyond {done.last} is lost; what is between may never have been answered, and counts "
-        "as done now.\nStart the node; then add the others, each with an empty data directory (membership.add). Sessions of "
-        "clients begin anew: what they had under way is of unknown outcome."
+        f"had acknowledged beyond {done.last} is lost; what is between may never have been answered, and counts now.\n"
+        "Start the node; then add the others, each with an empty data directory (membership.add). Sessions of clients "
+        "begin anew: what they had under way is of unknown outcome."
     )
