@@ -413,9 +413,13 @@ class ReplicaHost(Generic[A]):
         if replica is None or replica.role != "leader" or self.stopped:
             return
         with trio.move_on_after(self.limits.election_timeout / 1_000_000, shield=True):
-            if await self.wish(HandOver()) == (Verdict.TAKEN, ""):
-                while replica.role == "leader" and not self.stopped:
-                    await self.stepped_down.park()
+            match await self.wish(HandOver()):
+                case (Verdict.TAKEN, _):
+                    # Until another leads: it may need this node's vote, which has to be on disk before it leaves.
+                    while replica.leader in (None, self.node.name) and not self.stopped:
+                        await self.stepped_down.park()
+                case _:
+                    pass
 
     def leave(self, owner: Owner) -> None:
         """This owner is gone."""

@@ -26,6 +26,19 @@ class Steward(Protocol):
         ...
 
 
+class _Waiting:
+    """Somebody waits for a change. reached: the first view in which it is so; another may take it back at once."""
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.reached: View | None = None
+
+    def look(self, view: View, configuration: Configuration) -> None:
+        """A view began."""
+        if self.reached is None and is_reached(self.change, configuration):
+            self.reached = view
+
+
 class Membership:
     """The views that have begun here so far, the way to wait for the next, and to change who is in.
 
@@ -39,6 +52,7 @@ class Membership:
         self._steward = steward
         self._views: list[View] = []
         self._configuration: Configuration | None = None
+        self._waiting: list[_Waiting] = []
         self._began = trio.lowlevel.ParkingLot()
         self._ended: Exception | None = None
 
@@ -109,12 +123,21 @@ class Membership:
         are, `ChangeUnknown` if it refuses after an earlier try whose answer was lost, `broadcast.GroupClosed`.
         """
         _check(change)
-        tries = unknown = 0
+        waiting = _Waiting(change)
+        self._waiting.append(waiting)
+        try:
+            view = await self._change(waiting)
+            self.why = None
+            return view
+        finally:
+            self._waiting.remove(waiting)
+
+    async def _change(self, waiting: _Waiting) -> View:
+        change, tries, unknown = waiting.change, 0, 0
         while True:
-            if tries and self._configuration is not None and is_reached(change, self._configuration):
+            if waiting.reached is not None and tries:
                 await trio.lowlevel.checkpoint()
-                self.why = None
-                return self._views[-1]
+                return waiting.reached
             self._check_open()
             number = len(self._views)
             answer = await self._steward.wish(ChangeWish(change))
@@ -123,8 +146,14 @@ class Membership:
                     raise ChangeUnknown(why) if unknown else ChangeRefused(why)
                 case (Verdict.REACHED, _) if not tries and (strange := self._strangers(change)):
                     raise ChangeRefused(f"{', '.join(strange)}: no member of this group")
-                case (_, why):
+                case (Verdict.REACHED, _) if not tries and change.add:
+                    there = ", ".join(newcomer.name for newcomer in change.add)
+                    raise ChangeRefused(f"{there}: a member already; move it, or remove it first")
+                case (verdict, why):
                     self.why = why or None
+                    unknown += verdict is Verdict.TAKEN
+                    if verdict is Verdict.REACHED and self._configuration is not None:
+                        waiting.look(self._views[-1], self._configuration)
                 case None:
                     unknown += 1
             tries += 1
@@ -164,6 +193,8 @@ class Membership:
         """A view begins. For the replica that delivers it."""
         self._views.append(view)
         self._configuration = configuration
+        for waiting in self._waiting:
+            waiting.look(view, configuration)
         self._began.unpark_all()
 
     def end(self, error: Exception) -> None:

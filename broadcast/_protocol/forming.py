@@ -7,10 +7,10 @@ from typing import Any
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.outbox import Outbox
-from broadcast._protocol.output import Connected, Input, Now, Persisted, Received, Reconfigured
+from broadcast._protocol.output import Answered, Connected, Input, Now, Persisted, Received, Reconfigured, Wanted
 from broadcast._protocol.own import OwnLog
 from membership._protocol.formation import HELLO_INTERVAL, Founding
-from membership._protocol.messages import FormedNotice, Forming
+from membership._protocol.messages import FormedNotice, Forming, Verdict
 from membership._protocol.view import Formation
 
 COMPLAINTS_MAX = 100
@@ -78,6 +78,11 @@ class Beginning:
             self.complaints[sender] = complaint
             self._outbox.notice(complaint)
 
+    def _on_wanted(self, given: Wanted) -> None:
+        """Only members change a group."""
+        why = "; ".join(self.complaints.values()) or "the group has not formed"
+        self._outbox.settle(Answered(given.number, Verdict.WAITS, why))
+
     def _on_persisted(self, given: Persisted) -> None:
         invariant(self._record is not None, "an unformed replica writes nothing but its record")
         self._own.persisted(given.number)
@@ -87,5 +92,6 @@ class Beginning:
 _ON_INPUT: dict[type, Callable[[Beginning, Any], None]] = {
     Connected: Beginning._on_connected,  # pyright: ignore[reportPrivateUsage]  # the class's own table
     Received: Beginning._on_received,  # pyright: ignore[reportPrivateUsage]
+    Wanted: Beginning._on_wanted,  # pyright: ignore[reportPrivateUsage]
     Persisted: Beginning._on_persisted,  # pyright: ignore[reportPrivateUsage]
 }

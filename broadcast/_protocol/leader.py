@@ -43,6 +43,7 @@ from membership._protocol.view import Configuration, Limits
 HEARTBEATS_PER_TIMEOUT = 5
 SEALED_AT_ONCE_MAX = 8 * 1024 * 1024  # bytes sealed before our disk has them
 COMMIT_TOLD_WITHIN = 5_000  # microseconds: who does not wait for a commit hears of it with what comes next, or by then
+WHY_LENGTH_MAX = 2_000  # characters of why a change is not made
 UNCOMMITTED_SIZE_MAX = 64 * 1024 * 1024  # bytes sequenced and not yet committed
 
 
@@ -259,7 +260,7 @@ class Leadership:
         verdict, why, following = self.regrouping.consider(change, now.monotonic)
         if following is not None:
             self._seal([Configured(following)], now)
-        return verdict, why
+        return verdict, why[:WHY_LENGTH_MAX]
 
     # -- heartbeats ------------------------------------------------------------------------------------------------
 

@@ -205,14 +205,23 @@ class Participant:
         index, committed = self.committed
         election = self.election
         if committed.disk_of(election.name) != election.storage and not election.leads:
-            self._dismissed_at(index)
+            self._dismissed_at(self._epoch_at(index), index)
 
-    def _dismissed_at(self, index: int) -> None:
-        """We are no member as of that place. True for good if we had joined before: nobody joins twice with a disk."""
+    def _dismissed_at(self, epoch: int, index: int) -> bool:
+        """We are no member as of that place. True for good if we had joined before: nobody joins twice with a disk.
+
+        By position, as the log goes: what made us one may stand further on, under an older epoch, and be lost. Returns
+        whether our log says that we ever were one.
+        """
         joined = self._configurations.joined_at(self.election.name, self.election.storage)
-        if joined is not None and joined < index and not self._removed:
+        if joined is not None and (self._epoch_at(joined), joined) < (epoch, index) and not self._removed:
             self._removed = True
             self._outbox.settle(Removed())
+        return joined is not None
+
+    def _epoch_at(self, index: int) -> int:
+        """Of the entry there; 0 for the formation record."""
+        return self._own.log.epoch_at(index) or 0
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
@@ -307,7 +316,9 @@ class Participant:
         sender = received.sender
         if committed.disk_of(sender) == received.storage:
             return
-        self._outbox.send(sender, Dismissed(index))
+        self._outbox.send(sender, Dismissed(self._epoch_at(index), index))
+        if type(received.message) in (*follower.WORDS, VoteRequest):
+            return  # we may be behind, and it one that was added
         self._outbox.notice(
             f"{sender} speaks from another disk than the group knows: it is not counted; bring its old data back, or "
             "remove and add the member"
@@ -331,7 +342,9 @@ class Participant:
 
     def _on_formed(self, received: Received, message: FormedNotice) -> None:
         """We know how it began. Who is in now may be news, and where to find them, to one that is far behind."""
-        if message.formation == self.formation:
+        ours = self.configuration
+        trusted = ours.disk_of(received.sender) == received.storage or not ours.includes(self.election.name)
+        if trusted and received.cluster == self.formation.cluster and message.formation == self.formation:
             self._outbox.settle(Reconfigured(message.configuration))
 
     def _on_joining(self, received: Received, message: Joining) -> None:
@@ -342,8 +355,11 @@ class Participant:
         """That we heard of it was answered already, if it is no member."""
 
     def _on_dismissed(self, received: Received, message: Dismissed) -> None:
-        if not self.election.leads:
-            self._dismissed_at(message.index)
+        """Told by a member that we know. What others say, or what may be said too early, is for an operator to see."""
+        known = self.configuration.disk_of(received.sender) == received.storage
+        if self.election.leads or (known and self._dismissed_at(message.epoch, message.index)):
+            return
+        self._outbox.notice(f"{received.sender} says that this node is no member of the group: is that so?")
 
     def _on_wished(self, received: Received, message: Wished) -> None:
         if self.leadership is not None and self.configuration.includes(received.sender):

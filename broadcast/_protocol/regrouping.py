@@ -15,6 +15,7 @@ from membership._protocol.change import (
     CatchUp,
     Change,
     ChangeImpossible,
+    ChangeTooEarly,
     awaited,
     begun,
     concluded,
@@ -66,6 +67,8 @@ class Regrouping:
     def greet(self, joining: Joining, now: int) -> None:
         """An empty disk that is no member's said hello."""
         name = joining.member.name
+        if len(self._greeted) >= GREETED_MAX:
+            self._greeted = {each: word for each, word in self._greeted.items() if now - word[1] <= GREETED_FOR}
         if name in self._greeted or len(self._greeted) < GREETED_MAX:
             self._greeted[name] = joining.member.storage, now
 
@@ -85,13 +88,24 @@ class Regrouping:
             if missing := awaited(change, latest, disks):
                 return Verdict.WAITS, _not_heard(missing), None
             following = begun(change, latest, disks)
+        except ChangeTooEarly as early:
+            return Verdict.WAITS, str(early), None
         except ChangeImpossible as impossible:
             return Verdict.REFUSED, str(impossible), None
+        if known := [name for name in sorted(disks) if self._was_member(name, disks[name], change)]:
+            return Verdict.REFUSED, _known(known), None
         alive = self._reached(now) | {newcomer.name for newcomer in change.add}
         why = None if following.goal is None or change.force else unreached(following.goal, alive)
         if why is not None:
             return Verdict.REFUSED, why, None
+        for newcomer in change.add:
+            self._greeted.pop(newcomer.name, None)
         return Verdict.TAKEN, "", following
+
+    def _was_member(self, name: str, storage: bytes, change: Change) -> bool:
+        """Is this to be added, although it was a member with this disk? It could not tell that from its removal."""
+        added = any(newcomer.name == name for newcomer in change.add)
+        return added and self._configurations.joined_at(name, storage) is not None
 
     def _reached(self, now: int) -> frozenset[str]:
         election = self._election
@@ -106,7 +120,7 @@ class Regrouping:
     def go_on(self, now: int) -> Configuration | None:
         """The configuration that has to be set now, if the way to the goal goes on. The latest one is committed."""
         for name, index in self._left.items():
-            self._outbox.send(name, Dismissed(index))
+            self._outbox.send(name, Dismissed(self._own.log.epoch_at(index) or 0, index))
         self._left.clear()
         latest = self._configurations.latest
         if latest.is_joint:
@@ -125,9 +139,14 @@ class Regrouping:
         for name in goal.voters:
             if latest.storage_of(name) is None:
                 catching_up = self._catching_up.setdefault(name, CatchUp(last, now))
-                if not catching_up.look(self._followers[name].match, last, now, floor):
+                follower = self._followers[name]
+                if not catching_up.look(follower.match, last, now, floor) or follower.lost:
                     self._late.append(name)
         return not self._late
+
+
+def _known(names: list[str]) -> str:
+    return f"{', '.join(names)} was a member before, with the same disk: start it with another, empty data directory"
 
 
 def _not_heard(names: list[str]) -> str:

@@ -44,6 +44,8 @@ class Succession:
         if to is not None and election.configuration.storage_of(to) is None:
             voters = ", ".join(election.configuration.voter_names)
             return Verdict.REFUSED, f"{to} has no vote, and cannot lead: the voters are {voters}"
+        if election.configuration.voter_names == (election.name,):
+            return Verdict.REFUSED, "there is no other voter"
         heirs = self._heirs(now)
         if not heirs or to not in (None, *heirs):
             return Verdict.WAITS, f"{to or 'any other voter'} cannot be reached"

@@ -128,7 +128,13 @@ class Stage:
         """Is everybody done, and every replica that works where the others are?"""
         if not all(client.done for client in self.clients):
             return False
-        self._sound = [node for node in self._sound if not node.removed]
+        gone = self.watch.register.removed
+        # One that was removed before it got anything of the log cannot tell that from not being added yet.
+        self._sound = [
+            node
+            for node in self._sound
+            if not node.removed and not (node.name in gone and node.replica.log.last.index == 0)
+        ]
         replicas = [node.replica for node in self._sound]
         ends = {(replica.applied, replica.durable, replica.log.last, replica.leader) for replica in replicas}
         applied, durable, last, leader = next(iter(ends))

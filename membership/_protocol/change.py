@@ -18,7 +18,7 @@ from typing import Annotated
 import msgspec
 
 from membership._protocol.quorum import Electorate, Joint, QuorumSystem
-from membership._protocol.view import Address, Configuration, Goal, Member, Name
+from membership._protocol.view import Address, Configuration, Goal, Member, Name, check_place
 
 CHANGED_MAX = 100  # members named in one change
 MEMBERS_MAX = 1_000
@@ -32,6 +32,9 @@ class Newcomer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     name: Name
     address: Address
     observer: bool = False
+
+    def __post_init__(self) -> None:
+        check_place(self.name, self.address)
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -51,6 +54,10 @@ class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 class ChangeImpossible(Exception):
     """The configuration as it is does not allow this change; the text says why, and what to do."""
+
+
+class ChangeTooEarly(ChangeImpossible):
+    """Nor does it now, but it will."""
 
 
 def is_reached(change: Change, configuration: Configuration) -> bool:
@@ -86,7 +93,7 @@ def begun(change: Change, configuration: Configuration, disks: Mapping[str, byte
     disks: the storage ids that newcomers said hello with. Raises `ChangeImpossible`.
     """
     if configuration.is_joint:
-        raise ChangeImpossible("another change is being concluded: wait until it has ended")
+        raise ChangeTooEarly("another change is being concluded: wait until it has ended")
     _check_names(change, configuration)
     goal = _goal(change, configuration)
     observers = [member for member in configuration.observers if member.name not in change.remove]
@@ -109,16 +116,21 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
     to_vote = {newcomer.name for newcomer in change.add if not newcomer.observer} | set(change.promote)
     late = set(pending.voters).difference(configuration.voter_names)
     if late and (to_vote - set(pending.voters) or change.quorum not in (None, pending.quorum)):
-        raise ChangeImpossible(
+        raise ChangeTooEarly(
             f"{', '.join(sorted(late))} must catch up before the next change of voters can begin: wait, or remove who "
             "does not come"
         )
-    names = tuple(sorted(to_vote.union(pending.voters).difference(change.remove)))
+    before = set(pending.voters)
+    if late.intersection(change.remove):  # it does not come: whose place it was to take stays
+        before |= set(configuration.voter_names)
+    names = tuple(sorted(to_vote.union(before).difference(change.remove)))
     if not names:
         raise ChangeImpossible("this would leave no voter: at least one must stay")
     quorum = change.quorum or pending.quorum
     if flaw := quorum.flaw(names):
-        raise ChangeImpossible(f"{', '.join(names)} could not decide by {quorum}: {flaw}, and say it as quorum=")
+        raise ChangeImpossible(
+            f"{', '.join(names)} could not decide by {quorum}: {flaw}; use membership.change, with quorum="
+        )
     same = set(names) == set(configuration.voter_names) and quorum == configuration.quorum
     return None if same else Goal(names, quorum)
 
@@ -134,7 +146,9 @@ def _check_names(change: Change, configuration: Configuration) -> None:
     added = [newcomer.name for newcomer in change.add]
     named = [*added, *change.remove, *change.promote, *change.move]
     if twice := sorted({name for name in named if named.count(name) > 1}):
-        raise ChangeImpossible(f"{', '.join(twice)}: named twice in one change")
+        raise ChangeImpossible(
+            f"{', '.join(twice)}: named twice in one change; who has lost its disk is removed first, and then added"
+        )
     if there := [name for name in added if configuration.includes(name)]:
         raise ChangeImpossible(f"{', '.join(there)}: a member already; promote it, move it, or remove it first")
     wanted = [*change.remove, *change.promote, *change.move]

@@ -16,25 +16,26 @@ from membership._protocol.view import Configuration
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What stands in the log up to a place: who is in, and which of them can be reached."""
+    """What stands in the log up to a place: who is in, which of them can be reached, and where the first was set."""
 
     configuration: Configuration
     reachable: frozenset[str]
+    set_at: int = 0
 
     @classmethod
     def formed(cls, configuration: Configuration) -> Agreed:
         """In the beginning all can be reached: they had to, to form the group."""
         return cls(configuration, frozenset(configuration.names))
 
-    def configured(self, configuration: Configuration) -> Agreed:
-        """Another configuration: who comes with it can be reached, until somebody finds that it is not so."""
+    def configured(self, configuration: Configuration, index: int) -> Agreed:
+        """Another configuration, by the entry at `index`. Who comes with it can be reached, until it is said not so."""
         names, before = configuration.names, set(self.configuration.names)
         came = {name for name in names if name not in before}
-        return Agreed(configuration, frozenset(self.reachable | came).intersection(names))
+        return Agreed(configuration, frozenset(self.reachable | came).intersection(names), index)
 
     def reached(self, names: Iterable[str]) -> Agreed:
         """These can be reached, and no others."""
-        return Agreed(self.configuration, frozenset(names).intersection(self.configuration.names))
+        return Agreed(self.configuration, frozenset(names).intersection(self.configuration.names), self.set_at)
 
 
 class Configurations:
@@ -57,11 +58,11 @@ class Configurations:
     @property
     def index(self) -> int:
         """Where the latest was set; 0 for that of the formation record."""
-        return self._set_at(len(self._indices) - 1)
+        return self._agreed[-1].set_at
 
     def append(self, index: int, configuration: Configuration) -> None:
         """The entry at `index`, beyond all others, sets this one."""
-        self._append(index, self._agreed[-1].configured(configuration))
+        self._append(index, self._agreed[-1].configured(configuration, index))
 
     def reach(self, index: int, names: Iterable[str]) -> None:
         """The entry at `index`, beyond all others, says that these can be reached."""
@@ -83,7 +84,7 @@ class Configurations:
     def at(self, index: int) -> tuple[int, Configuration]:
         """The one in force at `index`, and where it was set."""
         place = bisect_right(self._indices, index) - 1
-        return self._set_at(place), self._agreed[place].configuration
+        return self._agreed[place].set_at, self._agreed[place].configuration
 
     def votes_since(self, index: int, name: str, storage: bytes) -> bool:
         """Does the one in force at `index`, or one that follows it, know this voter by this disk?"""
@@ -92,14 +93,7 @@ class Configurations:
 
     def joined_at(self, name: str, storage: bytes) -> int | None:
         """Where the last one was set that knows this member by this disk; None if none does."""
-        for place in reversed(range(len(self._indices))):
-            if self._agreed[place].configuration.disk_of(name) == storage:
-                return self._set_at(place)
+        for agreed in reversed(self._agreed):
+            if agreed.configuration.disk_of(name) == storage:
+                return agreed.set_at
         return None
-
-    def _set_at(self, place: int) -> int:
-        """The index at which the configuration of this place was set."""
-        configuration = self._agreed[place].configuration
-        while place and self._agreed[place - 1].configuration is configuration:
-            place -= 1
-        return self._indices[place]

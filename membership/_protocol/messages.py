@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from actors._protocol.address import parse_address
 from membership._protocol.change import Change
 from membership._protocol.quorum import QuorumSystem
 from membership._protocol.view import Address, Configuration, Epoch, Formation, Limits, Member, Name
@@ -54,6 +55,10 @@ class Forming(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     address: Address = ""
     observer: bool = False
 
+    def __post_init__(self) -> None:
+        if self.address:
+            parse_address(self.address)
+
 
 class FormedNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="formed"):
     """The group has formed; this is its record, and the configuration that it has committed since."""
@@ -63,8 +68,9 @@ class FormedNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
 
 class Dismissed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="dismissed"):
-    """The receiver is no member, as of the committed configuration at `index`, or not with this disk."""
+    """The receiver is no member, or not with this disk: as of the committed configuration at this place of the log."""
 
+    epoch: Epoch
     index: Epoch
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from actors._protocol.address import check_name, parse_address
 from membership._protocol.quorum import Joint, Majority, QuorumSystem
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -13,6 +14,13 @@ StorageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 ClusterId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Address = Annotated[str, msgspec.Meta(max_length=300)]
 Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+
+
+def check_place(name: str, address: str) -> None:
+    """Raise ValueError for what can be no node's name, or no address: who is to be a member is dialed by all."""
+    check_name(name)
+    if address:
+        parse_address(address)
 
 
 class Promise(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -31,6 +39,9 @@ class Member(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     name: Name
     storage: StorageId
     address: Address = ""
+
+    def __post_init__(self) -> None:
+        check_place(self.name, self.address)
 
 
 class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

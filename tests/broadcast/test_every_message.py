@@ -91,7 +91,7 @@ MESSAGES: dict[type[Message], Callable[[int], Message]] = {
     FormedNotice: lambda epoch: FormedNotice(formation("abc"), formation("abc").configuration),
     Joining: lambda epoch: Joining(DISK_D, observer=False),
     MemberAsked: lambda epoch: MemberAsked(),
-    Dismissed: lambda epoch: Dismissed(0),
+    Dismissed: lambda epoch: Dismissed(0, 0),
     Wished: lambda epoch: Wished(1, ChangeWish(Change(promote=("b",)))),
     WishAnswer: lambda epoch: WishAnswer(1, Verdict.WAITS),
     Append: lambda epoch: Append(epoch, START, (batch(epoch, 1, leader="c"),), 0),

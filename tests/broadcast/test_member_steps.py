@@ -15,7 +15,7 @@ from broadcast._protocol.entries import (
     decode_entries,
     encode_entries,
 )
-from broadcast._protocol.messages import Append, AppendReply, HeartbeatReply
+from broadcast._protocol.messages import Append, AppendReply, HeartbeatReply, decode_message, encode_message
 from broadcast._protocol.output import Answered, Applied, Output, Reconfigured, Removed, Submitted, Wanted
 from broadcast._protocol.position import START, Batch
 from membership._protocol.change import CatchUp, Change, Newcomer
@@ -224,19 +224,89 @@ def test_a_removed_member_is_told_once_that_is_committed_and_takes_no_part_any_m
     wanting(one, Change(remove=("c",)))
     outputs = [*level(one), *level(one), *level(one, "b")]
     told = [each for output in outputs for each in sent(output, Dismissed)]
-    assert told == [("c", Dismissed(one.replica.log.last.index))]
+    assert told == [("c", Dismissed(1, one.replica.log.last.index))]
 
 
 def test_who_is_dismissed_by_a_later_configuration_than_it_knows_is_removed() -> None:
     """One that joined after that knows better."""
     one = One()
-    assert Removed() not in one.hear("b", Dismissed(0)).settle
-    assert Removed() in one.hear("b", Dismissed(5)).settle
+    assert Removed() not in one.hear("b", Dismissed(0, 0)).settle
+    assert Removed() not in one.hear("x", Dismissed(1, 5)).settle, "from whom we do not know"
+    assert Removed() in one.hear("b", Dismissed(1, 5)).settle
+
+
+def test_what_made_it_a_member_may_be_of_an_older_epoch_and_lost() -> None:
+    """It led, cut off from the others, and its log goes on beyond the place where these removed it."""
+    one = One(
+        "abc",
+        *(
+            Batch(1, 1 if at else 0, at + 1, 1, 0, at + 1, entries)
+            for at, entries in enumerate(
+                (
+                    encode_entries([EpochStart("a")]),
+                    *[encode_entries([SessionKept(1)])] * 5,
+                    encode_entries([Configured(formation("abc").configuration)]),
+                )
+            )
+        ),
+    )
+    assert Removed() not in one.hear("b", Dismissed(1, 5)).settle
+    assert Removed() in one.hear("b", Dismissed(2, 5)).settle
+
+
+@pytest.mark.parametrize("name_and_address", [("d", "no-address"), ("../d", "d:1"), ("d", "d:99999999")])
+def test_who_can_be_dialed_by_nobody_is_no_member(name_and_address: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"cannot be a name|is no address"):
+        Member(name_and_address[0], disk("d"), name_and_address[1])
+
+
+def test_an_empty_disk_at_no_address_is_a_peer_s_fault() -> None:
+    hello = encode_message(b"", disk("d"), HELLO)
+    with pytest.raises(RemoteProtocolError, match="is no address"):
+        decode_message(hello.replace(b"d:1", b"d;1"))
+
+
+def test_a_disk_is_a_member_s_once() -> None:
+    """One that was removed before it had the log could not tell its second joining from the first."""
+    one = adding()
+    wanting(one, Change(remove=("d",)))
+    level(one)
+    one.hear("d", HELLO)
+    (answered,) = wanting(one).settle
+    assert isinstance(answered, Answered)
+    assert answered.verdict is Verdict.REFUSED
+    assert "d was a member before, with the same disk" in answered.why
+
+
+def test_whose_place_a_newcomer_was_to_take_stays_if_that_does_not_come() -> None:
+    one = leading()
+    one.hear("d", HELLO)
+    wanting(one, Change(add=(Newcomer("d", "d:1"),), remove=("c",)))
+    level(one)
+    (configuration,) = configured(wanting(one, Change(remove=("d",))))
+    assert (configuration.voter_names, configuration.goal) == (tuple("abc"), None)
+
+
+def test_one_that_has_lost_what_it_acknowledged_has_not_caught_up() -> None:
+    one = adding()
+    one.hear("d", AppendReply(1, 0, rejected=2, conflict=1))
+    one.now += 2 * FLOOR
+    one.hear("d", AppendReply(1, 2))
+    one.hear("d", AppendReply(1, 0, rejected=2, conflict=1))
+    one.hear("b", HeartbeatReply(1, 1))
+    configuration = one.replica.configuration
+    assert configuration is not None
+    assert not configuration.is_joint
+
+
+def test_who_is_no_member_yet_is_told_so_when_it_wants_something() -> None:
+    one = One(formed=False)
+    assert wanting(one).settle == [Answered(7, Verdict.WAITS, "the group has not formed")]
 
 
 def test_a_stranger_is_told_that_it_is_none() -> None:
     one = leading()
-    assert sent(one.hear("x", MemberAsked()), Dismissed) == [("x", Dismissed(0))]
+    assert sent(one.hear("x", MemberAsked()), Dismissed) == [("x", Dismissed(0, 0))]
     assert sent(one.hear("b", MemberAsked()), Dismissed) == []
 
 

@@ -80,7 +80,6 @@ async def test_one_goes_on_with_what_it_has_and_takes_others_in(tmp_path: Path) 
             async with it.member("c") as new:
                 await left.membership.add("c", "c:1")
                 assert await new.ask(Count.add, 1) == 7
-                await left.membership.remove("c")
 
 
 async def test_who_comes_back_from_the_old_group_takes_no_part(

@@ -286,7 +286,7 @@ def test_what_a_stranger_answers_or_asks_for_is_not_counted_and_told_of_once(
     output = one.hear("stranger", message)
     (noticed,) = [each for each in output.settle if isinstance(each, Noticed)]
     assert "stranger is no member of the group 'bank'" in noticed.text
-    assert (output.send, output.persist, output.deliver) == ([Send("stranger", Dismissed(0))], [], [])
+    assert (output.send, output.persist, output.deliver) == ([Send("stranger", Dismissed(0, 0))], [], [])
     assert (one.replica.epoch, one.replica.leader) == (epoch, leader)
     assert one.hear("stranger", message).settle == []
 
@@ -335,6 +335,14 @@ def test_of_what_waits_for_a_disk_that_hangs_the_newest_is_kept_for_each_member(
         Send("c", VoteReply(1, 2, pre=True, granted=False)),
         Send("b", AppendReply(1, 0)),
     ]
+
+
+def test_another_disk_than_the_group_knows_does_not_stand() -> None:
+    one = One()
+    one.replica._participant.election.storage = b"x" * 16  # type: ignore[union-attr]
+    for _ in range(3):
+        assert sent(one.tick(), VoteRequest) == []
+    assert one.replica.role == "follower"
 
 
 def test_who_cannot_write_does_not_stand() -> None:

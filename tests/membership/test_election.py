@@ -232,13 +232,6 @@ def test_a_disk_that_hangs_ends_a_campaign() -> None:
     assert (one.role, one.promise) == (Role.FOLLOWER, Promise(4, None))
 
 
-def test_another_disk_than_the_group_knows_does_not_stand() -> None:
-    one = election()
-    one.storage = b"x" * 16
-    one.tick(TIMEOUT, (3, 7), able=True)
-    assert (one.role, taken(one)) == (Role.FOLLOWER, [])
-
-
 # -- newer epochs ------------------------------------------------------------------------------------------------------
 
 

@@ -84,6 +84,7 @@ class One:
         while self.replica.deadline <= until:
             self.now = max(self.now, self.replica.deadline)
             self.step(Tick())
+            self.written()  # who is reachable is written, too
         self.now = until
 
     def canvass(self) -> One:

@@ -148,10 +148,11 @@ def test_a_follower_is_sent_what_it_lacks_until_it_has_it_however_long_it_was_aw
     for word in "uvwxyz":
         stage.submit("a", word)
         stage.run(500)
-    assert stage.replica("a").commit == 7
+    commit = stage.replica("a").commit
+    assert commit == 8, "and that c is not reachable"
     stage.start("c")
     stage.run(500)
-    assert stage.replica("c").commit == 7
+    assert stage.replica("c").commit >= commit
     assert stage.epochs("c") == stage.epochs("a")
 
 

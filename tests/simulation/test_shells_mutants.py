@@ -289,12 +289,12 @@ MUTANTS: Mapping[str, Mutant] = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_bug_is_found(name: str) -> None:
     mutant = MUTANTS[name]
+    found: list[str] = []
     for seed in range(SEEDS):
         try:
             run(seed, options=mutant.options, plant=mutant.plant)
         except Violation as violation:
-            found = str(violation)
-            break
-    else:
-        pytest.fail(f"not found in {SEEDS} histories")
-    assert mutant.claim in found
+            if mutant.claim in str(violation):
+                return
+            found.append(str(violation))
+    pytest.fail(f"not found by its claim in {SEEDS} histories, but {found}")

@@ -12,6 +12,7 @@ TOLD_OF_MEMBERS = (
     "add it, by membership.add",
     "waiting to be added",
     "is no member of the group",
+    "says that this node is no",
     "has other settings than this node was started with",
     "was to lead, and has not taken over",
 )
