@@ -62,10 +62,9 @@ class Succession:
             self._outbox.send(self._heir, CampaignNow(self._election.epoch))
 
     def tick(self, now: int) -> None:
-        """Time has passed."""
+        """Time has passed. Who wanted this sees that nothing has come of it, and may want it again."""
         if self.until is not None and now >= self.until:
             self.until = None
-            self._outbox.notice(f"{self._heir} was to lead, and has not taken over: {self._election.name} goes on")
 
     def abdicate(self, now: int) -> None:
         """We lead without a vote, and no longer: whoever is level best may stand at once (4.2.2)."""

@@ -421,11 +421,11 @@ def clock_begins_anew(patch: pytest.MonkeyPatch) -> None:
 
 def views_numbered_by_each(patch: pytest.MonkeyPatch) -> None:
     """By what a process has seen, and not by what the log holds."""
-    begin: Callable[[Any, str, int, int], None] = Machine._begin_view
+    begin: Callable[[Any, int, int], None] = Machine._begin_view
     seen = count(1)
 
-    def counts(self: Any, leader: str, epoch: int, index: int) -> None:
-        begin(self, leader, epoch, index)
+    def counts(self: Any, epoch: int, index: int) -> None:
+        begin(self, epoch, index)
         self.views[-1] = replace_struct(self.views[-1], number=next(seen))
 
     patch.setattr(Machine, "_begin_view", counts)

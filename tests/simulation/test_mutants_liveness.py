@@ -113,7 +113,7 @@ def a_new_leader_waits_for_the_old_one_s_answer(patch: pytest.MonkeyPatch) -> No
             self.leadership = None
             self._reads.lose()
         if self.leadership is None and election.leads:
-            self.leadership = Leadership(self._own, election, self._outbox, now)
+            self.leadership = Leadership(self._own, self._configurations, election, self._outbox, now)
 
     patch.setattr(Participant, "_change_office", change_office)
 

@@ -45,5 +45,6 @@ def test_a_wiped_disk_that_believes_the_record_is_found(monkeypatch: pytest.Monk
 
 def test_a_wiped_disk_that_is_counted_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Configuration, "storage_of", lambda self, name: mock.ANY)
+    monkeypatch.setattr(Configuration, "disk_of", lambda self, name: mock.ANY)
     with pytest.raises(Violation, match="a wiped disk"):
         play()

@@ -14,7 +14,6 @@ TOLD_OF_MEMBERS = (
     "is no member of the group",
     "says that this node is no",
     "has other settings than this node was started with",
-    "was to lead, and has not taken over",
 )
 """What an operator is told while members change."""
 
