@@ -21,6 +21,7 @@ from broadcast._simulation.disk import GROUP, Disk
 from broadcast._simulation.faults import Faults
 from broadcast._simulation.faults.field import Field
 from broadcast._simulation.invariants import Violation, broken
+from broadcast._simulation.invariants.in_force import along
 from broadcast._simulation.network import Network
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
@@ -128,18 +129,17 @@ class Stage:
         """Is everybody done, and every replica that works where the others are?"""
         if not all(client.done for client in self.clients):
             return False
-        gone = self.watch.register.removed
-        # One that was removed before it got anything of the log cannot tell that from not being added yet.
-        self._sound = [
-            node
-            for node in self._sound
-            if not node.removed and not (node.name in gone and node.replica.log.last.index == 0)
-        ]
+        self._sound = [node for node in self._sound if not (node.removed or self._is_lost(node))]
         replicas = [node.replica for node in self._sound]
         ends = {(replica.applied, replica.durable, replica.log.last, replica.leader) for replica in replicas}
         applied, durable, last, leader = next(iter(ends))
         is_level = len(ends) == 1 and leader is not None and applied == durable == last.index > 0
         return is_level and not self._is_changing()
+
+    def _is_lost(self, node: Node) -> bool:
+        """Was it removed before the log that it has made it a member? It cannot tell that from not being added yet."""
+        is_known = any(configuration.includes(node.name) for _, configuration in along(node.replica))
+        return node.name in self.watch.register.removed and not is_known
 
     def _is_changing(self) -> bool:
         """Is a change of members under way that nobody has to be waited for, or has somebody yet to learn of it?"""
