@@ -6,6 +6,7 @@ import pytest
 from test_replica_steps import FLOOR, One, disk, formation, leading, sent
 
 from actors._protocol.errors import RemoteProtocolError
+from broadcast._protocol import leader
 from broadcast._protocol.entries import (
     Configured,
     EpochStart,
@@ -374,3 +375,18 @@ def test_what_an_older_leader_or_another_member_hands_over_is_ignored(said: tupl
     sender, epoch = said
     assert one.hear(sender, CampaignNow(epoch)).persist == []
     assert (one.replica.role, one.replica.epoch) == ("follower", 1)
+
+
+def test_a_leader_that_has_lost_its_vote_seals_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits then is for the next leader: whoever submitted it sends it again."""
+    monkeypatch.setattr(leader, "UNCOMMITTED_SIZE_MAX", 1)
+    one = leading()
+    wanting(one, Change(remove=("a",)))
+    level(one)
+    level(one)
+    one.written()
+    one.step(Submitted((ASKED,)))
+    last = one.replica.log.last
+    for name in "bc":
+        one.hear(name, AppendReply(1, last.index))
+    assert (one.replica.role, one.replica.commit, one.replica.log.last) == ("follower", last.index, last)
