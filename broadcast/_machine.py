@@ -248,7 +248,7 @@ class Machine(Generic[A]):
                 configuration.voter_names,
                 configuration.observer_names,
                 configuration.quorum,
-                tuple(sorted((self._agreed.reachable | {leader}).intersection(configuration.names))),
+                tuple(sorted({*self._agreed.reachable, leader}.intersection(configuration.names))),
             )
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from actors._protocol.codec import decode_struct, encode_struct
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.position import Batch, Natural, Position, Positive
+from broadcast._protocol.snapshots import PART_SIZE_MAX, Snapshot
 from membership._protocol.messages import (
     CampaignNow,
     Dismissed,
@@ -71,6 +72,23 @@ class Committed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     commit: Natural
 
 
+class SnapshotPart(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="part"):
+    """Bytes of a snapshot for a follower that needs what the leader's log does not hold any more (rule 11)."""
+
+    epoch: Epoch
+    snapshot: Snapshot
+    offset: Natural
+    data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=PART_SIZE_MAX)]
+
+
+class PartReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="part+"):
+    """So many bytes of the snapshot at `position` are here; the next one wanted is at that offset."""
+
+    epoch: Epoch
+    position: Position
+    size: Natural
+
+
 class Submit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="submit"):
     """Entries that sessions at another replica want in the log."""
 
@@ -107,12 +125,14 @@ Message: TypeAlias = (
     | Heartbeat
     | HeartbeatReply
     | Committed
+    | SnapshotPart
+    | PartReply
     | Submit
     | ReadIndex
     | ReadIndexReply
 )
 
-BULK = (Append, Submit)
+BULK = (Append, Submit, SnapshotPart)
 """What may wait in a queue. Everything else is control, and overtakes it."""
 
 

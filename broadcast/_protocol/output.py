@@ -13,7 +13,8 @@ import msgspec
 
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import Message
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import Batch, Position
+from broadcast._protocol.snapshots import Snapshot
 from membership._protocol.messages import Verdict, Wish
 from membership._protocol.view import Configuration, Formation, Promise
 
@@ -98,7 +99,58 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
     wish: Wish
 
 
-Input = Tick | Received | Submitted | ReadAsked | ReadGivenUp | Persisted | Applied | Connected | Suspected | Wanted
+class SnapshotTaken(msgspec.Struct, frozen=True, gc=False):
+    """The actor's state at an index that was applied is in a file of its own, synced: it may take the log's place."""
+
+    snapshot: Snapshot
+
+
+class PartRead(msgspec.Struct, frozen=True, gc=False):
+    """What `ReadPart` asked for; None: it could not be read."""
+
+    to: str
+    position: Position
+    offset: int
+    data: bytes | None
+
+
+class PartStored(msgspec.Struct, frozen=True, gc=False):
+    """What `StorePart` asked for is done: so many bytes of that snapshot are here. 0: it has to begin anew."""
+
+    position: Position
+    size: int
+
+
+class Loaded(msgspec.Struct, frozen=True, gc=False):
+    """What `Load` asked for is done: its bytes are whole and synced, and a state made of them is ready."""
+
+    position: Position
+
+
+class LoadFailed(msgspec.Struct, frozen=True, gc=False):
+    """It is not, and why. The state is what it was."""
+
+    position: Position
+    why: str
+
+
+Input = (
+    Tick
+    | Received
+    | Submitted
+    | ReadAsked
+    | ReadGivenUp
+    | Persisted
+    | Applied
+    | Connected
+    | Suspected
+    | Wanted
+    | SnapshotTaken
+    | PartRead
+    | PartStored
+    | Loaded
+    | LoadFailed
+)
 
 
 # -- output ---------------------------------------------------------------------------------------------------------
@@ -111,6 +163,8 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     formation: the record the group begins with, written once.
     promise: replaces the last one.
     truncate: remove all batches whose `first` is at or beyond this index, before `batches` are added.
+    snapshot: takes the place of the log up to it, or of all of it; its file is complete. The others are not needed.
+    compact: remove all batches whose `first` is at or below this index, after `truncate` and before `batches`.
     batches: to append, consecutive.
     commit: the commit index known when this was asked for, but below `truncate`: nothing committed is ever cut.
         Stored beside each batch, to tell a torn tail (which nobody was told of) from damage (rule 26).
@@ -122,6 +176,8 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     truncate: int | None = None
     batches: tuple[Batch, ...] = ()
     commit: int = 0
+    snapshot: Snapshot | None = None
+    compact: int = 0
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
@@ -174,6 +230,37 @@ class Removed(msgspec.Struct, frozen=True, gc=False):
     """This replica is a member no more, and that is committed: it takes part no longer."""
 
 
+class ReadPart(msgspec.Struct, frozen=True, gc=False):
+    """Read up to `size` bytes of a snapshot of ours, for a member that needs it; answered by `PartRead`."""
+
+    to: str
+    snapshot: Snapshot
+    offset: int
+    size: int
+
+
+class StorePart(msgspec.Struct, frozen=True, gc=False):
+    """Keep these bytes of a snapshot that is on its way to here, after those before; answered by `PartStored`.
+
+    At offset 0 it begins, in the place of any other that was on its way.
+    """
+
+    snapshot: Snapshot
+    offset: int
+    data: bytes
+
+
+class Load(msgspec.Struct, frozen=True, gc=False):
+    """All of it is here: see whether it is whole, sync it, and make a state of it; answered by `Loaded`/`LoadFailed`.
+
+    Whatever comes of it, the actor's state stays what it is, until `Output.install` says otherwise.
+    """
+
+    snapshot: Snapshot
+
+
+Transfer = ReadPart | StorePart | Load
+
 Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Answered | Removed
 
 
@@ -183,6 +270,10 @@ class Output:
 
     persist: list[Persist] = field(default_factory=list[Persist])
     send: list[Send] = field(default_factory=list[Send])
+    transfer: list[Transfer] = field(default_factory=list[Transfer])
+    """Parts of snapshots to read and to keep, in this order for each member."""
+    install: Snapshot | None = None
+    """The state that was loaded of this snapshot takes the place of the actor's, now. Nothing answers."""
     deliver: list[Batch] = field(default_factory=list[Batch])
     """Committed batches, in index order, once; answered by `Applied`."""
     settle: list[Settled] = field(default_factory=list[Settled])

@@ -16,7 +16,7 @@ from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now
 from broadcast._protocol.position import Batch
 from broadcast._protocol.writes import Writes
-from membership._protocol.configurations import Configurations
+from membership._protocol.configurations import Agreed, Configurations
 from membership._protocol.view import Formation
 
 UNSYNCED_SIZE_MAX = 64 * 1024 * 1024  # bytes a follower takes in before its disk has them
@@ -66,7 +66,7 @@ class OwnLog:
 
     def form(self, formation: Formation) -> Configurations:
         """The group has formed. Returns its configurations, from now on in step with the log."""
-        self._configurations = Configurations(formation.configuration)
+        self._configurations = Configurations(Agreed.formed(formation.configuration))
         for batch in self.log.between(0, self.log.last.index):
             self._configure(batch)
         return self._configurations

@@ -105,7 +105,7 @@ class Regrouping:
     def _was_member(self, name: str, storage: bytes, change: Change) -> bool:
         """Is this to be added, although it was a member with this disk? It could not tell that from its removal."""
         added = any(newcomer.name == name for newcomer in change.add)
-        return added and self._configurations.joined_at(name, storage) is not None
+        return added and self._configurations.was_member(storage)
 
     def _reached(self, now: int) -> frozenset[str]:
         election = self._election

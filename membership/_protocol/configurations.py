@@ -8,42 +8,54 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
 
 from actors._protocol.errors import invariant
-from membership._protocol.view import Configuration
+from membership._protocol.view import Configuration, Name, StorageId
+
+FORMER_MAX = 1_000  # disks of former members that are remembered
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """What stands in the log up to a place: who is in, which of them can be reached, and where the first was set."""
+class Agreed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What stands in the log up to a place: who is in, who of them can be reached, where the first was set, who was in.
+
+    reachable: sorted. former: the disks of those who are members no more, the one that left last at the end.
+    """
 
     configuration: Configuration
-    reachable: frozenset[str]
-    set_at: int = 0
+    reachable: tuple[Name, ...]
+    set_at: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    former: Annotated[tuple[StorageId, ...], msgspec.Meta(max_length=FORMER_MAX)] = ()
 
     @classmethod
     def formed(cls, configuration: Configuration) -> Agreed:
         """In the beginning all can be reached: they had to, to form the group."""
-        return cls(configuration, frozenset(configuration.names))
+        return cls(configuration, tuple(sorted(configuration.names)))
 
     def configured(self, configuration: Configuration, index: int) -> Agreed:
         """Another configuration, by the entry at `index`. Who comes with it can be reached, until it is said not so."""
-        names, before = configuration.names, set(self.configuration.names)
-        came = {name for name in names if name not in before}
-        return Agreed(configuration, frozenset(self.reachable | came).intersection(names), index)
+        names, before = configuration.names, self.configuration.names
+        reachable = [name for name in names if name in self.reachable or name not in before]
+        disks = {member.storage for member in configuration.members}
+        left = [member.storage for member in self.configuration.members if member.storage not in disks]
+        former = (*(disk for disk in self.former if disk not in disks), *left)
+        return Agreed(configuration, tuple(sorted(reachable)), index, former[-FORMER_MAX:])
 
     def reached(self, names: Iterable[str]) -> Agreed:
         """These can be reached, and no others."""
-        return Agreed(self.configuration, frozenset(names).intersection(self.configuration.names), self.set_at)
+        reachable = tuple(sorted(set(names).intersection(self.configuration.names)))
+        return msgspec.structs.replace(self, reachable=reachable)
 
 
 class Configurations:
-    """Those of one log: that of the formation record at index 0, and one for each entry that changes what is agreed."""
+    """Those of one log: what is agreed where it begins, and after each entry that changes that."""
 
-    def __init__(self, formed: Configuration) -> None:
-        self._indices = [0]
-        self._agreed = [Agreed.formed(formed)]
+    def __init__(self, agreed: Agreed, index: int = 0) -> None:
+        """`agreed` up to `index`: by the formation record (0), or a snapshot."""
+        self._indices = [index]
+        self._agreed = [agreed]
 
     @property
     def latest(self) -> Configuration:
@@ -53,7 +65,7 @@ class Configurations:
     @property
     def reachable(self) -> frozenset[str]:
         """Who can be reached, as of the end of the log."""
-        return self._agreed[-1].reachable
+        return frozenset(self._agreed[-1].reachable)
 
     @property
     def index(self) -> int:
@@ -81,6 +93,12 @@ class Configurations:
         del self._indices[keep:]
         del self._agreed[keep:]
 
+    def install(self, agreed: Agreed, index: int, *, keep: bool) -> None:
+        """A snapshot takes the place of the log up to `index`. keep: is the log that goes on there still this one?"""
+        after = bisect_right(self._indices, index) if keep else len(self._indices)
+        self._indices = [index, *self._indices[after:]]
+        self._agreed = [agreed, *self._agreed[after:]]
+
     def at(self, index: int) -> tuple[int, Configuration]:
         """The one in force at `index`, and where it was set."""
         place = bisect_right(self._indices, index) - 1
@@ -90,6 +108,11 @@ class Configurations:
         """Does the one in force at `index`, or one that follows it, know this voter by this disk?"""
         place = bisect_right(self._indices, index) - 1
         return any(agreed.configuration.storage_of(name) == storage for agreed in self._agreed[place:])
+
+    def was_member(self, storage: bytes) -> bool:
+        """Is this the disk of one that was a member, here or in another configuration since the log begins?"""
+        disks = (member.storage for agreed in self._agreed for member in agreed.configuration.members)
+        return storage in self._agreed[-1].former or storage in disks
 
     def joined_at(self, name: str, storage: bytes) -> int | None:
         """Where the last one was set that knows this member by this disk; None if none does."""

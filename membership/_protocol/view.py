@@ -55,6 +55,10 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     answers_max: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 65_536
     """Answers that one session may leave unacknowledged."""
     command_size_max: Annotated[int, msgspec.Meta(ge=64, le=2**23)] = 1_048_576
+    snapshot_entries: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 50_000
+    """A snapshot is taken after so many entries..."""
+    snapshot_size: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 16 * 1_048_576
+    """...or so many bytes of them, whichever comes first (rule 11)."""
 
 
 class Goal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
