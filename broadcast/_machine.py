@@ -150,7 +150,7 @@ class Machine(Generic[A]):
                 self._leaders[batch.epoch] = entry.leader
                 self._begin_view(batch.epoch, index)
             case Configured():
-                self._agreed = self._agreed.configured(entry.configuration, index)
+                self._agreed = self._agreed.configured(entry.configuration, index, batch.epoch)
                 self._begin_view(batch.epoch, index)
             case Reached():
                 self._agreed = self._agreed.reached(entry.names)

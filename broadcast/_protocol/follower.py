@@ -7,8 +7,9 @@ from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import check_content
+from broadcast._protocol.incoming import Incoming
 from broadcast._protocol.log import Log
-from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply
+from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply, SnapshotPart
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Received
 from broadcast._protocol.own import OwnLog
@@ -26,6 +27,7 @@ class Following:
         self._outbox = outbox
         self._reads = reads
         self._acknowledges = False  # something new to tell the leader
+        self.incoming = Incoming(own, election, outbox)
 
     def on_append(self, received: Received, message: Append, now: int) -> None:
         own = self._own
@@ -55,6 +57,10 @@ class Following:
     def on_committed(self, received: Received, message: Committed, now: int) -> None:
         if self._follow(received.sender, message.epoch, now):
             self._learn_commit(message.commit)
+
+    def on_part(self, received: Received, message: SnapshotPart, now: int) -> None:
+        if self._follow(received.sender, message.epoch, now) and not self.incoming.part(received.sender, message):
+            self._acknowledges = True
 
     def wrote(self) -> None:
         """More is on disk."""
@@ -100,6 +106,7 @@ WORDS: dict[type, Callable[[Following, Received, Any, int], None]] = {
     Append: Following.on_append,
     Heartbeat: Following.on_heartbeat,
     Committed: Following.on_committed,
+    SnapshotPart: Following.on_part,
 }
 """What only a leader says. A table has no way to say that each takes exactly the type of its key, hence Any."""
 

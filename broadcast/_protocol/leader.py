@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors._protocol.errors import RemoteProtocolError, invariant
+from actors._protocol.errors import RemoteProtocolError, invariant, violated
 from broadcast._protocol.entries import Commands, Configured, Entry, EpochStart, Reached, encode_entries, size, span
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import (
@@ -18,12 +18,14 @@ from broadcast._protocol.messages import (
     Committed,
     Heartbeat,
     HeartbeatReply,
+    PartReply,
     ReadIndex,
     ReadIndexReply,
+    SnapshotPart,
     Submit,
 )
 from broadcast._protocol.outbox import Outbox
-from broadcast._protocol.output import Now, Received
+from broadcast._protocol.output import Now, PartRead, Received
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.pending import BATCH_SIZE_MAX, Pending
 from broadcast._protocol.portions import is_portion
@@ -126,6 +128,8 @@ class Leadership:
         """Send to each follower what it may be sent, and how far is committed."""
         election = self._election
         for name, progress in self.followers.items():
+            if progress.flow is Flow.SNAPSHOT or progress.next <= self._own.log.start.index:
+                self._restore(name, progress, now)
             if progress.may_send():
                 self._append_to(name, progress, now, listening=election.heard_within(name, now, election.floor))
         self._tell_commit(now)
@@ -144,6 +148,51 @@ class Leadership:
         elif self._tell_at is None:
             self._tell_at = now + COMMIT_TOLD_WITHIN
 
+    def _restore(self, name: str, progress: Progress, now: int) -> None:
+        """What it needs next was compacted (rule 11). One that is silent gets nothing but probes."""
+        own = self._own
+        if not self._election.heard_within(name, now, self._election.floor):
+            return
+        if progress.flow is not Flow.SNAPSHOT:
+            if own.snapshot is None:
+                violated("what is compacted is in a snapshot", start=own.log.start)
+            progress.restore(own.snapshot, own.log.start.index, now)
+        asked = progress.outgoing.ask(name) if progress.outgoing else None
+        if asked is not None:
+            self._outbox.transfer(asked)
+
+    def part_read(self, given: PartRead) -> None:
+        """A part of a snapshot was read, for a follower that may have moved on."""
+        progress = self.followers.get(given.to)
+        outgoing = progress.outgoing if progress else None
+        if outgoing is None or outgoing.snapshot.position != given.position:
+            return
+        if given.data is None:
+            self._outbox.notice(f"the snapshot at index {given.position.index} cannot be read: {given.to} waits for it")
+        if outgoing.read(given.offset, given.data) and given.data is not None:
+            self._outbox.send(given.to, SnapshotPart(self.epoch, outgoing.snapshot, given.offset, given.data))
+
+    def on_part_reply(self, received: Received, message: PartReply, now: int) -> None:
+        """A follower tells how much it has of a snapshot."""
+        progress = self.followers.get(received.sender)
+        outgoing = progress.outgoing if progress else None
+        if progress is None or outgoing is None or outgoing.snapshot.position != message.position:
+            return
+        if message.size > outgoing.snapshot.size:
+            raise RemoteProtocolError(
+                f"{message.size} bytes of a snapshot of {outgoing.snapshot.size} bytes are confirmed"
+            )
+        progress.confirmed(message.size, received.stamp, now)
+
+    def needed(self, now: int) -> int:
+        """Followers that are heard need what lies beyond this index, of our log."""
+        election, needed = self._election, self._own.log.last.index
+        for name, progress in self.followers.items():
+            if election.heard_within(name, now, election.floor) and not progress.lost:
+                outgoing = progress.outgoing
+                needed = min(needed, progress.match if outgoing is None else outgoing.snapshot.index)
+        return needed
+
     def _append_to(self, name: str, progress: Progress, now: int, *, listening: bool) -> None:
         """One that is not `listening` gets probes without content.
 
@@ -151,10 +200,10 @@ class Leadership:
         """
         log, commit = self._own.log, self._own.commit
         while progress.may_send() and (progress.next <= log.last.index or progress.flow is Flow.PROBE):
-            has_content = listening or progress.flow is Flow.STREAM
+            has_content = progress.next > log.start.index and (listening or progress.flow is Flow.STREAM)
             batches = log.read(progress.next, BATCH_SIZE_MAX) if has_content else ()
             previous = batches[0].previous if batches else log.last
-            if not batches and progress.next <= log.last.index:
+            if not batches and log.start.index < progress.next <= log.last.index:
                 held = log.batch_at(progress.next)
                 invariant(held is not None, "a probe names a place in the log", next=progress.next)
                 previous = held.previous if held else previous
@@ -172,6 +221,8 @@ class Leadership:
             progress.acknowledged(message.match, received.stamp, now)
         else:
             progress.rejected(message.rejected, message.conflict, received.stamp)
+        if progress.flow is Flow.SNAPSHOT and progress.match >= self._own.log.start.index:
+            progress.stream()
         if progress.lost:
             self._election.distrust(received.storage)
             self.rounds.retract(received.sender)
@@ -268,7 +319,11 @@ class Leadership:
         """Time has passed. Returns who has shown nothing so far, although something was sent."""
         silent: list[str] = []
         for name, progress in self.followers.items():
-            if progress.overdue(now.monotonic, self._election.floor // 2):
+            if not progress.overdue(now.monotonic, self._election.floor // 2):
+                continue
+            if progress.flow is Flow.SNAPSHOT:
+                progress.repeat(now.monotonic)
+            else:
                 progress.probe()  # what was sent may be lost
                 if not progress.match:
                     silent.append(name)
@@ -334,6 +389,7 @@ class Leadership:
 ANSWERS: dict[type, Callable[[Leadership, Received, Any, int], None]] = {
     AppendReply: Leadership.on_append_reply,
     HeartbeatReply: Leadership.on_heartbeat_reply,
+    PartReply: Leadership.on_part_reply,
 }
 """What followers answer: counted only in this epoch, and from the disk that the group knows."""
 

@@ -15,10 +15,15 @@ READ_COUNT_MAX = 1_000  # batches in one read
 
 
 class Log:
-    """Batches from `start` (exclusive) to `last`."""
+    """Batches from `start` (exclusive) to `last`. What lies before `start` was compacted."""
 
-    def __init__(self, batches: Iterable[Batch] = (), start: Position = START) -> None:
+    def __init__(
+        self, batches: Iterable[Batch] = (), start: Position = START, *, stamp: int = 0, time: int = 0
+    ) -> None:
+        """`stamp`, `time`: of the entry at `start`, if they are known, and as far as nothing goes back from there."""
         self.start = start
+        self._start_stamp = stamp
+        self._start_time = time
         self.last = start
         """Position of the last entry."""
         self._batches: list[Batch] = []
@@ -29,12 +34,12 @@ class Log:
     @property
     def last_stamp(self) -> int:
         """Lamport counter of the last entry."""
-        return self._batches[-1].last_stamp if self._batches else 0
+        return self._batches[-1].last_stamp if self._batches else self._start_stamp
 
     @property
     def last_time(self) -> int:
         """Log time of the last entry, in microseconds."""
-        return self._batches[-1].time if self._batches else 0
+        return self._batches[-1].time if self._batches else self._start_time
 
     def append(self, batch: Batch) -> None:
         """Add a batch that fits right after the last one."""
@@ -59,6 +64,31 @@ class Log:
         del self._batches[at:]
         del self._firsts[at:]
         self.last = self._batches[-1].end if self._batches else self.start
+
+    def compact(self, index: int) -> None:
+        """Forget all batches up to `index`, where one ends."""
+        invariant(self.ends_at(index), "a log is compacted between batches", index=index)
+        count = bisect_right(self._firsts, index)
+        if count:
+            last = self._batches[count - 1]
+            self.start, self._start_stamp, self._start_time = last.end, last.last_stamp, last.time
+            del self._batches[:count]
+            del self._firsts[:count]
+
+    def restart(self, start: Position, *, stamp: int, time: int) -> None:
+        """Forget everything: a snapshot of the state at `start` takes its place, and the log goes on from there."""
+        self._batches.clear()
+        self._firsts.clear()
+        self.start = self.last = start
+        self._start_stamp, self._start_time = stamp, time
+
+    def before(self, index: int, size_max: int) -> int:
+        """From which index on, itself not included, are the batches up to `index` not larger than `size_max`?"""
+        at = bisect_right(self._firsts, index)
+        size = 0
+        while at > 0 and (size := size + self._batches[at - 1].size) <= size_max:
+            at -= 1
+        return self._batches[at - 1].last if at else self.start.index
 
     def batch_at(self, index: int) -> Batch | None:
         """The batch that holds the entry at `index`, if it is here."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from broadcast._protocol.messages import Message
-from broadcast._protocol.output import Noticed, Output, Persist, Send, Settled
+from broadcast._protocol.output import Noticed, Output, Persist, Send, Settled, Transfer
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._protocol.writes import Writes
 from membership._protocol.view import Promise
 
@@ -49,6 +50,12 @@ class Outbox:
 
     def deliver(self, batches: Iterable[Batch]) -> None:
         self._output.deliver.extend(batches)
+
+    def transfer(self, transfer: Transfer) -> None:
+        self._output.transfer.append(transfer)
+
+    def install(self, snapshot: Snapshot) -> None:
+        self._output.install = snapshot
 
     def settle(self, settled: Settled) -> None:
         self._output.settle.append(settled)

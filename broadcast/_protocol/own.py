@@ -1,7 +1,8 @@
 """This replica's log, and how far it may be relied on (rules 1, 8, 9, 12).
 
-The pointers, on every replica: applied <= commit <= verified or durable <= last. `commit` is learnt anew in each life
-(rule 1): a restarted replica delivers only what it again knows to be committed.
+The pointers, on every replica: compacted <= snapshot <= applied <= commit <= verified or durable <= last. `commit` is
+learnt anew in each life (rule 1): a restarted replica delivers only what it again knows to be committed, from its
+snapshot on.
 """
 
 from __future__ import annotations
@@ -15,27 +16,42 @@ from broadcast._protocol.log import Log
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._protocol.writes import Writes
 from membership._protocol.configurations import Agreed, Configurations
 from membership._protocol.view import Formation
 
 UNSYNCED_SIZE_MAX = 64 * 1024 * 1024  # bytes a follower takes in before its disk has them
+KEPT_SIZE_MAX = (
+    4 * 1024 * 1024
+)  # bytes of the log below a snapshot that are kept, for followers that are a little behind
+HELD_SIZE_MAX = 32 * 1024 * 1024  # bytes of the log below a snapshot that are kept for a follower that needs them
 CLOCK_BOUND = 1_000_000  # microseconds by which a leader's clock may run ahead of the log time it knows of (rule 12)
 
 
 class OwnLog:
     """The log with its pointers. What is appended is also written; what is committed is also delivered."""
 
-    def __init__(self, log: Log, writes: Writes, outbox: Outbox, clock: LamportClock, settled: int) -> None:
+    def __init__(
+        self,
+        log: Log,
+        writes: Writes,
+        outbox: Outbox,
+        clock: LamportClock,
+        settled: int,
+        snapshot: Snapshot | None = None,
+    ) -> None:
         self.log = log
         self.writes = writes
         self.clock = clock
-        self.commit = 0
-        self.applied = 0
+        self.snapshot = snapshot
+        """The newest one that takes the place of the log up to it."""
+        self.commit = self.applied = snapshot.index if snapshot else 0
         self.verified = 0
         """Entries up to here are those of this epoch's leader, as far as it has shown them."""
         self.told = 0
         """Up to here this epoch's leader has said that its log is committed."""
+        self._taken: Snapshot | None = None  # waits until all of the log up to it is durable
         self._verified_in = 0  # the epoch that `verified` and `told` speak of
         self._settled = settled
         self._configurations: Configurations | None = None
@@ -66,8 +82,10 @@ class OwnLog:
 
     def form(self, formation: Formation) -> Configurations:
         """The group has formed. Returns its configurations, from now on in step with the log."""
-        self._configurations = Configurations(Agreed.formed(formation.configuration))
-        for batch in self.log.between(0, self.log.last.index):
+        snapshot = self.snapshot
+        agreed = snapshot.agreed if snapshot else Agreed.formed(formation.configuration)
+        self._configurations = Configurations(agreed, self.commit)
+        for batch in self.log.between(self.commit, self.log.last.index):
             self._configure(batch)
         return self._configurations
 
@@ -82,7 +100,7 @@ class OwnLog:
         if entry is None or self._configurations is None:
             return
         if isinstance(entry, Configured):
-            self._configurations.append(batch.first, entry.configuration)
+            self._configurations.append(batch.first, batch.epoch, entry.configuration)
         else:
             self._configurations.reach(batch.first, entry.names)
 
@@ -132,9 +150,68 @@ class OwnLog:
         return batches
 
     def apply_up_to(self, index: int) -> None:
-        """The actor has been given everything up to here."""
-        invariant(self.applied <= index <= self.commit, "only what was delivered is applied", index=index)
-        self.applied = index
+        """The actor has been given everything up to here; a snapshot may have given it more meanwhile."""
+        invariant(index <= self.commit, "only what was delivered is applied", index=index)
+        self.applied = max(self.applied, index)
+
+    # -- snapshots (rule 11) ---------------------------------------------------------------------------------------
+
+    def take(self, snapshot: Snapshot) -> None:
+        """A state that was applied here is in a file. An older one than that which we have is of no use."""
+        invariant(snapshot.index <= self.applied, "a snapshot is of what was applied", index=snapshot.index)
+        if self.snapshot is None or snapshot.index > self.snapshot.index:
+            self._taken = snapshot
+
+    @property
+    def may_compact(self) -> bool:
+        """Has a snapshot been taken, and is all of the log up to it durable?"""
+        return self._taken is not None and self._taken.index <= self.writes.durable
+
+    def compact(self, needed: int) -> None:
+        """Let the snapshot that was taken last take the place of the log up to it, if it may.
+
+        needed: followers can still be given what lies beyond this index, and not what is below it.
+        """
+        snapshot = self._taken
+        if snapshot is None or not self.may_compact:
+            return
+        self._taken, self.snapshot = None, snapshot
+        kept = self.log.before(snapshot.index, KEPT_SIZE_MAX)
+        held = max(needed, self.log.before(snapshot.index, HELD_SIZE_MAX))
+        self.log.compact(self._end_of_batch(min(kept, held)))
+        if self._configurations is not None:
+            self._configurations.install(snapshot.agreed, snapshot.index, keep=True)
+        self.writes.install(snapshot, self.log.start.index)
+
+    def _end_of_batch(self, index: int) -> int:
+        """Where the last batch ends that does not go beyond this index."""
+        batch = self.log.batch_at(index)
+        return index if batch is None or batch.last == index else batch.first - 1
+
+    def install(self, snapshot: Snapshot) -> None:
+        """A leader's snapshot, beyond all that we know to be committed, takes the place of the actor's state.
+
+        Of our log nothing is kept but what follows an entry that the snapshot has seen: all else was never committed.
+        """
+        invariant(snapshot.index > self.commit, "an older snapshot is never installed", index=snapshot.index)
+        keep = self.log.holds(snapshot.position) and self.log.ends_at(snapshot.index)
+        keep = keep and snapshot.index <= self.writes.durable  # else none of what follows has been acknowledged
+        known = max(self.commit, self.verified)
+        self._taken, self.snapshot = None, snapshot
+        if keep:
+            self.log.compact(snapshot.index)
+            self.writes.install(snapshot, snapshot.index)
+        else:
+            end = max(snapshot.index, self.log.last.index)
+            self.log.restart(snapshot.position, stamp=snapshot.stamp, time=snapshot.time)
+            self.writes.restart(snapshot, end, known)
+        if self._configurations is not None:
+            self._configurations.install(snapshot.agreed, snapshot.index, keep=keep)
+        self.clock.advance(snapshot.stamp)
+        self.commit = self.applied = snapshot.index
+        self.verified = min(max(self.verified, self.commit), self.log.last.index)
+        self.told = max(self.told, self.commit)
+        self._outbox.install(snapshot)
 
     # -- log time --------------------------------------------------------------------------------------------------
 

@@ -20,12 +20,17 @@ from broadcast._protocol.output import (
     Connected,
     Input,
     LeaderKnown,
+    Loaded,
+    LoadFailed,
     Now,
+    PartRead,
+    PartStored,
     Persisted,
     ReadReady,
     Received,
     Reconfigured,
     Removed,
+    SnapshotTaken,
     Submitted,
     Suspected,
     Tick,
@@ -33,6 +38,8 @@ from broadcast._protocol.output import (
 )
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.reads import Reads
+from broadcast._protocol.snapshots import Snapshot
+from membership._protocol.configurations import Agreed
 from membership._protocol.election import Election
 from membership._protocol.messages import (
     CampaignNow,
@@ -75,8 +82,8 @@ class Participant:
         return self._configurations.latest
 
     @property
-    def committed(self) -> tuple[int, Configuration]:
-        """The latest one that is known to be committed, and where it was set."""
+    def committed(self) -> Agreed:
+        """What is agreed of members, as far as that is known to be committed."""
         return self._configurations.at(self._own.commit)
 
     @property
@@ -104,6 +111,14 @@ class Participant:
         election = self.election
         heard = [name for name in self.leadership.followers if election.heard_within(name, now, election.floor)]
         return sorted([election.name, *heard])
+
+    @property
+    def snapshots_in_use(self) -> tuple[Snapshot, ...]:
+        """The newest of ours, and those that are on their way to followers."""
+        own = self._own.snapshot
+        followers = self.leadership.followers.values() if self.leadership else ()
+        others = [each.outgoing.snapshot for each in followers if each.outgoing is not None]
+        return (*(() if own is None else (own,)), *others)
 
     # -- the step --------------------------------------------------------------------------------------------------
 
@@ -138,6 +153,8 @@ class Participant:
             leadership.sequence(now)
             if self._configurations.latest is not self.election.configuration:
                 self._reconfigure(now.monotonic)
+        if self._own.may_compact:
+            self._own.compact(leadership.needed(now.monotonic) if leadership else self._own.log.last.index)
         self._write(now.monotonic)
         self._vote()
         if leadership is not None:
@@ -202,10 +219,11 @@ class Participant:
 
     def _look_for_removal(self) -> None:
         """Is this a member no more, and is that committed (rule 15)? One that leads sees to its succession first."""
-        index, committed = self.committed
-        election = self.election
-        if committed.disk_of(election.name) != election.storage and not election.leads:
-            self._dismissed_at(self._epoch_at(index), index)
+        agreed, election = self.committed, self.election
+        if agreed.configuration.disk_of(election.name) != election.storage and not election.leads:
+            self._dismissed_at(agreed.set_in, agreed.set_at)
+            if election.storage in agreed.former:
+                self._remove()
 
     def _dismissed_at(self, epoch: int, index: int) -> bool:
         """We are no member as of that place. True for good if we had joined before: nobody joins twice with a disk.
@@ -214,14 +232,14 @@ class Participant:
         whether our log says that we ever were one.
         """
         joined = self._configurations.joined_at(self.election.name, self.election.storage)
-        if joined is not None and (self._epoch_at(joined), joined) < (epoch, index) and not self._removed:
-            self._removed = True
-            self._outbox.settle(Removed())
+        if joined is not None and joined < (epoch, index):
+            self._remove()
         return joined is not None
 
-    def _epoch_at(self, index: int) -> int:
-        """Of the entry there; 0 for the formation record."""
-        return self._own.log.epoch_at(index) or 0
+    def _remove(self) -> None:
+        if not self._removed:
+            self._removed = True
+            self._outbox.settle(Removed())
 
     # -- inputs ----------------------------------------------------------------------------------------------------
 
@@ -255,6 +273,22 @@ class Participant:
     def _on_applied(self, given: Applied) -> None:
         self._own.apply_up_to(given.index)
 
+    def _on_snapshot_taken(self, given: SnapshotTaken) -> None:
+        self._own.take(given.snapshot)
+
+    def _on_part_read(self, given: PartRead) -> None:
+        if self.leadership is not None:
+            self.leadership.part_read(given)
+
+    def _on_part_stored(self, given: PartStored) -> None:
+        self._following.incoming.on_part_stored(given)
+
+    def _on_loaded(self, given: Loaded) -> None:
+        self._following.incoming.on_loaded(given)
+
+    def _on_load_failed(self, given: LoadFailed) -> None:
+        self._following.incoming.on_load_failed(given)
+
     def _on_connected(self, given: Connected) -> None:
         """A new link: what was under way on the old one may be lost."""
         if self.leadership is not None:
@@ -266,7 +300,7 @@ class Participant:
 
     def _introduce(self, name: str) -> None:
         """A member that was added may have heard of nothing yet, and its hellos may go to who has left."""
-        _, committed = self.committed
+        committed = self.committed.configuration
         if committed.includes(name):
             self._outbox.send(name, FormedNotice(self.formation, committed))
 
@@ -312,11 +346,11 @@ class Participant:
 
     def _on_stranger(self, received: Received) -> None:
         """Somebody who is no member as far as we know, or not with this disk. It may know better: we say what we do."""
-        index, committed = self.committed
-        sender = received.sender
+        agreed, sender = self.committed, received.sender
+        committed = agreed.configuration
         if committed.disk_of(sender) == received.storage:
             return
-        self._outbox.send(sender, Dismissed(self._epoch_at(index), index))
+        self._outbox.send(sender, Dismissed(agreed.set_in, agreed.set_at))
         if type(received.message) in (*follower.WORDS, VoteRequest):
             return  # we may be behind, and it one that was added
         self._outbox.notice(
@@ -329,7 +363,7 @@ class Participant:
 
     def _on_forming(self, received: Received, message: Forming) -> None:
         """An empty disk. If it is a member's it gets the record, committed; else the leader should know of it."""
-        sender, (_, committed) = received.sender, self.committed
+        sender, committed = received.sender, self.committed.configuration
         if not self.configuration.includes(sender):
             joining = Joining(Member(sender, received.storage, message.address), message.observer)
             if self.leadership is not None:
@@ -416,6 +450,11 @@ _ON_INPUT: dict[type, Callable[[Participant, Any], None]] = {
     Applied: Participant._on_applied,  # pyright: ignore[reportPrivateUsage]
     Connected: Participant._on_connected,  # pyright: ignore[reportPrivateUsage]
     Suspected: Participant._on_suspected,  # pyright: ignore[reportPrivateUsage]
+    SnapshotTaken: Participant._on_snapshot_taken,  # pyright: ignore[reportPrivateUsage]
+    PartRead: Participant._on_part_read,  # pyright: ignore[reportPrivateUsage]
+    PartStored: Participant._on_part_stored,  # pyright: ignore[reportPrivateUsage]
+    Loaded: Participant._on_loaded,  # pyright: ignore[reportPrivateUsage]
+    LoadFailed: Participant._on_load_failed,  # pyright: ignore[reportPrivateUsage]
     Wanted: Participant._on_wanted,  # pyright: ignore[reportPrivateUsage]
 }
 

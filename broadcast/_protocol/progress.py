@@ -1,7 +1,8 @@
 """The leader's picture of one follower: what it holds, and what may be on its way (rule 10).
 
 PROBE: not known where the two logs part; one message at a time finds out. STREAM: they agree; batches follow each other
-without waiting, up to a bound. What is lost shows as silence, and leads back to PROBE.
+without waiting, up to a bound. SNAPSHOT: what it needs next was compacted; it gets a snapshot first. What is lost shows
+as silence, and leads back to PROBE, or to the same part of the snapshot again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import enum
 from collections import deque
 
+from broadcast._protocol.outgoing import Outgoing
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 
 IN_FLIGHT_MAX = 8 * 1024 * 1024  # bytes that may be on their way to one follower
 
@@ -17,6 +20,7 @@ IN_FLIGHT_MAX = 8 * 1024 * 1024  # bytes that may be on their way to one followe
 class Flow(enum.Enum):
     PROBE = "probe"
     STREAM = "stream"
+    SNAPSHOT = "snapshot"
 
 
 class Progress:
@@ -34,6 +38,8 @@ class Progress:
         """Up to here it passed on what askers wait for there."""
         self.lost = False
         """It no longer has what it acknowledged: nothing it says is counted (rule 16)."""
+        self.outgoing: Outgoing | None = None
+        """The snapshot that it gets; kept for another try, until it is level with that."""
         self._in_flight: deque[tuple[int, int]] = deque()  # (last index, bytes)
         self._in_flight_size = 0
         self._waiting_since: int | None = None
@@ -43,7 +49,7 @@ class Progress:
     def may_send(self) -> bool:
         if self.flow is Flow.PROBE:
             return self._waiting_since is None
-        return self._in_flight_size < IN_FLIGHT_MAX
+        return self.flow is Flow.STREAM and self._in_flight_size < IN_FLIGHT_MAX
 
     def sent(self, previous: int, batches: tuple[Batch, ...], now: int) -> None:
         """These were sent, to follow index `previous`."""
@@ -75,6 +81,8 @@ class Progress:
                 return  # told on another occasion: where the logs part is not known yet
             self.flow = Flow.STREAM
             self.next = self.match + 1
+        elif self.flow is Flow.SNAPSHOT:
+            return  # whether it gets on, the parts tell
         while self._in_flight and self._in_flight[0][0] <= match:
             self._in_flight_size -= self._in_flight.popleft()[1]
             self._waiting_since = now  # it gets on; one that says the same again and again does not
@@ -87,8 +95,39 @@ class Progress:
             return  # said before its newest acknowledgement: the network held it back
         if rejected <= self.match:
             self.lost = True
-        elif self.flow is Flow.STREAM or rejected == self._probed:  # else it answers an earlier probe
+        elif self.flow is Flow.STREAM or (
+            self.flow is Flow.PROBE and rejected == self._probed
+        ):  # else it answers an earlier probe
             self.probe(conflict)
+
+    # -- snapshots -------------------------------------------------------------------------------------------------
+
+    def restore(self, snapshot: Snapshot, held_from: int, now: int) -> None:
+        """It needs a snapshot: the one that it was getting, if the log still goes on from there, or else this one."""
+        if self.outgoing is None or self.outgoing.snapshot.index < held_from:
+            self.outgoing = Outgoing(snapshot)
+        self.flow = Flow.SNAPSHOT
+        self._waiting_since = now
+        self.outgoing.repeat()
+
+    def confirmed(self, size: int, stamp: int, now: int) -> None:
+        """It has so many bytes of the snapshot."""
+        if self.outgoing is not None and stamp > self._stamp:
+            self._stamp = stamp
+            if self.outgoing.confirmed(size):
+                self._waiting_since = now
+
+    def repeat(self, now: int) -> None:
+        """It has been silent about the snapshot."""
+        self._waiting_since = now
+        if self.outgoing is not None:
+            self.outgoing.repeat()
+
+    def stream(self) -> None:
+        """What it holds now, the log goes on from."""
+        self.flow, self.outgoing = Flow.STREAM, None
+        self.next = self.match + 1
+        self._waiting_since = None
 
     def probe(self, next_index: int | None = None) -> None:
         """Find out anew where the logs part: from `next_index`, or right after what is known to match."""

@@ -53,7 +53,7 @@ class Regrouping:
         self._greeted: dict[str, tuple[bytes, int]] = {}  # name -> storage id, and when it said hello last
         self._catching_up: dict[str, CatchUp] = {}
         self._late: list[str] = []  # who has not caught up
-        self._left: dict[str, int] = {}  # who is no member any more, and the index that says so
+        self._left: dict[str, tuple[int, int]] = {}  # who is no member any more; epoch and index of what says so
 
     @property
     def is_settled(self) -> bool:
@@ -62,7 +62,7 @@ class Regrouping:
 
     def left(self, name: str) -> None:
         """This member is none any more, as of the latest configuration: it is told once that is committed (rule 15)."""
-        self._left[name] = self._configurations.index
+        self._left[name] = self._configurations.epoch, self._configurations.index
 
     def greet(self, joining: Joining, now: int) -> None:
         """An empty disk that is no member's said hello."""
@@ -119,8 +119,8 @@ class Regrouping:
 
     def go_on(self, now: int) -> Configuration | None:
         """The configuration that has to be set now, if the way to the goal goes on. The latest one is committed."""
-        for name, index in self._left.items():
-            self._outbox.send(name, Dismissed(self._own.log.epoch_at(index) or 0, index))
+        for name, (epoch, index) in self._left.items():
+            self._outbox.send(name, Dismissed(epoch, index))
         self._left.clear()
         latest = self._configurations.latest
         if latest.is_joint:

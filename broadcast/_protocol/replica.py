@@ -17,9 +17,11 @@ from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Formed, Input, Now, Output, ReadAsked, ReadGivenUp
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.participant import Participant
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.reads import Reads
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._protocol.writes import Writes
+from membership._protocol.configurations import Agreed
 from membership._protocol.election import Chance, Election
 from membership._protocol.formation import Founding, Plan
 from membership._protocol.view import Configuration, Formation, Promise
@@ -38,6 +40,10 @@ class Found(Protocol):
     def batches(self) -> list[Batch]: ...
     @property
     def commit(self) -> int: ...
+    @property
+    def start(self) -> Position: ...
+    @property
+    def snapshot(self) -> Snapshot | None: ...
 
 
 class Replica:
@@ -59,10 +65,10 @@ class Replica:
         self.plan = plan
         self.storage = found.storage
         self.clock = clock
-        self.log = Log(found.batches)
+        self.log = log_of(found)
         self._writes = Writes(self.log.last.index, found.promise)
         self._outbox = Outbox(self._writes)
-        self._own = OwnLog(self.log, self._writes, self._outbox, clock, found.commit)
+        self._own = OwnLog(self.log, self._writes, self._outbox, clock, found.commit, found.snapshot)
         self._reads = Reads()
         self._chance = chance
         self._now = now
@@ -128,8 +134,8 @@ class Replica:
         return self._participant.configuration if self._participant else None
 
     @property
-    def committed(self) -> tuple[int, Configuration] | None:
-        """The latest one that is known to be committed, and the index at which it was set."""
+    def committed(self) -> Agreed | None:
+        """What is agreed of members, as far as that is known to be committed."""
         return self._participant.committed if self._participant else None
 
     @property
@@ -163,6 +169,16 @@ class Replica:
         return self._participant.leadership if self._participant else None
 
     @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest that takes the place of the log up to it."""
+        return self._own.snapshot
+
+    @property
+    def snapshots_in_use(self) -> tuple[Snapshot, ...]:
+        """That one, and those that are on their way to followers."""
+        return self._participant.snapshots_in_use if self._participant else ()
+
+    @property
     def commit(self) -> int:
         return self._own.commit
 
@@ -178,3 +194,11 @@ class Replica:
     def reachable(self) -> list[str] | None:
         """As leader: the members heard within the shortest election timeout, itself included. None for others."""
         return self._participant.reachable(self._now.monotonic) if self._participant else None
+
+
+def log_of(found: Found) -> Log:
+    """The log that a disk holds."""
+    snapshot = found.snapshot
+    if snapshot is not None and snapshot.position == found.start:
+        return Log(found.batches, found.start, stamp=snapshot.stamp, time=snapshot.time)
+    return Log(found.batches, found.start)

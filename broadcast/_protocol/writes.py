@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from actors._protocol.errors import invariant
 from broadcast._protocol.output import Persist, Send
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 from membership._protocol.view import Formation, Promise
 
 
@@ -44,6 +45,8 @@ class Writes:
         self._batches: list[Batch] = []
         self._truncate: int | None = None
         self._formation: Formation | None = None
+        self._snapshot: Snapshot | None = None
+        self._compact = 0
         self._held: dict[tuple[str, type], tuple[Promise, Send]] = {}  # by receiver and kind of message
 
     @property
@@ -73,20 +76,41 @@ class Writes:
             self.unsynced_size -= self._batches.pop().size
         self._truncate = first if self._truncate is None else min(self._truncate, first)
 
+    def install(self, snapshot: Snapshot, compact: int) -> None:
+        """Let this snapshot take the place of the log up to it; the batches up to `compact` are not held any more."""
+        self._snapshot, self._compact = snapshot, max(self._compact, compact)
+
+    def restart(self, snapshot: Snapshot, last: int, known: int) -> None:
+        """Let this snapshot take the place of all of the log, which ended at `last`.
+
+        Of what was there before, what is durable says something about our log as it is now only up to `known`.
+        """
+        self.durable = min(self.durable, known)
+        for writing in self._asked:
+            writing.end = min(writing.end, known)
+        self.unsynced_size -= sum(batch.size for batch in self._batches)
+        self._batches.clear()
+        self.install(snapshot, last)
+
     def flush(self, promise: Promise, commit: int, now: int) -> Persist | None:
         """What must be written now, given the promise as it stands; None if that is nothing."""
         if self._truncate is not None:
             commit = min(commit, self._truncate - 1)  # of what takes the place of the cut, none is on disk so far
         changed = promise if promise != self._asked_promise else None
-        if changed is None and not self._batches and self._truncate is None and self._formation is None:
+        nothing = self._truncate is None and self._formation is None and self._snapshot is None
+        if nothing and changed is None and not self._batches:
             return None
         self._number += 1
         batches = tuple(self._batches)
-        end = batches[-1].last if batches else 0
+        snapshot = self._snapshot
+        end = batches[-1].last if batches else snapshot.index if snapshot else 0
         size = sum(batch.size for batch in batches)
         self._asked.append(Writing(self._number, end, promise, now, size))
-        asked = Persist(self._number, changed, self._formation, self._truncate, batches, commit)
+        asked = Persist(
+            self._number, changed, self._formation, self._truncate, batches, commit, snapshot, self._compact
+        )
         self._asked_promise, self._batches, self._truncate, self._formation = promise, [], None, None
+        self._snapshot, self._compact = None, 0
         return asked
 
     def persisted(self, number: int) -> None:

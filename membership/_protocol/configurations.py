@@ -13,20 +13,22 @@ from typing import Annotated
 import msgspec
 
 from actors._protocol.errors import invariant
-from membership._protocol.view import Configuration, Name, StorageId
+from membership._protocol.view import Configuration, Epoch, Name, StorageId
 
 FORMER_MAX = 1_000  # disks of former members that are remembered
 
 
 class Agreed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What stands in the log up to a place: who is in, who of them can be reached, where the first was set, who was in.
+    """What stands in the log up to a place: who is in, who of them can be reached, and who was in.
 
+    set_at, set_in: index and epoch of the entry that set the configuration; 0 for the formation record.
     reachable: sorted. former: the disks of those who are members no more, the one that left last at the end.
     """
 
     configuration: Configuration
     reachable: tuple[Name, ...]
     set_at: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    set_in: Epoch = 0
     former: Annotated[tuple[StorageId, ...], msgspec.Meta(max_length=FORMER_MAX)] = ()
 
     @classmethod
@@ -34,14 +36,14 @@ class Agreed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         """In the beginning all can be reached: they had to, to form the group."""
         return cls(configuration, tuple(sorted(configuration.names)))
 
-    def configured(self, configuration: Configuration, index: int) -> Agreed:
-        """Another configuration, by the entry at `index`. Who comes with it can be reached, until it is said not so."""
+    def configured(self, configuration: Configuration, index: int, epoch: int) -> Agreed:
+        """Another configuration, by that entry. Who comes with it can be reached, until it is said not so."""
         names, before = configuration.names, self.configuration.names
         reachable = [name for name in names if name in self.reachable or name not in before]
         disks = {member.storage for member in configuration.members}
         left = [member.storage for member in self.configuration.members if member.storage not in disks]
         former = (*(disk for disk in self.former if disk not in disks), *left)
-        return Agreed(configuration, tuple(sorted(reachable)), index, former[-FORMER_MAX:])
+        return Agreed(configuration, tuple(sorted(reachable)), index, epoch, former[-FORMER_MAX:])
 
     def reached(self, names: Iterable[str]) -> Agreed:
         """These can be reached, and no others."""
@@ -72,9 +74,14 @@ class Configurations:
         """Where the latest was set; 0 for that of the formation record."""
         return self._agreed[-1].set_at
 
-    def append(self, index: int, configuration: Configuration) -> None:
+    @property
+    def epoch(self) -> int:
+        """Of the entry that set the latest; 0 for the formation record."""
+        return self._agreed[-1].set_in
+
+    def append(self, index: int, epoch: int, configuration: Configuration) -> None:
         """The entry at `index`, beyond all others, sets this one."""
-        self._append(index, self._agreed[-1].configured(configuration, index))
+        self._append(index, self._agreed[-1].configured(configuration, index, epoch))
 
     def reach(self, index: int, names: Iterable[str]) -> None:
         """The entry at `index`, beyond all others, says that these can be reached."""
@@ -99,10 +106,11 @@ class Configurations:
         self._indices = [index, *self._indices[after:]]
         self._agreed = [agreed, *self._agreed[after:]]
 
-    def at(self, index: int) -> tuple[int, Configuration]:
-        """The one in force at `index`, and where it was set."""
+    def at(self, index: int) -> Agreed:
+        """What is agreed at `index`."""
         place = bisect_right(self._indices, index) - 1
-        return self._agreed[place].set_at, self._agreed[place].configuration
+        invariant(place >= 0, "what is asked for is not before the log", index=index, start=self._indices[0])
+        return self._agreed[place]
 
     def votes_since(self, index: int, name: str, storage: bytes) -> bool:
         """Does the one in force at `index`, or one that follows it, know this voter by this disk?"""
@@ -114,9 +122,9 @@ class Configurations:
         disks = (member.storage for agreed in self._agreed for member in agreed.configuration.members)
         return storage in self._agreed[-1].former or storage in disks
 
-    def joined_at(self, name: str, storage: bytes) -> int | None:
-        """Where the last one was set that knows this member by this disk; None if none does."""
+    def joined_at(self, name: str, storage: bytes) -> tuple[int, int] | None:
+        """Epoch and index at which the last one was set that knows this member by this disk; None if none does."""
         for agreed in reversed(self._agreed):
             if agreed.configuration.disk_of(name) == storage:
-                return agreed.set_at
+                return agreed.set_in, agreed.set_at
         return None

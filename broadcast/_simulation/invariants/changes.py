@@ -45,8 +45,9 @@ class Changes(Invariant):
         replica, committed = process.replica, process.replica.committed
         leadership = replica.leadership
         if leadership is not None and committed is not None and leadership.start <= replica.commit:
-            _, configuration = committed
-            may_lead = configuration.storage_of(process.name) is not None or leadership.succession.is_under_way
+            may_lead = (
+                committed.configuration.storage_of(process.name) is not None or leadership.succession.is_under_way
+            )
             check(may_lead, "who has lost its vote leads no more", name=process.name)
         self._steps += 1
         if replica.formation is not None and self._steps % STEPS_BETWEEN == 0:
