@@ -30,9 +30,11 @@ class Outgoing:
         return ReadPart(to, self.snapshot, self._next, min(PART_SIZE_MAX, self.snapshot.size - self._next))
 
     def read(self, offset: int, data: bytes | None) -> bool:
-        """A part was read; or it could not be. Is it to be sent?"""
+        """A part was read; or it could not be, and is tried again after a while. Is it to be sent?"""
+        if not data:
+            return False
         self._is_reading = False
-        if not data or offset != self._next:
+        if offset != self._next:
             return False
         self._next += len(data)
         return True
@@ -48,3 +50,4 @@ class Outgoing:
     def repeat(self) -> None:
         """Nothing was heard for a while: send again what it may not have, and something in any case."""
         self._next = min(self._confirmed, self.snapshot.size - 1)
+        self._is_reading = False

@@ -10,6 +10,7 @@ from itertools import product
 
 import pytest
 from test_replica_steps import ASKED, One, batch, disk, formation
+from test_snapshot_steps import snapshot
 
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.messages import (
@@ -19,11 +20,13 @@ from broadcast._protocol.messages import (
     Heartbeat,
     HeartbeatReply,
     Message,
+    PartReply,
     ReadIndex,
     ReadIndexReply,
+    SnapshotPart,
     Submit,
 )
-from broadcast._protocol.position import START
+from broadcast._protocol.position import START, Position
 from membership._protocol.change import Change
 from membership._protocol.messages import (
     CampaignNow,
@@ -99,12 +102,14 @@ MESSAGES: dict[type[Message], Callable[[int], Message]] = {
     Heartbeat: lambda epoch: Heartbeat(epoch, 0, 2, 0),
     HeartbeatReply: lambda epoch: HeartbeatReply(epoch, 1),
     Committed: lambda epoch: Committed(epoch, 0),
+    SnapshotPart: lambda epoch: SnapshotPart(epoch, snapshot(3, epoch), 0, b"x"),
+    PartReply: lambda epoch: PartReply(epoch, Position(1, 3), 1),
     Submit: lambda epoch: Submit((ASKED,)),
     ReadIndex: lambda epoch: ReadIndex(epoch, 7),
     ReadIndexReply: lambda epoch: ReadIndexReply(7, 0),
 }
 
-ILLEGAL = set(product(("follower", "leader"), (Append, Heartbeat, Committed), ("same",)))
+ILLEGAL = set(product(("follower", "leader"), (Append, Heartbeat, Committed, SnapshotPart), ("same",)))
 """An epoch has one leader: nobody else speaks as one in it, neither to the leader itself nor to who follows another."""
 
 

@@ -52,6 +52,7 @@ from broadcast._protocol.output import (
 from broadcast._protocol.position import START, Batch, Position
 from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.replica import Replica
+from broadcast._protocol.snapshots import Snapshot
 from membership._protocol.change import Change
 from membership._protocol.formation import Plan
 from membership._protocol.messages import ChangeWish, Dismissed, FormedNotice, Forming, VoteReply, VoteRequest, Wished
@@ -91,6 +92,13 @@ class Stored:
     promise: Promise = field(default_factory=Promise)
     batches: list[Batch] = field(default_factory=list[Batch])
     commit: int = 0
+    snapshot: Snapshot | None = None
+
+    @property
+    def start(self) -> Position:
+        if self.batches:
+            return self.batches[0].previous
+        return self.snapshot.position if self.snapshot else START
 
 
 ENTRY = encode_entries([SessionKept(1)])
@@ -116,9 +124,11 @@ class One:
         formed: bool = True,
         commit: int = 0,
         quorum: QuorumSystem = MAJORITY,
+        snapshot: Snapshot | None = None,
     ) -> None:
-        promise = Promise(epoch or max((each.epoch for each in batches), default=0), None)
-        found = Stored(disk("a"), formation(names) if formed else None, promise, list(batches), commit)
+        epochs = [*(each.epoch for each in batches), snapshot.position.epoch if snapshot else 0]
+        promise = Promise(epoch or max(epochs), None)
+        found = Stored(disk("a"), formation(names) if formed else None, promise, list(batches), commit, snapshot)
         self.now = 0
         self.number = 0
         self.stamp = 1_000
