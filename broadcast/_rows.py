@@ -9,6 +9,10 @@ is stored of a group, its record or the row of a batch, gets the next serial. Wh
 record too, with the serial of the last row there is. So the rows up to the record's serial end with that row, and those
 beyond go on from the record's without a gap. A record or a row that is older than it was breaks this, unless all that
 was stored after it is gone as well: then the highest serial found is below the mark of `_marks.py`.
+
+What was removed because a snapshot holds it must not come back either, on a page that is an older one: the record says
+where the log begins, and is stored in the transaction that removes rows at the beginning. So these rows do not fit an
+older record, nor the older rows this one.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import msgspec
 
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import START, Batch, Position
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._storage import DiskDamaged, Ledger
 from membership._protocol.view import Formation, Promise
 
@@ -43,6 +48,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """What is stored of a group beside its batches.
 
     serial: its own. last_row: that of the last row when it was stored, 0 if there was none.
+    start: position of the entry before the first row.
     """
 
     name: str
@@ -51,6 +57,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     last_row: int = 0
     formation: Formation | None = None
     promise: Promise = Promise()
+    snapshot: Snapshot | None = None
+    start: Position = START
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +99,8 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
     """
     if persist.truncate is not None:
         connection.execute(f"DELETE FROM {group.table} WHERE first >= ?", (persist.truncate,))  # noqa: S608
+    if persist.compact:
+        connection.execute(f"DELETE FROM {group.table} WHERE first <= ?", (persist.compact,))  # noqa: S608
     if persist.batches:
         rows = [
             _row(group, serial, batch, persist.commit)
@@ -99,7 +109,7 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
         insert = f"INSERT INTO {group.table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
         connection.executemany(insert, rows)
     group = msgspec.structs.replace(group, written=group.written + len(persist.batches), ledger=ledger)
-    if _is_append(persist):
+    if is_append(persist):
         return group
     record = msgspec.structs.replace(
         group.record,
@@ -107,6 +117,8 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
         last_row=_last_row(connection, group),
         formation=persist.formation or group.record.formation,
         promise=persist.promise or group.record.promise,
+        snapshot=persist.snapshot or group.record.snapshot,
+        start=ledger.start,
     )
     group = msgspec.structs.replace(group, written=record.serial, record=record)
     _store_record(connection, group)
@@ -115,13 +127,13 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
 
 def is_one_statement(persist: Persist) -> bool:
     """Does `store` take no more than one? Most of the time, when little is to do."""
-    return _is_append(persist) and len(persist.batches) == 1
+    return is_append(persist) and len(persist.batches) == 1
 
 
-def _is_append(persist: Persist) -> bool:
+def is_append(persist: Persist) -> bool:
     """Are rows appended, and is nothing else done?"""
-    changed = persist.truncate is not None or persist.promise is not None or persist.formation is not None
-    return bool(persist.batches) and not changed
+    record = persist.promise is not None or persist.formation is not None or persist.snapshot is not None
+    return bool(persist.batches) and not (record or persist.truncate is not None or persist.compact)
 
 
 def end_before(connection: sqlite3.Connection, group: Group, index: int) -> Position:
@@ -194,7 +206,8 @@ def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tu
     record = group.record
     where = f"{where}: group {record.name!r}"
     batches: list[Batch] = []
-    end, commit, last_row, written = START, 0, 0, record.serial
+    snapshot = record.snapshot.position if record.snapshot else START
+    end, commit, last_row, written = record.start, snapshot.index, 0, record.serial
     for row in connection.execute(f"SELECT * FROM {group.table} ORDER BY first"):  # noqa: S608
         batch, commit_mark, serial = _open_row(group, cast("Row", row), f"{where}: the batch after index {end.index}")
         if batch.previous != end or batch.epoch < end.epoch:
@@ -213,7 +226,7 @@ def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tu
         raise DiskDamaged(f"{where}: the batches that its record was stored after are not those that are there")
     if written < group.written:
         raise DiskDamaged(f"{where}: {group.written} writes were durable, and {written} are there")
-    ledger = Ledger(record.formation is not None, record.promise.epoch, end, commit)
+    ledger = Ledger(record.formation is not None, record.promise.epoch, end, commit, record.start, snapshot)
     return batches, msgspec.structs.replace(group, written=written, ledger=ledger), commit
 
 

@@ -3,7 +3,8 @@
     log.sqlite3       for each group a record (storage id, formation, promise) and a table with one row a batch
     log.sqlite3-wal   SQLite's write-ahead journal, looked at by `_journal.py` before SQLite opens it
     log.marks         lock of the directory, and how far each group is known to be durable (`_marks.py`)
-    ballast           room that is given up when the disk is full, for promises and cuts (rule 25)
+    snapshots/        what the log does not hold any more, a file for each (`_snapshot_files.py`)
+    ballast           room that is given up when the disk is full, for promises, cuts and compaction (rule 25)
 
 What is trusted, and why. SQLite syncs its journal at every commit; a commit that returned is durable. What it returns
 when it is opened again is not trusted: the structure must pass `quick_check`, each row its checksum (`_rows.py`), the
@@ -39,6 +40,7 @@ from broadcast import _journal, _rows
 from broadcast._marks import Marks
 from broadcast._protocol.output import Persist
 from broadcast._rows import Group, Record
+from broadcast._snapshot_files import FileSnapshots
 from broadcast._storage import STORAGE_ID_SIZE, DiskDamaged, DiskFailed, DiskFull, DiskRefused, Stored
 
 VERSION = 1  # of the schema
@@ -98,7 +100,12 @@ class SqliteDisk:
             self._marked.set(read.number, read.record.storage, read.written)
             self._marked.sync()
         self._groups[group] = read
-        return Stored(read.record.storage, read.record.formation, read.record.promise, batches, commit)
+        record = read.record
+        return Stored(record.storage, record.formation, record.promise, batches, commit, record.snapshot, record.start)
+
+    def snapshots(self, group: str) -> FileSnapshots:
+        opened = self._opened(group)
+        return FileSnapshots(self._directory / "snapshots", opened.number, group)
 
     def _open(self) -> None:
         with self._guarded(DiskDamaged):
@@ -197,7 +204,7 @@ class SqliteDisk:
         try:
             self._write(writes)
         except DiskFull:
-            if all(persist.batches and persist.truncate is None for _, persist in writes):
+            if all(_rows.is_append(persist) for _, persist in writes):
                 raise  # the ballast is for what lets a full disk get out of it
             if not self._give_up_ballast():
                 raise

@@ -7,9 +7,10 @@ opened, and from then on only writes: the replica keeps in memory what it needs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -17,6 +18,7 @@ from actors._protocol.errors import RemoteProtocolError, invariant
 from broadcast._protocol.entries import check_content
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import START, Batch, Position
+from broadcast._protocol.snapshots import DIGEST_SIZE, Snapshot
 from membership._protocol.view import Formation, Promise
 
 STORAGE_ID_SIZE = 16  # bytes
@@ -55,8 +57,10 @@ class Stored:
 
     storage: this disk's id for this group, 16 bytes, made when the group was first opened on it (rule 16).
     formation, promise: as last written; a group never written to has no formation and promised nothing.
-    batches: the log, consecutive, the first from index 1.
+    batches: the log, consecutive, the first right after `start`.
     commit: the highest commit mark stored with it: up to here it was known to be committed when it was last written.
+    snapshot: the last one, whose file `Disk.snapshots` has. It holds what the log does not.
+    start: position of the entry before the log's first; it is at or below the snapshot.
     """
 
     storage: bytes
@@ -64,6 +68,13 @@ class Stored:
     promise: Promise
     batches: list[Batch]
     commit: int = 0
+    snapshot: Snapshot | None = None
+    start: Position = START
+
+    @property
+    def end(self) -> Position:
+        """Position of the log's last entry."""
+        return self.batches[-1].end if self.batches else self.start
 
     def check(self, group: str) -> None:
         """Raise `DiskDamaged` unless each epoch begins with its epoch-start entry: without it nothing can be applied.
@@ -95,6 +106,10 @@ class Disk(Protocol):
         """
         ...
 
+    def snapshots(self, group: str) -> Snapshots:
+        """The files of a group that is open."""
+        ...
+
     def tend(self) -> None:
         """Housekeeping that nobody waits for, done after what was written is reported. Raises DiskFailed."""
         ...
@@ -108,12 +123,15 @@ class Ledger(msgspec.Struct, frozen=True, gc=False):
     """What a disk must know of a group to tell whether the next write fits; the rules of a write are here.
 
     promised: the highest epoch granted. end: of the last batch stored. commit: the highest commit mark.
+    start: position of the entry before the first batch stored. snapshot: position of the snapshot, START without one.
     """
 
     formed: bool = False
     promised: int = 0
     end: Position = START
     commit: int = 0
+    start: Position = START
+    snapshot: Position = START
 
     def after(self, persist: Persist, end_before: Callable[[int], Position]) -> Ledger:
         """The ledger once `persist` is written; what does not fit is a bug of ours.
@@ -125,23 +143,223 @@ class Ledger(msgspec.Struct, frozen=True, gc=False):
         promised = self.promised if persist.promise is None else persist.promise.epoch
         invariant(promised >= self.promised, "no epoch goes down", stored=self.promised, promise=persist.promise)
         commit = max(self.commit, persist.commit)
-        end = self.end
-        if persist.truncate is not None:
-            invariant(persist.truncate > commit, "nothing committed is cut", cut=persist.truncate, commit=commit)
-            end = min(end, end_before(persist.truncate))
-            invariant(end.index < persist.truncate, "no batch is cut in two", end=end, cut=persist.truncate)
+        start, end, snapshot = self._shortened(persist, commit, end_before)
         for batch in persist.batches:
             invariant(batch.previous == end, "a batch continues the log", end=end, first=batch.first)
             invariant(batch.epoch >= end.epoch, "epochs in the log never go down", end=end, epoch=batch.epoch)
             end = batch.end
         invariant(commit <= end.index, "what is committed is in the log", commit=commit, end=end)
-        return msgspec.structs.replace(
-            self,
+        return Ledger(
             formed=self.formed or persist.formation is not None,
             promised=promised,
             end=end,
             commit=commit,
+            start=start,
+            snapshot=snapshot,
         )
+
+    def _shortened(
+        self, persist: Persist, commit: int, end_before: Callable[[int], Position]
+    ) -> tuple[Position, Position, Position]:
+        """Where the log begins and ends without what goes, before anything is added; and the snapshot's position."""
+        start, end = self.start, self.end
+        snapshot = self.snapshot if persist.snapshot is None else persist.snapshot.position
+        if persist.snapshot is not None:
+            grows = snapshot.index > self.snapshot.index or snapshot == self.snapshot
+            invariant(grows, "no snapshot is older than the one before it", before=self.snapshot, snapshot=snapshot)
+            invariant(commit >= snapshot.index, "what a snapshot has seen is committed", commit=commit, at=snapshot)
+        if persist.truncate is not None:
+            invariant(persist.truncate > commit, "nothing committed is cut", cut=persist.truncate, commit=commit)
+            end = min(end, max(start, end_before(persist.truncate)))
+        if persist.compact:
+            start = max(start, min(end, end_before(persist.compact + 1)))
+            if start == end:
+                return snapshot, snapshot, snapshot
+            invariant(persist.compact <= snapshot.index, "what goes is in the snapshot", at=snapshot, until=start)
+        if persist.truncate is not None:
+            invariant(end.index < persist.truncate, "no batch is cut in two", end=end, cut=persist.truncate)
+        if persist.snapshot is not None and start != snapshot:
+            there = max(start, min(end, end_before(snapshot.index + 1)))
+            invariant(there == snapshot, "the log goes on from the snapshot", there=there, snapshot=snapshot)
+        return start, end, snapshot
+
+
+# -- snapshots --------------------------------------------------------------------------------------------------------
+
+
+class SnapshotBroken(Exception):
+    """What came from another node is not what it was said to be. Nothing here is damaged."""
+
+
+class Written(NamedTuple):
+    """Of a snapshot's bytes: how many, and their digest."""
+
+    size: int
+    digest: bytes
+
+
+class Draft(Protocol):
+    """A snapshot that is being written. It counts for nothing before `Snapshots.finish`."""
+
+    def write(self, pieces: Iterable[bytes]) -> Written:
+        """Write all of it, and sync it. Needs no thread or lock, so that a forked child may do it.
+
+        Raises DiskFull, DiskFailed, and what comes from `pieces`.
+        """
+        ...
+
+    def discard(self) -> None:
+        """It is not wanted any more. Of one that was finished nothing is discarded."""
+        ...
+
+
+class Snapshots(Protocol):
+    """The snapshots of one group, each in a file of its own.
+
+    The methods block, and are called from any thread; only those about one and the same snapshot follow one another.
+    They raise DiskFailed when the system fails, and those that write DiskFull.
+    """
+
+    def begin(self, kept: Snapshot | None) -> None:
+        """In a new life: remove all but this one, also what was half written or half here."""
+        ...
+
+    def draft(self) -> Draft:
+        """Begin to write one."""
+        ...
+
+    def finish(self, draft: Draft, snapshot: Snapshot) -> None:
+        """It was written: give it its name. From then on it is there, whatever happens."""
+        ...
+
+    def store(self, snapshot: Snapshot, offset: int, data: bytes) -> int:
+        """Keep these bytes of one that is on its way to here; how many of it are here then, without a gap.
+
+        At offset 0 it begins, in the place of any other. Bytes that are here, or do not fit yet, change nothing.
+        """
+        ...
+
+    def complete(self, snapshot: Snapshot) -> None:
+        """All of it is here: sync it, and give it its name, so that it is there, whatever happens.
+
+        Raises SnapshotBroken if it is not what `snapshot` says; nothing of it is left then.
+        """
+        ...
+
+    def read(self, snapshot: Snapshot, offset: int, size: int) -> bytes | None:
+        """Up to `size` bytes of it; None if it is not there any more, or not whole."""
+        ...
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """All of it, in pieces of any size, from the first on, once it has been found to be whole.
+
+        Raises DiskDamaged.
+        """
+        ...
+
+    def retain(self, snapshot: Snapshot) -> None:
+        """Remove the older ones, which nothing needs any more. One that has been read since the last time still can be."""
+        ...
+
+    def close(self) -> None:
+        """What is read is closed. Closing again does nothing."""
+        ...
+
+
+def digest_of(pieces: Iterable[bytes]) -> bytes:
+    """As `Snapshot.digest` has it."""
+    digest = blake2b(digest_size=DIGEST_SIZE)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()
+
+
+# -- in memory --------------------------------------------------------------------------------------------------------
+
+
+class _MemoryDraft:
+    def __init__(self) -> None:
+        self.content = b""
+
+    def write(self, pieces: Iterable[bytes]) -> Written:
+        self.content = b"".join(pieces)
+        return Written(len(self.content), digest_of([self.content]))
+
+    def discard(self) -> None:
+        self.content = b""
+
+
+class MemorySnapshots:
+    """`Snapshots` that end with their process. whole: the content of those that are there, by position."""
+
+    def __init__(self) -> None:
+        self.whole: dict[Position, bytes] = {}
+        self._read: dict[Position, bytes] = {}  # since the last time that any were removed, or removed then
+        self._in_use: set[Position] = set()  # read since then
+        self._incoming: tuple[Snapshot, bytearray] | None = None
+
+    def begin(self, kept: Snapshot | None) -> None:
+        self.whole = {at: content for at, content in self.whole.items() if kept is not None and at == kept.position}
+        self._incoming = None
+        self.close()
+
+    def draft(self) -> _MemoryDraft:
+        return _MemoryDraft()
+
+    def finish(self, draft: Draft, snapshot: Snapshot) -> None:
+        invariant(isinstance(draft, _MemoryDraft), "a draft is finished where it was begun")
+        if isinstance(draft, _MemoryDraft):
+            self.whole[snapshot.position] = draft.content
+
+    def store(self, snapshot: Snapshot, offset: int, data: bytes) -> int:
+        if offset == 0:
+            self._incoming = snapshot, bytearray()
+        if self._incoming is None or self._incoming[0] != snapshot:
+            return 0
+        content = self._incoming[1]
+        if offset == len(content):
+            content += data
+        return len(content)
+
+    def complete(self, snapshot: Snapshot) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is None or incoming[0] != snapshot or not _is_whole(snapshot, bytes(incoming[1])):
+            raise SnapshotBroken(broken(snapshot))
+        self.whole[snapshot.position] = bytes(incoming[1])
+
+    def read(self, snapshot: Snapshot, offset: int, size: int) -> bytes | None:
+        at = snapshot.position
+        content = self.whole.get(at) or self._read.get(at)
+        if content is None:
+            return None
+        self._read[at] = content
+        self._in_use.add(at)
+        return content[offset : offset + size]
+
+    def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
+        content = self.whole.get(snapshot.position)
+        if content is None:
+            raise DiskDamaged(f"the snapshot at index {snapshot.index} is gone")
+        if not _is_whole(snapshot, content):
+            raise DiskDamaged(f"the snapshot at index {snapshot.index} fails its checksum")
+        yield content
+
+    def retain(self, snapshot: Snapshot) -> None:
+        self.whole = {at: content for at, content in self.whole.items() if at.index >= snapshot.index}
+        self._read = {at: content for at, content in self._read.items() if at in self._in_use}
+        self._in_use = set()
+
+    def close(self) -> None:
+        self._read, self._in_use = {}, set()
+
+
+def _is_whole(snapshot: Snapshot, content: bytes) -> bool:
+    return len(content) == snapshot.size and digest_of([content]) == snapshot.digest
+
+
+def broken(snapshot: Snapshot) -> str:
+    """What is said of one that came, and is not what it was said to be."""
+    return f"the snapshot at index {snapshot.index} that came is not what its digest says"
 
 
 @dataclass(slots=True)
@@ -151,6 +369,8 @@ class _Group:
     promise: Promise = field(default_factory=Promise)
     batches: list[Batch] = field(default_factory=list[Batch])
     ledger: Ledger = field(default_factory=Ledger)
+    snapshot: Snapshot | None = None
+    files: MemorySnapshots = field(default_factory=MemorySnapshots)
 
     def end_before(self, index: int) -> Position:
         return next((batch.end for batch in reversed(self.batches) if batch.first < index), START)
@@ -164,6 +384,10 @@ class _Group:
         if persist.truncate is not None:
             while self.batches and self.batches[-1].first >= persist.truncate:
                 self.batches.pop()
+        if persist.snapshot is not None:
+            self.snapshot = persist.snapshot
+        if persist.compact:
+            self.batches = [batch for batch in self.batches if batch.first > persist.compact]
         self.batches.extend(persist.batches)
 
 
@@ -181,11 +405,23 @@ class MemoryDisk:
         found = self._groups.get(group)
         if found is None:
             found = self._groups[group] = _Group(self._entropy(STORAGE_ID_SIZE))
-        return Stored(found.storage, found.formation, found.promise, list(found.batches), found.ledger.commit)
+        ledger = found.ledger
+        return Stored(
+            found.storage,
+            found.formation,
+            found.promise,
+            list(found.batches),
+            ledger.commit,
+            found.snapshot,
+            ledger.start,
+        )
 
     def write(self, writes: Sequence[tuple[str, Persist]]) -> None:
         for group, persist in writes:
             self._groups[group].write(persist)
+
+    def snapshots(self, group: str) -> MemorySnapshots:
+        return self._groups[group].files
 
     def tend(self) -> None:
         pass
