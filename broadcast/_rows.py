@@ -210,6 +210,8 @@ def read_batches(connection: sqlite3.Connection, group: Group, where: str) -> tu
     end, commit, last_row, written = record.start, snapshot.index, 0, record.serial
     for row in connection.execute(f"SELECT * FROM {group.table} ORDER BY first"):  # noqa: S608
         batch, commit_mark, serial = _open_row(group, cast("Row", row), f"{where}: the batch after index {end.index}")
+        if batch.first <= record.start.index:
+            raise DiskDamaged(f"{where}: the batch at index {batch.first} had gone into a snapshot, and is there again")
         if batch.previous != end or batch.epoch < end.epoch:
             raise DiskDamaged(f"{where}: the batch at index {batch.first} does not continue index {end.index}")
         if serial <= record.serial:

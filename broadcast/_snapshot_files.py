@@ -17,9 +17,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -97,19 +97,6 @@ class _Incoming:
     sink: _Sink
 
 
-@dataclass(slots=True)
-class _Reading:
-    """Files that parts are read of, by name. in_use: those read since the last time that files were removed."""
-
-    files: dict[str, int] = field(default_factory=dict[str, int])
-    in_use: set[str] = field(default_factory=set[str])
-
-    def close(self, kept: Iterable[str] = ()) -> None:
-        for name in set(self.files).difference(kept):
-            os.close(self.files.pop(name))
-        self.in_use.clear()
-
-
 class FileSnapshots:
     """`Snapshots` in a directory, which is made when the first comes."""
 
@@ -120,8 +107,8 @@ class FileSnapshots:
         self._group = group
         self._drafts = 0
         self._incoming: _Incoming | None = None
-        self._reading = _Reading()
-        self._lock = threading.Lock()  # for what is read
+        self._read: dict[Path, int] = {}  # files that parts are read of
+        self._lock = threading.Lock()  # for these
 
     def path_of(self, snapshot: Snapshot) -> Path:
         """Where it is, once it is whole."""
@@ -179,13 +166,14 @@ class FileSnapshots:
         finally:
             self._drop_incoming()
 
-    def retain(self, snapshot: Snapshot) -> None:
-        with self._lock, _guarded(self._directory):
+    def retain(self, kept: Sequence[Snapshot]) -> None:
+        newest, paths = max(snapshot.index for snapshot in kept), [self.path_of(snapshot) for snapshot in kept]
+        with _guarded(self._directory):
             for path in self._files():
                 index = path.name.split("-")[1]
-                if index.isdecimal() and int(index) < snapshot.index:
+                if index.isdecimal() and int(index) < newest and path not in paths:
                     path.unlink()
-            self._reading.close(self._reading.in_use)
+        self._close_all_but(paths)
 
     def _name(self, path: Path, snapshot: Snapshot) -> None:
         """Its content is synced."""
@@ -209,13 +197,12 @@ class FileSnapshots:
         path = self.path_of(snapshot)
         size = min(size, snapshot.size - offset)
         with self._lock, _guarded(path):
-            if path.name not in self._reading.files:
+            if path not in self._read:
                 try:
-                    self._reading.files[path.name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 except FileNotFoundError:
                     return None
-            self._reading.in_use.add(path.name)
-            data = os.pread(self._reading.files[path.name], size, offset)
+            data = os.pread(self._read[path], size, offset)
             return data if len(data) == size else None
 
     def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
@@ -233,8 +220,12 @@ class FileSnapshots:
             yield from _content(path)
 
     def close(self) -> None:
+        self._close_all_but([])
+
+    def _close_all_but(self, kept: Sequence[Path]) -> None:
         with self._lock:
-            self._reading.close()
+            for path in [path for path in self._read if path not in kept]:
+                os.close(self._read.pop(path))
 
 
 def _content(path: Path) -> Iterator[bytes]:

@@ -257,12 +257,12 @@ class Snapshots(Protocol):
         """
         ...
 
-    def retain(self, snapshot: Snapshot) -> None:
-        """Remove the older ones, which nothing needs any more. One that has been read since the last time still can be."""
+    def retain(self, kept: Sequence[Snapshot]) -> None:
+        """Remove those that are older than the newest of these, and none of them."""
         ...
 
     def close(self) -> None:
-        """What is read is closed. Closing again does nothing."""
+        """Close what is read. Closing again does nothing."""
         ...
 
 
@@ -294,14 +294,11 @@ class MemorySnapshots:
 
     def __init__(self) -> None:
         self.whole: dict[Position, bytes] = {}
-        self._read: dict[Position, bytes] = {}  # since the last time that any were removed, or removed then
-        self._in_use: set[Position] = set()  # read since then
         self._incoming: tuple[Snapshot, bytearray] | None = None
 
     def begin(self, kept: Snapshot | None) -> None:
         self.whole = {at: content for at, content in self.whole.items() if kept is not None and at == kept.position}
         self._incoming = None
-        self.close()
 
     def draft(self) -> _MemoryDraft:
         return _MemoryDraft()
@@ -328,13 +325,8 @@ class MemorySnapshots:
         self.whole[snapshot.position] = bytes(incoming[1])
 
     def read(self, snapshot: Snapshot, offset: int, size: int) -> bytes | None:
-        at = snapshot.position
-        content = self.whole.get(at) or self._read.get(at)
-        if content is None:
-            return None
-        self._read[at] = content
-        self._in_use.add(at)
-        return content[offset : offset + size]
+        content = self.whole.get(snapshot.position)
+        return None if content is None else content[offset : offset + size]
 
     def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
         content = self.whole.get(snapshot.position)
@@ -344,13 +336,12 @@ class MemorySnapshots:
             raise DiskDamaged(f"the snapshot at index {snapshot.index} fails its checksum")
         yield content
 
-    def retain(self, snapshot: Snapshot) -> None:
-        self.whole = {at: content for at, content in self.whole.items() if at.index >= snapshot.index}
-        self._read = {at: content for at, content in self._read.items() if at in self._in_use}
-        self._in_use = set()
+    def retain(self, kept: Sequence[Snapshot]) -> None:
+        newest, positions = max(snapshot.index for snapshot in kept), [snapshot.position for snapshot in kept]
+        self.whole = {at: held for at, held in self.whole.items() if at.index >= newest or at in positions}
 
     def close(self) -> None:
-        self._read, self._in_use = {}, set()
+        pass
 
 
 def _is_whole(snapshot: Snapshot, content: bytes) -> bool:

@@ -19,14 +19,17 @@ import pytest
 
 from broadcast import _sqlite
 from broadcast._protocol.output import Persist
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import START, Batch, Position
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._sqlite import SqliteDisk
 from broadcast._storage import DiskDamaged, DiskRefused, Stored
-from membership._protocol.view import Promise
+from membership._protocol.configurations import Agreed
+from membership._protocol.view import Configuration, Promise
 
 GROUPS = ("bank", "room")
 DATABASE, JOURNAL, MARKS = "log.sqlite3", "log.sqlite3-wal", "log.marks"
 FRAME = 4096 + 24
+COMPACTED_MAX = 30  # index up to which logs are
 
 Found = tuple[Stored, ...]
 
@@ -291,12 +294,13 @@ def test_a_page_of_the_database_that_never_reached_the_disk(tmp_path: Path) -> N
 
 
 def test_any_page_taken_back_to_any_version_it_had(tmp_path: Path) -> None:
-    """Promises, cuts and appends of many batches, over some lives; then each page is as after one of them."""
+    """Promises, cuts, compaction and appends of many batches, over some lives; each page is as after one of them."""
     chance = random.Random(12)
     pages_back = 0
     for trial in range(4):
         data = tmp_path / str(trial)
         logs: dict[str, list[Batch]] = {group: [] for group in GROUPS}
+        starts: dict[str, Position] = dict.fromkeys(GROUPS, START)
         epochs: dict[str, int] = dict.fromkeys(GROUPS, 0)
         versions: list[dict[str, bytes]] = []
         stored: Found = ()
@@ -306,7 +310,7 @@ def test_any_page_taken_back_to_any_version_it_had(tmp_path: Path) -> None:
                 disk.open_group(group)
             for number in range(1, chance.randrange(3, 12)):
                 group = chance.choice(GROUPS)
-                disk.write([(group, any_persist(chance, number, logs[group], epochs, group))])
+                disk.write([(group, any_persist(chance, number, logs[group], epochs, starts, group))])
             stored = tuple(disk.open_group(group) for group in GROUPS)
             disk.close()
             versions.append({name: (data / name).read_bytes() for name in (DATABASE, MARKS)})
@@ -323,23 +327,37 @@ def test_any_page_taken_back_to_any_version_it_had(tmp_path: Path) -> None:
     assert pages_back > 30
 
 
-def any_persist(chance: random.Random, number: int, log: list[Batch], epochs: dict[str, int], group: str) -> Persist:
-    promise = truncate = None
+def any_persist(
+    chance: random.Random,
+    number: int,
+    log: list[Batch],
+    epochs: dict[str, int],
+    starts: dict[str, Position],
+    group: str,
+) -> Persist:
+    promise = truncate = snapshot = None
     if not epochs[group] or chance.random() < 0.3:
         epochs[group] += 1
         promise = Promise(epochs[group], chance.choice("abc"))
     if log and chance.random() < 0.2:
         truncate = chance.choice(log).first
         log[:] = [batch for batch in log if batch.first < truncate]
+    if log and starts[group].index < COMPACTED_MAX and chance.random() < 0.2:
+        snapshot = Snapshot(log[0].end, 0, 0, Agreed.formed(Configuration(())), 1, b"d" * 32)
+        starts[group] = log.pop(0).end
     batches: list[Batch] = []
     for _ in range(chance.choice([0, 1, 1, 3])):
-        previous, first = (log[-1].epoch, log[-1].last + 1) if log else (0, 1)
+        end = log[-1].end if log else starts[group]
+        previous, first = end.epoch, end.index + 1
         entries = chance.randbytes(chance.choice([10, 300, 6000]))
         batches.append(Batch(epochs[group], previous, first, 1, first, first, entries))
         log.append(batches[-1])
-    return Persist(number, promise, truncate=truncate, batches=tuple(batches))
+    commit = compact = starts[group].index
+    return Persist(number, promise, None, truncate, tuple(batches), commit, snapshot, compact if snapshot else 0)
 
 
+SNAPSHOT = Snapshot(Position(1, 1), 0, 0, Agreed.formed(Configuration(())), 1, b"d" * 32)
+COMPACTION = Persist(3, snapshot=SNAPSHOT, compact=1, commit=1)
 BEFORE_IT = (Persist(1, promise=Promise(1, "a")), Persist(2, batches=(batch(1, 30), batch(2, 30))))
 
 
@@ -356,7 +374,19 @@ def test_what_is_lost_while_something_later_is_there_is_found_without_the_marks(
     tmp_path: Path, lost: Persist, rest: Persist
 ) -> None:
     """As after a power cut, at a disk that says that it has written what it has not."""
-    data = tmp_path / "data"
+    table = "groups" if lost.promise is not None else "batches_1"
+    assert "stored" in met_with_an_older_page_of(table, tmp_path / "data", lost, rest)
+
+
+@pytest.mark.parametrize(("table", "said"), [("groups", "continue index 0"), ("batches_1", "is there again")])
+def test_a_compaction_of_which_a_part_is_lost_is_found_without_the_marks(tmp_path: Path, table: str, said: str) -> None:
+    """Neither rows that had gone nor a record that knows nothing of it are taken for what is there."""
+    rest = Persist(4, batches=(batch(3, 30),))
+    assert said in met_with_an_older_page_of(table, tmp_path / "data", COMPACTION, rest)
+
+
+def met_with_an_older_page_of(table: str, data: Path, lost: Persist, rest: Persist) -> str:
+    """What is said where that table's page is what it was before `lost` and `rest`, and the marks are too."""
     disk = SqliteDisk(data)
     disk.open_group("bank")
     for persist in BEFORE_IT:
@@ -369,17 +399,17 @@ def test_what_is_lost_while_something_later_is_there_is_found_without_the_marks(
     disk.close()
     new = (data / DATABASE).read_bytes()
     with closing(sqlite3.connect(data / DATABASE)) as connection:
-        name = "groups" if lost.promise is not None else "batches_1"
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     start, end = (page - 1) * 4096, page * 4096
     (data / DATABASE).write_bytes(new[:start] + old[start:end] + new[end:])
     (data / MARKS).write_bytes(marks)
-    with pytest.raises(DiskDamaged, match="stored"):
+    with pytest.raises(DiskDamaged) as damaged:
         disk.open_group("bank")
     disk.close()
     (data / DATABASE).write_bytes(new)
     disk.open_group("bank")
     disk.close()
+    return damaged.value.what
 
 
 def test_the_check_of_the_journal_is_what_finds_it(dead: Dead, monkeypatch: pytest.MonkeyPatch) -> None:

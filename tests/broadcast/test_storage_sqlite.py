@@ -21,12 +21,15 @@ from hypothesis import strategies as st
 from actors._protocol.errors import InvariantViolation
 from broadcast import _sqlite
 from broadcast._protocol.output import Persist
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import Batch, Position
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._sqlite import SqliteDisk
 from broadcast._storage import DiskDamaged, DiskRefused, MemoryDisk, Stored
+from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, Formation, Member, Promise
 
 FORMATION = Formation("bank", b"c" * 16, Configuration((Member("a", b"s" * 16),)))
+AGREED = Agreed.formed(FORMATION.configuration)
 
 
 @pytest.fixture(autouse=True)
@@ -330,8 +333,8 @@ def test_a_commit_mark_beyond_the_end_is_damage(disk: SqliteDisk, tmp_path: Path
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Persist] | None]:
     """Transactions of one group that keep the rules; None: the disk is closed and opened."""
-    ends = [(0, 0)]  # (epoch, last) after each batch, the start first
-    commit, promised, formed = 0, 0, False
+    ends = [(0, 0)]  # (epoch, last) after each batch that is held, the start first
+    commit, promised, formed, at = 0, 0, False, 0
     history: list[list[Persist] | None] = []
     for number in range(1, draw(st.integers(1, 12))):
         if draw(st.integers(0, 4)) == 0:
@@ -348,6 +351,16 @@ def histories(draw: st.DrawFn) -> list[list[Persist] | None]:
             kept = draw(st.integers(next(i for i, end in enumerate(ends) if end[1] >= commit), len(ends) - 1))
             truncate = ends[kept][1] + 1
             del ends[kept + 1 :]
+        snapshot, compact = None, 0
+        if draw(st.integers(0, 3)) == 0:
+            known = [i for i, end in enumerate(ends) if max(1, at) <= end[1] <= commit]
+            if known:
+                of = draw(st.sampled_from(known))
+                at = ends[of][1]
+                snapshot = Snapshot(Position(*ends[of]), 5, 7, AGREED, 1, b"d" * 32)
+                kept = draw(st.integers(0, of))
+                compact = ends[kept][1]
+                del ends[:kept]
         batches: list[Batch] = []
         for _ in range(draw(st.integers(0, 3))):
             epoch, last = ends[-1]
@@ -363,7 +376,7 @@ def histories(draw: st.DrawFn) -> list[list[Persist] | None]:
             batches.append(new)
             ends.append((new.epoch, new.last))
         commit = draw(st.integers(commit, ends[-1][1])) if truncate is None else commit
-        persist = Persist(number, promise, formation, truncate, tuple(batches), commit)
+        persist = Persist(number, promise, formation, truncate, tuple(batches), commit, snapshot, compact)
         last_one = history[-1] if history else None
         if last_one is not None and draw(st.booleans()):
             last_one.append(persist)
