@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
@@ -406,6 +407,12 @@ class MemoryDisk:
             found.snapshot,
             ledger.start,
         )
+
+    def copy(self) -> MemoryDisk:
+        """Another disk that holds the same, down to the storage ids: for tests of what must not be used."""
+        other = MemoryDisk(self._entropy)
+        other._groups = deepcopy(self._groups)
+        return other
 
     def write(self, writes: Sequence[tuple[str, Persist]]) -> None:
         for group, persist in writes:

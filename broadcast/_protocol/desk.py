@@ -61,6 +61,13 @@ class Desk:
         if self._early:
             self._call_back()
 
+    def installed(self, sessions: Sessions, applied: int) -> None:
+        """A snapshot has taken the place of what was to be applied; what that would have told is asked for again."""
+        self._sessions = sessions
+        self._applied = applied
+        self._call_back()
+        self.lost()
+
     def lost(self) -> None:
         """What was on its way to the leader may be lost."""
         owners = {id(owner): owner for owner in (*self._owners.values(), *self._opening.values())}

@@ -9,7 +9,7 @@ import msgspec
 from actors._protocol.codec import decode_struct, encode_struct
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.position import Batch, Natural, Position, Positive
-from broadcast._protocol.snapshots import PART_SIZE_MAX, Snapshot
+from broadcast._protocol.snapshots import PART_SIZE_MAX, Digest, Snapshot
 from membership._protocol.messages import (
     CampaignNow,
     Dismissed,
@@ -89,6 +89,14 @@ class PartReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     size: Natural
 
 
+class Digested(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="digest"):
+    """What the snapshot at this place comes to at the sender (rule 28). True in whatever epoch it is heard."""
+
+    position: Position
+    layout: Natural
+    digest: Digest
+
+
 class Submit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="submit"):
     """Entries that sessions at another replica want in the log."""
 
@@ -127,6 +135,7 @@ Message: TypeAlias = (
     | Committed
     | SnapshotPart
     | PartReply
+    | Digested
     | Submit
     | ReadIndex
     | ReadIndexReply

@@ -259,9 +259,19 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     snapshot: Snapshot
 
 
+class Diverged(msgspec.Struct, frozen=True, gc=False):
+    """At `position` a majority of the voters has another state than this replica, which has stopped for good (rule 28).
+
+    agreed: the newest place at which a majority had the same; None: none is known.
+    """
+
+    position: Position
+    agreed: Position | None
+
+
 Transfer = ReadPart | StorePart | Load
 
-Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Answered | Removed
+Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Answered | Removed | Diverged
 
 
 @dataclass(slots=True)

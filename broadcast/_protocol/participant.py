@@ -9,15 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from broadcast._protocol import follower, leader
+from broadcast._protocol.digests import Digests, Opinion
 from broadcast._protocol.entries import in_messages
 from broadcast._protocol.follower import Following
 from broadcast._protocol.leader import Leadership
-from broadcast._protocol.messages import ReadIndex, ReadIndexReply, Submit
+from broadcast._protocol.messages import Digested, ReadIndex, ReadIndexReply, Submit
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import (
     Answered,
     Applied,
     Connected,
+    Diverged,
     Input,
     LeaderKnown,
     Loaded,
@@ -37,6 +39,7 @@ from broadcast._protocol.output import (
     Wanted,
 )
 from broadcast._protocol.own import OwnLog
+from broadcast._protocol.position import Position
 from broadcast._protocol.reads import Reads
 from broadcast._protocol.snapshots import Snapshot
 from membership._protocol.configurations import Agreed
@@ -72,6 +75,7 @@ class Participant:
         self._following = Following(own, election, outbox, reads)
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
+        self._digests = Digests(election.name)
         self._removed = False
         self._now = now
         self._reconfigure(now.monotonic)
@@ -150,7 +154,8 @@ class Participant:
         if leadership is not None:
             leadership.count()
             leadership.go_on(now)
-            leadership.sequence(now)
+            if self._digests.divided is None:
+                leadership.sequence(now)
             if self._configurations.latest is not self.election.configuration:
                 self._reconfigure(now.monotonic)
         if self._own.may_compact:
@@ -274,7 +279,21 @@ class Participant:
         self._own.apply_up_to(given.index)
 
     def _on_snapshot_taken(self, given: SnapshotTaken) -> None:
-        self._own.take(given.snapshot)
+        snapshot, name = given.snapshot, self.election.name
+        self._own.take(snapshot)
+        others = [each for each in self.configuration.names if each != name]
+        self._outbox.broadcast(Digested(snapshot.position, snapshot.layout, snapshot.digest), others)
+        self._look_for_divergence(self._digests.took(snapshot), snapshot.position)
+
+    def _look_for_divergence(self, opinion: Opinion, position: Position) -> None:
+        if opinion is Opinion.DIVERGED:
+            self._outbox.settle(Diverged(position, self._digests.agreed))
+        elif opinion is Opinion.DIVIDED:
+            self._outbox.notice(
+                f"the members' states differ at index {position.index}, and no majority of them is equal so far: "
+                "nothing is sequenced until one is. A command of the class is not deterministic; broadcast.testing "
+                "finds which"
+            )
 
     def _on_part_read(self, given: PartRead) -> None:
         if self.leadership is not None:
@@ -291,6 +310,9 @@ class Participant:
 
     def _on_connected(self, given: Connected) -> None:
         """A new link: what was under way on the old one may be lost."""
+        newest = self._digests.newest
+        if newest is not None:
+            self._outbox.send(given.name, Digested(newest.position, newest.layout, newest.digest))
         if self.leadership is not None:
             self._introduce(given.name)
             self.leadership.connected(given.name, self._now)
@@ -435,6 +457,11 @@ class Participant:
         if self.leadership is not None and self.configuration.includes(received.sender):
             leader.REQUESTS[type(message)](self.leadership, received, message)
 
+    def _on_digested(self, received: Received, message: Digested) -> None:
+        if self.configuration.disk_of(received.sender) == received.storage:
+            opinion = self._digests.heard(received.sender, message.position, message.layout, message.digest)
+            self._look_for_divergence(opinion, message.position)
+
     def _on_read_index_reply(self, received: Received, message: ReadIndexReply) -> None:
         """The number, never used twice, says which request it answers: sender and epoch need no look."""
         self._reads.answered(message.number, message.index)
@@ -469,6 +496,7 @@ _ON_MESSAGE: dict[type, Callable[[Participant, Received, Any], None]] = {
     CampaignNow: Participant._on_campaign_now,  # pyright: ignore[reportPrivateUsage]
     VoteRequest: Participant._on_ballot,  # pyright: ignore[reportPrivateUsage]
     VoteReply: Participant._on_ballot,  # pyright: ignore[reportPrivateUsage]
+    Digested: Participant._on_digested,  # pyright: ignore[reportPrivateUsage]
     ReadIndexReply: Participant._on_read_index_reply,  # pyright: ignore[reportPrivateUsage]
     **dict.fromkeys(follower.WORDS, Participant._on_word),  # pyright: ignore[reportPrivateUsage]
     **dict.fromkeys(leader.ANSWERS, Participant._on_answer),  # pyright: ignore[reportPrivateUsage]

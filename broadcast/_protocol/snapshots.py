@@ -25,6 +25,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     position, time, stamp: of the last entry that it has seen; a batch ends there.
     agreed: what stands in the log up to there of members.
     size, digest: of its bytes; BLAKE2b of 32 bytes.
+    layout: version of how they are laid out: the digests of two layouts say nothing of each other.
     """
 
     position: Position
@@ -33,6 +34,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     agreed: Agreed
     size: Natural
     digest: Digest
+    layout: Natural = 1
 
     @property
     def index(self) -> int:

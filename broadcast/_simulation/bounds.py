@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import TypeAlias
 
 from broadcast import _base as base
-from broadcast._protocol import leader, log, own, pending, progress, submitter
+from broadcast._protocol import leader, log, outgoing, own, pending, progress, submitter
+from broadcast._protocol.snapshots import PART_SIZE_MAX
 
 Bounds: TypeAlias = tuple[tuple[str, int], ...]
 """(name, value) of those that are not as the core has them."""
@@ -49,11 +50,28 @@ _BOUNDS: Mapping[str, _Bound] = {
     "RUN_SIZE_MAX": _Bound((submitter,), (100, 1_000)),
     "UNDER_WAY_SIZE_MAX": _Bound((submitter,), (300, 2_000)),
     "COUNT_MIN": _Bound((base,), (20, 100)),
+    "KEPT_SIZE_MAX": _Bound((own,)),
+    "HELD_SIZE_MAX": _Bound((own,)),
+    "PART_SIZE_MAX": _Bound((outgoing,)),
+    "UNDER_WAY_MAX": _Bound((outgoing,)),
 }
 
 
 _IN_FLIGHT = ((200, 1), (200, 200), (1_000, 1_000), *[(100, progress.IN_FLIGHT_MAX)] * 3)
 """(size of a batch, what may be in flight)"""
+
+
+def draw_for_snapshots(chance: random.Random) -> Bounds:
+    """What is kept of a log below a snapshot, and how it is sent: nothing of a short history would be cut otherwise."""
+    kept, held = chance.choice(((0, 0), (0, 4_000), (1_000, 1_000), (1_000, 16_000), (20_000, 2**25)))
+    part = chance.choice((50, 500, PART_SIZE_MAX))
+    under_way = part * chance.choice((1, 4))
+    return (
+        ("KEPT_SIZE_MAX", kept),
+        ("HELD_SIZE_MAX", held),
+        ("PART_SIZE_MAX", part),
+        ("UNDER_WAY_MAX", under_way),
+    )
 
 
 def draw(chance: random.Random) -> Bounds:

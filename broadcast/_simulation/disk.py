@@ -14,9 +14,10 @@ from functools import partial
 
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._simulation.options import MILLISECOND
 from broadcast._simulation.world import World
-from broadcast._storage import DiskDamaged, DiskRefused, MemoryDisk, Stored
+from broadcast._storage import DiskDamaged, DiskRefused, MemoryDisk, MemorySnapshots, Stored
 from membership._protocol.view import Promise
 
 GROUP = "simulated"
@@ -40,11 +41,7 @@ class _Medium:
 
     def copy(self) -> _Medium:
         """What a copy of it, as it is now, holds."""
-        stored = self.memory.open_group(GROUP)
-        memory = MemoryDisk(lambda size: stored.storage)
-        memory.open_group(GROUP)
-        memory.write([(GROUP, Persist(1, stored.promise, stored.formation, None, tuple(stored.batches)))])
-        return _Medium(memory, damage=self.damage, copied=True)
+        return _Medium(self.memory.copy(), damage=self.damage, copied=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,8 @@ class Disk:
         """The promise that is durable."""
         self.held: dict[int, Batch] = {}
         """The batches that are durable, by first index."""
+        self.snapshot: Snapshot | None = None
+        """The snapshot that is durable."""
         self.formed = False
         """Is the record that the group begins with durable?"""
         self.slow = False
@@ -89,7 +88,23 @@ class Disk:
             raise DiskRefused("this is a copy of the data")
         self._world.marks["torn tails cut"] += medium.torn
         medium.torn = False
-        return medium.memory.open_group(GROUP)
+        stored = medium.memory.open_group(GROUP)
+        self.snapshots.begin(stored.snapshot)
+        return stored
+
+    @property
+    def snapshots(self) -> MemorySnapshots:
+        """The files of snapshots that are there; what is said of them, the log has."""
+        return self._medium.memory.snapshots(GROUP)
+
+    @property
+    def last(self) -> int:
+        """The index that what is durable goes up to, without a gap from the beginning."""
+        return max([self.snapshot.index if self.snapshot else 0, *(batch.last for batch in self.held.values())])
+
+    def holds(self, batch: Batch) -> bool:
+        """Is this durable, as it is or in a snapshot?"""
+        return (self.snapshot is not None and batch.last <= self.snapshot.index) or self.held.get(batch.first) == batch
 
     def submit(self, persist: Persist, done: Done, failed: Failed) -> None:
         """Write this. What is asked for while a write is under way joins the next one."""
@@ -236,4 +251,8 @@ class Disk:
             if persist.truncate is not None:
                 cut = persist.truncate
                 self.held = {first: batch for first, batch in self.held.items() if first < cut}
+            if persist.snapshot is not None:
+                self.snapshot = persist.snapshot
+            if persist.compact:
+                self.held = {first: batch for first, batch in self.held.items() if first > persist.compact}
             self.held.update((batch.first, batch) for batch in persist.batches)

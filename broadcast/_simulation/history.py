@@ -73,6 +73,8 @@ class Stage:
             sessions_max=options.sessions_max,
             answers_max=options.answers_max,
             command_size_max=options.command_size_max,
+            snapshot_entries=options.snapshot_entries,
+            snapshot_size=options.snapshot_size,
         )
         plan = Plan(GROUP, options.names, options.quorum, limits)
         world.marks[f"decided by {type(options.quorum).__name__}"] += 1

@@ -13,6 +13,7 @@ from broadcast._protocol.output import Now
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Report
+from broadcast._simulation.archive import Archive
 from broadcast._simulation.options import SECOND
 from broadcast._simulation.world import World
 from broadcast._storage import Stored
@@ -65,6 +66,7 @@ class Life:
         """How many its log has set, when that was looked at last."""
         self.wishes: dict[int, Callable[[Verdict], None]] = {}
         self.applying: deque[Batch] = deque()
+        self.archive: Archive
         self.tick_at: int | None = None
         self.paused = False
         self.waiting: deque[Callable[[], None]] = deque()

@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from actors._protocol.errors import invariant
+from broadcast._capture import restored
 from broadcast._machine import Machine
 from broadcast._protocol.desk import Desk
 from broadcast._protocol.entries import Submittable
@@ -38,7 +40,9 @@ from broadcast._protocol.output import (
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Expired, Missing
-from broadcast._simulation.disk import Disk
+from broadcast._protocol.snapshots import Snapshot
+from broadcast._simulation.archive import Archive
+from broadcast._simulation.disk import GROUP, Disk
 from broadcast._simulation.invariants.in_force import along
 from broadcast._simulation.life import Asker, Killed, Life
 from broadcast._simulation.network import Network
@@ -50,6 +54,7 @@ from broadcast._simulation.world import World
 from broadcast._storage import DiskDamaged, DiskRefused
 from membership._protocol.formation import Plan
 from membership._protocol.messages import CampaignNow, Verdict, Wish
+from membership._protocol.view import Formation
 
 STAMPS_RESERVED = 64  # stamps that one write of the mark covers
 APPLY_DELAY = 2 * MILLISECOND  # at most, from delivery to application
@@ -115,7 +120,13 @@ class Node:
             self._world.note(self.name, "ends", error)
             self._world.marks["disks refused"] += 1
             return
-        self._now = Life(self.name, self._world, self._plan, found, self._mark)
+        self._now = life = Life(self.name, self._world, self._plan, found, self._mark)
+        life.archive = Archive(
+            self._world, self._disk, self._guard, self._step, self._restore, partial(self._watch.taken, self)
+        )
+        if found.snapshot is not None:
+            life.archive.loaded = self._restore(found.snapshot)
+            self._world.marks["restarts on a snapshot"] += 1
         self._world.marks["restarts with an older clock"] += self._now.wall < self._wall
         self._wall = self._now.wall
         self._watch.started(self)
@@ -256,6 +267,14 @@ class Node:
             self._world.marks["leaders that handed over"] += type(send.message) is CampaignNow
             if self._network is not None:
                 self._network.send(self.name, send.to, stamp, data)
+        for transfer in output.transfer:
+            if living.dies_in is not None:
+                living.count_down()
+            living.archive.perform(transfer)
+        if output.install is not None:
+            if living.dies_in is not None:
+                living.count_down()
+            self._install(output.install)
         if output.deliver:
             if living.dies_in is not None:
                 living.count_down()
@@ -268,7 +287,27 @@ class Node:
             self._settle(settled)
 
     def _persisted(self, number: int) -> None:
-        self._guard(partial(self._step, Persisted(number)))()
+        self._guard(partial(self._tidy, number))()
+
+    def _tidy(self, number: int) -> None:
+        self._step(Persisted(number))
+        used = self.replica.snapshots_in_use
+        if used:
+            self._disk.snapshots.retain(used)
+
+    def _install(self, snapshot: Snapshot) -> None:
+        """What was delivered and not applied is in it."""
+        living = self._living
+        loaded = living.archive.loaded
+        invariant(loaded is not None and loaded.applied == snapshot.index, "what is installed was loaded")
+        self._watch.installing(self, snapshot)
+        self._world.note(self.name, "install", snapshot.position)
+        self._world.marks["snapshots installed"] += 1
+        living.applying.clear()
+        living.machine, living.archive.loaded = loaded, None
+        if living.desk is not None and loaded is not None:
+            living.desk.installed(loaded.sessions, loaded.applied)
+        self._watch.installed(self, snapshot)
 
     def _disk_failed(self) -> None:
         """As the real shell: nothing more is said to anyone, and the process ends (rule 25)."""
@@ -297,11 +336,15 @@ class Node:
     def _apply(self) -> None:
         """Apply some of what was delivered."""
         living, machine = self._living, self.machine
+        if not living.applying:
+            return  # a snapshot has taken its place
         count = 1 + self._world.chance.randrange(len(living.applying))
         for _ in range(count):
             batch = living.applying.popleft()
             reports = machine.apply(batch)
             self._watch.applied(self, batch)
+            if machine.at_marker:
+                living.archive.take(machine)
             if living.dies_in is not None:
                 living.count_down()
             for report in reports:
@@ -318,10 +361,9 @@ class Node:
         match settled:
             case Formed(formation):
                 self._watch.register.formed(formation.configuration)
-                play, history = self._play, living.replica.log.between
-                machine = Machine(play.actor, play.interface, formation.configuration, history, group=formation.group)
-                machine._base = CountedBase(self._world.marks)  # pyright: ignore[reportPrivateUsage]
-                living.machine, living.desk = machine, Desk(machine.sessions)
+                machine = living.archive.loaded or self._begin_machine(formation)
+                living.machine, living.archive.loaded = machine, None
+                living.desk = Desk(machine.sessions)
             case LeaderKnown(leader=leader):
                 if leader is not None and living.desk is not None:
                     living.desk.lost()
@@ -340,6 +382,20 @@ class Node:
                 raise Killed
             case Noticed(text):
                 self._watch.noticed(self, text)
+
+    def _begin_machine(self, formation: Formation) -> Machine[Any]:
+        play, history = self._play, self._living.replica.log.between
+        machine = Machine(play.actor, play.interface, formation.configuration, history, group=formation.group)
+        machine._base = CountedBase(self._world.marks)  # pyright: ignore[reportPrivateUsage]
+        return machine
+
+    def _restore(self, snapshot: Snapshot) -> Machine[Any]:
+        """A machine at this snapshot, which is on the disk."""
+        play, pieces = self._play, self._disk.snapshots.pieces(snapshot)
+        history = self._living.replica.log.between
+        machine = restored(play.actor, play.interface, history, pieces, group=GROUP)
+        machine._base = CountedBase(self._world.marks)  # pyright: ignore[reportPrivateUsage]
+        return machine
 
     def _note_configurations(self) -> None:
         """Another is in force; or one was told of, and that changes nothing here."""

@@ -41,7 +41,8 @@ class Options:
     regroupings: an operator wants other members, another quorum system, or another leader.
     clock_jumps: one wall clock is set anew.
     clock_error, clock_drift: by how much a wall clock may be wrong, and how fast it may go wrong (a rate).
-    election_timeout, session_term, sessions_max, answers_max, command_size_max: the group's limits.
+    election_timeout, session_term, sessions_max, answers_max, command_size_max, snapshot_entries, snapshot_size: the
+        group's limits.
     bounds: of the core, where they are not as it has them.
     """
 
@@ -81,6 +82,8 @@ class Options:
     sessions_max: int = 100_000
     answers_max: int = 25
     command_size_max: int = 1_048_576
+    snapshot_entries: int = 50_000
+    snapshot_size: int = 16 * 1_048_576
     bounds: Bounds = ()
     quorum: QuorumSystem = MAJORITY
     copied_nonces: bool = False
@@ -144,10 +147,11 @@ class Options:
             sessions_max=sessions_max,
             answers_max=chance.choice((1, 5, 25, 25, 200, 200, 200)),
             command_size_max=chance.choice((2**12, 2**20, 2**23)),
-            bounds=bounds.draw(chance) if chance.random() < 0.5 else (),
+            bounds=_bounds(chance),
             copied_nonces=chance.random() < 0.3,
             quorum=quorum_of(chance, "abcdefg"[:replicas]),
             **_regroupings(chance, replicas),
+            **_snapshots(chance),
         )
 
 
@@ -160,10 +164,22 @@ _SESSIONS = (
 )
 
 
+def _bounds(chance: random.Random) -> Bounds:
+    """Of the core: half of the time as it has them, but for those without which nothing would be compacted."""
+    drawn = bounds.draw(chance) if chance.random() < 0.5 else ()
+    return drawn + bounds.draw_for_snapshots(chance)
+
+
 def _regroupings(chance: random.Random, replicas: int) -> dict[str, int]:
     """None, in half of the histories; now and then so many that the group is another one in the end."""
     weight = chance.choice((0, 0, 0, 5, 12, 24))
     return {"spares": min(chance.randrange(1, 5), 8 - replicas), "regroupings": weight} if weight else {}
+
+
+def _snapshots(chance: random.Random) -> dict[str, int]:
+    """Mostly so often that logs are compacted in a short history; now and then hardly ever."""
+    entries = chance.choice((5, 20, 20, 60, 60, 200, 50_000))
+    return {"snapshot_entries": entries, "snapshot_size": chance.choice((2_000, 2**24, 2**24))}
 
 
 def quorum_of(chance: random.Random, names: Sequence[str]) -> QuorumSystem:

@@ -9,6 +9,7 @@ from broadcast._protocol.leader import Leadership
 from broadcast._protocol.messages import Append, Message
 from broadcast._protocol.output import Input, Persist
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._simulation.calls import Calls, Numbered
 from broadcast._simulation.disk import Disk
 from broadcast._simulation.invariants import INVARIANTS, Invariant, Judge, Process, Scene
@@ -83,6 +84,18 @@ class Watch:
     def noticed(self, process: Process, text: str) -> None:
         for hear in self._hears["noticed"]:
             hear(process, text)
+
+    def taken(self, process: Process, snapshot: Snapshot) -> None:
+        for hear in self._hears["taken"]:
+            hear(process, snapshot)
+
+    def installing(self, process: Process, snapshot: Snapshot) -> None:
+        for hear in self._hears["installing"]:
+            hear(process, snapshot)
+
+    def installed(self, process: Process, snapshot: Snapshot) -> None:
+        for hear in self._hears["installed"]:
+            hear(process, snapshot)
 
     # -- the order -------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from broadcast._simulation.invariants.own_epoch_commit import OwnEpochCommit
 from broadcast._simulation.invariants.own_sessions import OwnSessions
 from broadcast._simulation.invariants.pointers import Pointers
 from broadcast._simulation.invariants.session_order import SessionOrder
+from broadcast._simulation.invariants.snapshots import Snapshots
 from broadcast._simulation.invariants.standing import Standing
 from broadcast._simulation.invariants.state_machine_safety import StateMachineSafety
 from broadcast._simulation.invariants.step_down import StepDown
@@ -68,6 +69,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     LeaderCompleteness,
     GapFree,
     Acknowledgement,
+    Snapshots,
     # what is delivered
     StateMachineSafety,
     OwnEpochCommit,

@@ -16,8 +16,9 @@ class Acknowledgement(Invariant):
     def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
         if type(message) is not AppendReply or message.match == 0:
             return
-        batch = process.replica.log.batch_at(message.match)
-        held = batch is not None and self.scene.disks[process.name].held.get(batch.first) == batch
+        batch, disk = process.replica.log.batch_at(message.match), self.scene.disks[process.name]
+        held = disk.snapshot is not None and message.match <= disk.snapshot.index
+        held = held or (batch is not None and disk.held.get(batch.first) == batch)
         check(held, "what is acknowledged is durable", name=process.name, match=message.match)
         key = process.name, message.epoch
         self._match[key] = max(self._match.get(key, 0), message.match)

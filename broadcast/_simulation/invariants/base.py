@@ -13,6 +13,7 @@ from broadcast._protocol.output import Input, Persist
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Report
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._simulation.calls import Answer, Call, Calls, Fate, Ran, Read
 from broadcast._simulation.disk import Disk
 from broadcast._simulation.world import Schedule
@@ -85,6 +86,15 @@ class Invariant:
 
     def applied(self, process: Process, batch: Batch) -> None:
         """A replica has applied this batch; its commands were told before."""
+
+    def taken(self, process: Process, snapshot: Snapshot) -> None:
+        """A snapshot of what was applied is complete."""
+
+    def installing(self, process: Process, snapshot: Snapshot) -> None:
+        """A snapshot takes the place of the actor's state next."""
+
+    def installed(self, process: Process, snapshot: Snapshot) -> None:
+        """It has done so; or a process has begun on it."""
 
     # -- askers ----------------------------------------------------------------------------------------------------
 

@@ -36,8 +36,7 @@ class Changes(Invariant):
         check(start <= commit, "a change waits for the epoch-start entry to be committed", name=process.name)
         check(_follows(old, new), "voters and quorums change by way of both together", old=old, new=new)
         for name in set(new.voter_names).difference(old.voter_names):
-            held = self.scene.disks[name].held.values()
-            last = max((each.last for each in held), default=0)
+            last = self.scene.disks[name].last
             added_at = min(found for found, each in along(process.replica) if each.includes(name))
             check(last >= added_at, "who gets a vote has caught up", name=name, holds=last, added_at=added_at)
 

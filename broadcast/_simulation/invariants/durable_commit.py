@@ -17,6 +17,6 @@ from broadcast._simulation.invariants.in_force import commit_by, in_force
 
 class DurableCommit(Invariant):
     def delivered(self, process: Process, batch: Batch, entries: Sequence[Entry]) -> None:
-        holders = [name for name, disk in self.scene.disks.items() if disk.held.get(batch.first) == batch]
+        holders = [name for name, disk in self.scene.disks.items() if disk.holds(batch)]
         enough = any(commit_by(each, frozenset(holders)) for each in in_force(process.replica, batch.last))
         check(enough, "what is delivered is durable on a commit quorum", batch=batch, holders=holders)

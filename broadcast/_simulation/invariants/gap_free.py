@@ -1,9 +1,13 @@
-"""In one life all is delivered once, in order, without a gap, and is never cut again (rules 8, 9)."""
+"""In one life all is delivered once, in order, without a gap, and is never cut again (rules 8, 9).
+
+But where a snapshot takes the place of what was to come: then it goes on from there, and never back (rule 11).
+"""
 
 from __future__ import annotations
 
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
 from broadcast._simulation.invariants.claim import check
 
@@ -14,7 +18,14 @@ class GapFree(Invariant):
         self._delivered: dict[str, int] = {}
 
     def started(self, process: Process) -> None:
-        self._delivered[process.name] = 0
+        snapshot = process.replica.snapshot
+        self._delivered[process.name] = snapshot.index if snapshot else 0
+
+    def installing(self, process: Process, snapshot: Snapshot) -> None:
+        before = self._delivered[process.name]
+        newer = snapshot.index > before
+        check(newer, "no older state is installed", name=process.name, before=before, snapshot=snapshot.position)
+        self._delivered[process.name] = snapshot.index
 
     def delivering(self, process: Process, batch: Batch) -> None:
         before = self._delivered[process.name]

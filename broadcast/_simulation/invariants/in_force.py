@@ -9,12 +9,14 @@ from membership._protocol.view import Configuration
 
 
 def along(replica: Replica) -> list[tuple[int, Configuration]]:
-    """All that its log sets, with their places, from that of the formation record on."""
-    formation, log = replica.formation, replica.log
+    """All that its log sets, with their places, from that of the formation record or of its snapshot on."""
+    formation, log, snapshot = replica.formation, replica.log, replica.snapshot
     if formation is None:
         return []
     found = [(0, formation.configuration)]
-    for batch in log.between(log.start.index, log.last.index):
+    if snapshot is not None:  # what that says of members is looked at where it is taken
+        found = [(snapshot.agreed.set_at, snapshot.agreed.configuration)]
+    for batch in log.between(snapshot.index if snapshot else log.start.index, log.last.index):
         configuration = configuration_in(batch)
         if configuration is not None:
             found.append((batch.first, configuration))

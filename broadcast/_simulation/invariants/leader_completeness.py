@@ -19,8 +19,9 @@ class LeaderCompleteness(Invariant):
         self._delivered.append((process.replica.epoch, batch))
 
     def elected(self, process: Process) -> None:
-        log, epoch = process.replica.log, process.replica.epoch
+        log, epoch, snapshot = process.replica.log, process.replica.epoch, process.replica.snapshot
+        compacted = snapshot.index if snapshot else 0
         for delivered_in, batch in self._delivered:
             if delivered_in < epoch:
-                holds = log.batch_at(batch.first) == batch
+                holds = batch.last <= compacted or log.batch_at(batch.first) == batch
                 check(holds, "a leader holds all that was delivered before it", name=process.name, batch=batch)

@@ -1,0 +1,121 @@
+"""Replicas compare what their states come to, and who differs from a majority stops (rule 28)."""
+
+from __future__ import annotations
+
+import pytest
+from test_replica_steps import ASKED, One, disk, formation, leading, sent
+from test_snapshot_steps import AGREED, run, snapshot
+
+from broadcast._protocol import digests
+from broadcast._protocol.digests import Digests, Opinion
+from broadcast._protocol.messages import Append, Digested
+from broadcast._protocol.output import Applied, Connected, Diverged, Noticed, Output, Received, SnapshotTaken, Submitted
+from broadcast._protocol.position import Position
+from broadcast._protocol.snapshots import Snapshot
+
+ONE, OTHER, THIRD = b"1" * 32, b"2" * 32, b"3" * 32
+
+
+def of(index: int, digest: bytes = ONE, layout: int = 1) -> Snapshot:
+    return Snapshot(Position(1, index), 0, index, AGREED, 10, digest, layout)
+
+
+def told(index: int, digest: bytes, layout: int = 1) -> Digested:
+    return Digested(Position(1, index), layout, digest)
+
+
+def applying(count: int) -> One:
+    """A follower that has applied so many."""
+    one = One("abc", *run(count), epoch=1)
+    one.hear("b", Append(1, Position(1, count), (), count))
+    one.step(Applied(count))
+    return one
+
+
+def texts(output: Output) -> list[str]:
+    return [each.text for each in output.settle if isinstance(each, Noticed)]
+
+
+def test_who_has_taken_a_snapshot_tells_all_members_what_it_comes_to() -> None:
+    output = applying(3).step(SnapshotTaken(of(3)))
+    assert sent(output, Digested) == [("b", told(3, ONE)), ("c", told(3, ONE))]
+
+
+def test_a_member_that_was_away_is_told_the_newest() -> None:
+    one = applying(3)
+    one.step(SnapshotTaken(of(3)))
+    assert sent(one.step(Connected("c")), Digested) == [("c", told(3, ONE))]
+
+
+@pytest.mark.parametrize("first", ["mine", "theirs"])
+def test_who_differs_from_a_majority_stops(first: str) -> None:
+    one = applying(3)
+    outputs = [one.step(SnapshotTaken(of(3)))] if first == "mine" else []
+    outputs += [one.hear(name, told(3, OTHER)) for name in "bc"]
+    outputs += [one.step(SnapshotTaken(of(3)))] if first == "theirs" else []
+    assert [each for output in outputs for each in output.settle if isinstance(each, Diverged)] == [
+        Diverged(Position(1, 3), None)
+    ]
+
+
+def test_it_is_told_where_a_majority_agreed_last() -> None:
+    one = applying(5)
+    one.step(SnapshotTaken(of(3)))
+    one.hear("b", told(3, ONE))
+    one.step(SnapshotTaken(of(5)))
+    one.hear("b", told(5, OTHER))
+    assert Diverged(Position(1, 5), Position(1, 3)) in one.hear("c", told(5, OTHER)).settle
+
+
+def test_who_is_with_the_majority_goes_on() -> None:
+    one = applying(3)
+    one.step(SnapshotTaken(of(3)))
+    one.hear("b", told(3, OTHER))
+    assert not [each for each in one.hear("c", told(3, ONE)).settle if isinstance(each, Diverged)]
+
+
+def test_while_no_majority_is_known_to_agree_nothing_is_sequenced() -> None:
+    one = leading()
+    one.step(SnapshotTaken(of(1)))
+    one.written()
+    output = one.hear("b", told(1, OTHER))
+    assert "differ at index 1, and no majority" in texts(output)[0]
+    assert one.step(Submitted((ASKED,))).persist == []
+    output = one.hear("c", told(1, ONE))
+    assert [batch.first for batch in output.persist[0].batches] == [2]
+
+
+def test_a_stranger_s_word_does_not_count() -> None:
+    one = applying(3)
+    one.step(SnapshotTaken(of(3)))
+    one.hear("d", told(3, OTHER))
+    one.step(Received("c", b"c" * 16, disk("x"), 5_000, told(3, OTHER)))
+    assert not [each for each in one.hear("b", told(3, OTHER)).settle if isinstance(each, Diverged)]
+
+
+def test_only_voters_decide_and_only_what_is_laid_out_alike_is_compared() -> None:
+    digests = Digests("a")
+    assert digests.took(of(3)) is Opinion.OPEN
+    assert digests.heard("observer", Position(1, 3), 1, OTHER) is Opinion.OPEN
+    assert digests.heard("b", Position(1, 3), 2, OTHER) is Opinion.OPEN
+    assert digests.heard("c", Position(1, 3), 1, ONE) is Opinion.AGREED
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "PLACES_MAX", 2)
+    told_by = Digests("a")
+    for index in range(1, 100):
+        told_by.heard("b", Position(1, index), 1, ONE)
+    assert len(told_by._told) == 2
+    assert told_by.took(of(1)) is Opinion.OPEN
+    assert told_by.took(of(99)) is Opinion.AGREED
+
+
+def test_a_majority_further_on_ends_a_division() -> None:
+    digests = Digests("a")
+    digests.took(of(3))
+    assert digests.heard("b", Position(1, 3), 1, OTHER) is Opinion.DIVIDED
+    digests.took(of(5))
+    digests.heard("c", Position(1, 5), 1, ONE)
+    assert digests.divided is None
+    assert snapshot(1).agreed.configuration == formation("abc").configuration
