@@ -212,6 +212,21 @@ class Actor:
         """
         return nullcontext()
 
+    def snapshot(self) -> Any:
+        """What to keep of this instance in a snapshot: its attributes, unless overridden.
+
+        May hold None, bool, int, float, str, bytes, bytearray, the containers of Python and of `collections`,
+        dataclasses, NamedTuples, msgspec Structs, enums, dates and times, Decimals, Fractions, UUIDs and references.
+        What can be changed is reached in one way only. Called on replicated actors alone, between messages: it changes
+        nothing, and gives the same on every replica that has applied the same.
+        """
+        return vars(self)
+
+    def restore(self, state: Any) -> None:
+        """Become what gave this `snapshot()`. Called once, on an instance that was just made; `state` is its own."""
+        vars(self).clear()
+        vars(self).update(state)
+
     @property
     def context(self) -> Context:
         """What is known about the message being handled. `RuntimeError` when none is."""

@@ -2,7 +2,7 @@
 
 from broadcast._client import connect
 from broadcast._consistency import Consistency
-from broadcast._errors import CannotApply, Compacted, GroupClosed, SessionExpired
+from broadcast._errors import CannotApply, CannotCapture, Compacted, GroupClosed, SessionExpired
 from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
 from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
@@ -12,6 +12,7 @@ from broadcast._storage import DiskDamaged, DiskFailed, DiskRefused
 
 __all__ = [
     "CannotApply",
+    "CannotCapture",
     "Compacted",
     "Consistency",
     "Delivery",

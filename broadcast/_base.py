@@ -1,61 +1,68 @@
-"""Where an undo begins: the actor's state as it was a while ago (rule 24).
+"""Where an undo begins: the actor's state as it was a while ago, as bytes (rule 24).
 
-There is none before the first crash of a command, so that a class that never crashes pays nothing; that crash replays
-the log. From then on the state is copied after each undo, and again whenever enough was applied since. What is copied
-is no part of what replicas agree on: an undo comes to the same state wherever it begins.
+That is the newest snapshot, so that of the log before it nothing is asked for; or what was kept since. A class whose
+commands never crash pays nothing: only a crash opens the snapshot. From then on the state is kept in memory after an
+undo, and whenever enough was applied since. Where an undo begins is no part of what replicas agree on: it comes to the
+same state wherever that is.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Collection, Sized
+from collections.abc import Callable, Iterable
 
 from actors._actor import Actor
+from broadcast._errors import CannotCapture
+from broadcast._restoring import restore_state
+from broadcast._state import encode_state
+
+Load = Callable[[], Iterable[bytes]]
+"""Gives the bytes of a snapshot, from their beginning."""
 
 COUNT_MIN = 2**12
-"""Commands to apply, at least, before the state is copied again."""
-VALUES_PER_COMMAND = 4
-"""Values in the state for which one command more is applied first, so that copying never costs more than applying."""
+"""Commands to apply, at least, before the state is kept again."""
+SIZE_PER_COMMAND = 32
+"""Bytes of the state for which one command more is applied first, so that keeping never costs more than applying."""
 NEVER = 2**63
 
 
 class Base:
-    """A copy of an actor's state. index: whose last entry it has seen. due: when to copy again."""
+    """An actor's state. index: whose last entry it has seen. due: when to keep it again."""
 
     def __init__(self) -> None:
         self.index = 0
         self.due = NEVER
-        self._state: dict[str, object] | None = None  # None: as it is made
+        self._size = 0
+        self._load: Load | None = None  # None: as it is made
 
     def move_to(self, actor: Actor) -> int:
-        """Give the copy to an instance that was just made; returns its index. It is here no more then."""
-        if self._state is not None:
-            vars(actor).clear()
-            vars(actor).update(self._state)
-        index, self.index, self._state = self.index, 0, None
-        return index
+        """Give the state to an instance that was just made; returns its index. Raises `CannotRestore`."""
+        if self._load is not None:
+            restore_state(actor, self._load())
+        return self.index
+
+    def undone(self, actor: Actor, index: int) -> None:
+        """An undo has come to `index`. Keep that, if running again what was run for it takes longer than keeping it."""
+        if (index - self.index) * SIZE_PER_COMMAND >= self._size:
+            self.take(actor, index)
+        elif self.due == NEVER:
+            self._wait()
 
     def take(self, actor: Actor, index: int) -> None:
-        """Copy the state of `actor`, which is at `index`. If that cannot be done exactly, all stays as it is.
-
-        After `move_to` that is no copy at all: the next undo runs everything again.
-        """
-        self.due = index + COUNT_MIN
-        copies: dict[int, object] = {}
+        """Keep the state of `actor`, which is at `index`. If that cannot be done exactly, all stays as it is."""
         try:
-            state = copy.deepcopy(vars(actor), copies)
-            count = _count(copies.values())
-        except Exception:  # of whatever a class keeps
+            pieces = [*encode_state(actor)]
+        except CannotCapture:
+            self.due = index + COUNT_MIN
             return
-        if _are_values(copies.values()):
-            self._state, self.index = state, index
-            self.due = index + max(COUNT_MIN, count // VALUES_PER_COMMAND)
+        self.index, self._load, self._size = index, lambda: pieces, sum(map(len, pieces))
+        self._wait()
 
+    def move(self, index: int, size: int, load: Load) -> None:
+        """There is a snapshot at `index`, of `size` bytes: the log before it is going to go."""
+        if index > self.index or self._load is None:
+            self.index, self._load, self._size = index, load, size
+            if self.due != NEVER:
+                self._wait()
 
-def _are_values(copies: Collection[object]) -> bool:
-    """Does none know its equal from itself? What something outside the state can tell by identity, a copy is not."""
-    return all(type(each).__eq__ is not object.__eq__ for each in copies)
-
-
-def _count(copies: Collection[object]) -> int:
-    return len(copies) + sum(len(each) for each in copies if isinstance(each, Sized))
+    def _wait(self) -> None:
+        self.due = self.index + max(COUNT_MIN, self._size // SIZE_PER_COMMAND)

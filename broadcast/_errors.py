@@ -38,3 +38,11 @@ class CannotApply(Exception):
         self.group = group
         self.index = index
         self.command = command
+
+
+class CannotCapture(TypeError):
+    """A part of an actor's state cannot be put in a snapshot, exactly: which one, why, and what to do."""
+
+
+class CannotRestore(Exception):
+    """A snapshot cannot be made a state of here: it is damaged, or of another class than ours."""

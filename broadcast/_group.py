@@ -21,7 +21,7 @@ from actors._ref import Ref
 from broadcast._consistency import Consistency
 from broadcast._disks import disk_writer
 from broadcast._door import Door
-from broadcast._errors import GroupClosed
+from broadcast._errors import Compacted, GroupClosed
 from broadcast._handle import Handle, Way
 from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
@@ -30,6 +30,7 @@ from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import ReadAnswer, Status
 from broadcast._reader import Reader
 from broadcast._replica import ReplicaHost
+from broadcast._state import check_capturable
 from broadcast._status import status_of
 from membership import Limits, Majority, Membership, QuorumSystem
 from membership._protocol.formation import Plan
@@ -103,19 +104,28 @@ class Group(GroupRef[A]):
         """What this replica knows now."""
         return status_of(self._host)
 
-    async def deliveries(self, from_index: int = 1) -> AsyncGenerator[Delivery]:
-        """The total order itself: every command that was applied, from this index on, gap-free, and those to come.
+    async def deliveries(self, from_index: int | None = None) -> AsyncGenerator[Delivery]:
+        """The total order itself: every command that was applied, from an index on, gap-free, and those to come.
 
-        The same sequence on every replica. A slow consumer holds nobody up: it reads from the log at its own pace.
+        from_index: the first one that is held here, unless given. The same sequence on every replica. A slow consumer
+        holds nobody up: it reads from the log at its own pace. Raises `Compacted`, which says where what is held
+        begins, if that is beyond what is wanted next: never is anything left out.
         """
-        host, index = self._host, max(from_index, 1)
+        host, index = self._host, None if from_index is None else max(from_index, 1)
         while True:
-            while host.machine is None or host.replica is None or host.machine.applied < index:
+            machine, replica = host.machine, host.replica
+            if machine is None or replica is None or machine.applied < (index or 1):
                 if host.closed:
                     raise GroupClosed(f"the group {self.name} is closed")
                 await host.progressed.park()
-            for batch in host.replica.log.between(index - 1, host.machine.applied):
-                for delivery in list(host.machine.deliveries(batch, index)):
+                continue
+            first = max(machine.first_index, replica.log.start.index + 1)
+            index = first if index is None else index
+            if index < first:
+                raise Compacted(first)
+            batch = replica.log.batch_at(index) if index <= machine.applied else None
+            if batch is not None:
+                for delivery in list(machine.deliveries(batch, index)):
                     yield delivery
                 index = batch.last + 1
                 await trio.lowlevel.checkpoint()
@@ -349,7 +359,7 @@ def _check_role(role: str) -> None:
 
 
 def _check_constructible(actor: type[Actor]) -> None:
-    """Each replica makes its own instance, all alike: without arguments."""
+    """Each replica makes its own instance, all alike: without arguments. Its state goes into snapshots."""
     try:
         inspect.signature(actor).bind()
     except TypeError as error:
@@ -357,6 +367,7 @@ def _check_constructible(actor: type[Actor]) -> None:
             f"{actor.__qualname__}() cannot be made without arguments ({error}): every replica makes its own, all "
             "alike; give the arguments defaults, or derive a class that sets them"
         ) from None
+    check_capturable(actor())
 
 
 def _members_of(node: Node, group: str, members: Mapping[str, str] | None) -> tuple[str, ...]:

@@ -18,11 +18,13 @@ from actors._plain import encode_plain, to_plain
 from actors._protocol.clock import Timestamp
 from actors._protocol.codec import DecodeError, decode
 from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
-from broadcast._base import Base
+from broadcast._base import Base, Load
 from broadcast._calls import open_call, open_calls, runs_of
+from broadcast._capture import Counted, Tables, decode_tables, encode_tables
 from broadcast._errors import CannotApply
 from broadcast._moment import LogContext, Moment
 from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_overload, pack_refusal
+from broadcast._past import Markers, Past
 from broadcast._protocol.entries import (
     Commands,
     Configured,
@@ -37,7 +39,8 @@ from broadcast._protocol.entries import (
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report
 from broadcast._protocol.sessions import Outcome, Session, Sessions
-from broadcast._ranges import OutcomeRanges
+from broadcast._restoring import restore_state
+from broadcast._state import encode_state
 from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, View
 
@@ -97,22 +100,37 @@ class Machine(Generic[A]):
         self.stamp = 0
         """Lamport counter of the last entry applied."""
         self.views: list[View] = []
-        self._agreed = Agreed.formed(configuration)
+        self.agreed = Agreed.formed(configuration)
+        """What stands in the log of members, up to there."""
         limits = configuration.limits
         self.sessions = Sessions(term=limits.session_term, sessions_max=limits.sessions_max)
         self._make = actor
         self._history = history
         self._context = LogContext()
         self._base = Base()
-        self._owners: dict[int, str] = {}  # session -> who opened it, kept as long as its entries are
-        self._leaders: dict[int, str] = {}  # epoch -> who leads in it
-        self._came_to = OutcomeRanges()
+        self._past = Past()
+        self._markers = Markers()
         self.actor = self._begin()
 
     @property
     def configuration(self) -> Configuration:
         """The one that was applied last."""
-        return self._agreed.configuration
+        return self.agreed.configuration
+
+    @property
+    def position(self) -> Position:
+        """Of the last entry applied."""
+        return Position(self.views[-1].epoch if self.views else 0, self.applied)
+
+    @property
+    def at_marker(self) -> bool:
+        """Is a snapshot due here (rule 11)? All replicas come to the same places."""
+        return self.applied == self._markers.latest > 0
+
+    @property
+    def first_index(self) -> int:
+        """The first entry of which it is known here what became of it."""
+        return self._past.start + 1
 
     # -- applying --------------------------------------------------------------------------------------------------
 
@@ -127,10 +145,11 @@ class Machine(Generic[A]):
         self.time = batch.time
         if not self.views or batch.epoch > self.views[-1].epoch:
             self.sessions.renew(batch.time)  # while nobody led, nobody could be heard of (rule 12)
-        self.sessions.expire(batch.time)
+        for number, session in self.sessions.expire(batch.time):
+            self._past.left(number, session.owner, batch.first)
         reports: list[Report] = []
         entries, index = decode_entries(batch.entries), batch.first
-        begins = batch.epoch not in self._leaders
+        begins = not self._past.began(batch.epoch)
         invariant(not begins or isinstance(entries[0], EpochStart), "an epoch begins with its epoch-start entry")
         for entry in entries:
             self._apply_entry(entry, batch, index, reports)
@@ -138,6 +157,8 @@ class Machine(Generic[A]):
         invariant(index == batch.last + 1, "a batch holds as many entries as it says", index=index)
         self.applied = batch.last
         self.stamp = batch.last_stamp
+        if self._markers.passed(batch, self.configuration.limits):
+            self._forget()
         return reports
 
     def _apply_entry(self, entry: object, batch: Batch, index: int, reports: list[Report]) -> None:
@@ -145,43 +166,43 @@ class Machine(Generic[A]):
             case Commands():
                 self._apply_commands(entry, batch, index, reports)
             case EpochStart():
-                once = batch.epoch not in self._leaders
+                once = not self._past.began(batch.epoch)
                 invariant(once, "an epoch has one epoch-start entry", epoch=batch.epoch, index=index)
-                self._leaders[batch.epoch] = entry.leader
+                self._past.begin(batch.epoch, entry.leader, index)
                 self._begin_view(batch.epoch, index)
             case Configured():
-                self._agreed = self._agreed.configured(entry.configuration, index, batch.epoch)
+                self.agreed = self.agreed.configured(entry.configuration, index, batch.epoch)
                 self._begin_view(batch.epoch, index)
             case Reached():
-                self._agreed = self._agreed.reached(entry.names)
+                self.agreed = self.agreed.reached(entry.names)
                 self._begin_view(batch.epoch, index)
             case SessionAsked():
                 session = self.sessions.open(index, entry.nonce, entry.owner, batch.time)
-                if session is not None:
-                    self._owners[session] = entry.owner
                 reports.append(Opened(entry.nonce, entry.owner, session))
             case SessionKept():
                 kept = self.sessions.touch(entry.session, batch.time) is not None
                 reports.append(Kept(entry.session) if kept else Expired(entry.session))
             case SessionEnded():
-                self.sessions.end(entry.session)
+                ended = self.sessions.end(entry.session)
+                if ended is not None:
+                    self._past.left(entry.session, ended.owner, index)
             case _:
                 invariant(False, "every kind of entry can be applied", entry=entry)
 
     def _apply_commands(self, entry: Commands, batch: Batch, index: int, reports: list[Report]) -> None:
         session = self.sessions.touch(entry.session, batch.time)
         if session is None:
-            self._came_to.note(index, entry.count, Outcome.EXPIRED)
+            self._past.note(index, entry.count, Outcome.EXPIRED)
             reports.append(Expired(entry.session))
             return
         session.acknowledge(entry.acknowledged)
         if entry.number > session.last + 1:
-            self._came_to.note(index, entry.count, Outcome.GAP)
+            self._past.note(index, entry.count, Outcome.GAP)
             reports.append(Missing(entry.session, session.last + 1, entry.attempt))
             return
         repeated = min(max(session.last + 1 - entry.number, 0), entry.count)
         if repeated:
-            self._came_to.note(index, repeated, Outcome.DUPLICATE)
+            self._past.note(index, repeated, Outcome.DUPLICATE)
         if repeated < entry.count:
             self._apply_calls(entry, session, batch, index, repeated)
         first, outcomes = session.remembered(entry.number, entry.number + entry.count - 1)
@@ -194,7 +215,7 @@ class Machine(Generic[A]):
         for at in range(skip, entry.count):
             outcome, answer = self._apply_call(calls[at], session, entry, index, index + at)
             if outcome is not _APPLIED:
-                self._came_to.note(index + at, 1, outcome)
+                self._past.note(index + at, 1, outcome)
             session.answered(answer)
         self._context.end()
         if index + entry.count > self._base.due:
@@ -233,22 +254,26 @@ class Machine(Generic[A]):
             return False
         return True
 
+    def _owner(self, session: int) -> str:
+        known = self.sessions.get(session)
+        return self._past.owner(session) if known is None else known.owner
+
     def _moment(self, owner: str, batch: Batch) -> Moment:
-        return Moment(owner, self._leaders[batch.epoch], batch.epoch, batch.time, batch.stamp - batch.first)
+        return Moment(owner, self._past.leader(batch.epoch), batch.epoch, batch.time, batch.stamp - batch.first)
 
     def _begin_view(self, epoch: int, index: int) -> None:
         """By the entry at `index`. Who leads can be reached, if it is still a member."""
-        configuration, leader = self.configuration, self._leaders[epoch]
+        configuration, leader = self.configuration, self._past.leader(epoch)
         self.views.append(
             View(
-                len(self.views) + 1,
+                self.views[-1].number + 1 if self.views else 1,
                 epoch,
                 leader,
                 index,
                 configuration.voter_names,
                 configuration.observer_names,
                 configuration.quorum,
-                tuple(sorted({*self._agreed.reachable, leader}.intersection(configuration.names))),
+                tuple(sorted({*self.agreed.reachable, leader}.intersection(configuration.names))),
             )
         )
 
@@ -280,21 +305,24 @@ class Machine(Generic[A]):
         moment = self._context.moment
         self._context.end()
         self.actor = self._begin()
-        done = self._base.move_to(self.actor)
-        for batch in self._history(done, index - 1):
+        base = done = self._base.move_to(self.actor)
+        for batch in self._history(base, index - 1):
+            invariant(batch.first <= done + 1, "an undo needs nothing that was compacted", first=batch.first, base=base)
+            done = batch.last
             for entry, first in runs_of(batch):
-                self._replay(entry, batch, first, range(max(first, done + 1), min(first + entry.count, index)))
-        self._base.take(self.actor, index - 1)
+                self._replay(entry, batch, first, range(max(first, base + 1), min(first + entry.count, index)))
+        invariant(done >= index - 1, "an undo needs all up to where it undoes", done=done, index=index)
+        self._base.undone(self.actor, index - 1)
         self._context.enter(moment)
 
     def _replay(self, entry: Commands, batch: Batch, first: int, indices: Iterable[int]) -> None:
-        ran = [index for index in indices if self._came_to[index] in _RAN]
+        ran = [index for index in indices if self._past.came_to(index) in _RAN]
         if not ran:
             return
         calls = open_calls(entry)
-        self._context.enter(self._moment(self._owners[entry.session], batch))
+        self._context.enter(self._moment(self._owner(entry.session), batch))
         for index in ran:
-            before, call = self._came_to[index], calls[index - first]
+            before, call = self._past.came_to(index), calls[index - first]
             try:
                 outcome, _ = self._run(self.actor, call, index)
             except Exception as error:
@@ -306,6 +334,62 @@ class Machine(Generic[A]):
     def _stop(self, call: object, index: int, why: str, error: BaseException | None) -> NoReturn:
         method = self.interface.methods[cast("list[str]", call)[0]]
         raise CannotApply(self.group or self.interface.actor.__name__, index, method.label, why) from error
+
+    # -- snapshots (rule 11) ---------------------------------------------------------------------------------------
+
+    def capture(self) -> Iterator[bytes]:
+        """The bytes of a snapshot: all that is agreed up to `applied`, and equal on all replicas that applied the same.
+
+        They are made as they are taken, and nothing may be applied meanwhile. Raises `CannotCapture`.
+        """
+        at = self.applied
+        past = self._past.written(self._markers.previous)
+        sessions = [(number, session) for number, session in self.sessions]
+        view = self.views[-1] if self.views else None
+        tables = Tables(at, self.time, self.stamp, self.agreed, view, sessions, past, self._markers)
+        yield from encode_state(self.actor)
+        yield from encode_tables(tables)
+        invariant(at == self.applied, "nothing is applied while a snapshot is taken", at=at, applied=self.applied)
+
+    @classmethod
+    def restored(
+        cls,
+        actor: Callable[[], A],
+        interface: Interface,
+        history: History,
+        load: Load,
+        *,
+        group: str = "",
+    ) -> Machine[A]:
+        """The machine that `capture()` was called on, as `load` gives its bytes, from their beginning at each call.
+
+        An undo may call that later. Touches nothing that is shared, so that it may run in another thread. Raises
+        `CannotRestore`.
+        """
+        made = actor()
+        pieces = Counted(load())
+        tables = decode_tables(restore_state(made, pieces))
+        machine = cls(lambda: made, interface, tables.agreed.configuration, history, group=group)
+        machine._make = actor
+        machine.applied, machine.time, machine.stamp = tables.applied, tables.time, tables.stamp
+        machine.agreed = tables.agreed
+        machine.views = [] if tables.view is None else [tables.view]
+        machine.sessions.restore(tables.sessions)
+        machine._past, machine._markers = Past.read(tables.past), tables.markers
+        machine._base.move(tables.applied, pieces.size, load)
+        return machine
+
+    def snapshot_taken(self, index: int, size: int, load: Load) -> None:
+        """A snapshot of what was captured at `index` is complete: from now on an undo begins there, or later.
+
+        So the log before it may go. size: of its bytes, which `load` gives from their beginning at each call.
+        """
+        self._base.move(index, size, load)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What lies before the marker before the last, unless an undo begins further back."""
+        self._past.forget(min(self._markers.previous, self._base.index))
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -343,11 +427,11 @@ class Machine(Generic[A]):
         for entry, first in runs_of(batch):
             calls: Sequence[object] | None = None
             for index in range(max(first, from_index), first + entry.count):
-                if self._came_to[index] is not _APPLIED:
+                if self._past.came_to(index) is not _APPLIED:
                     continue
                 calls = open_calls(entry) if calls is None else calls
                 method, arguments = open_call(self.interface, calls[index - first], "command")
-                moment = self._moment(self._owners[entry.session], batch)
+                moment = self._moment(self._owner(entry.session), batch)
                 position, timestamp = moment.position(index), moment.timestamp(index)
                 yield Delivery(position, timestamp, moment.time, moment.sender, method.tag, arguments)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.sessions import Outcome
@@ -33,3 +34,23 @@ class OutcomeRanges:
             self._outcomes.append(outcome)
         self._firsts.append(first + count)
         self._outcomes.append(Outcome.APPLIED)
+
+    def beyond(self, index: int) -> OutcomeRanges:
+        """Those of the indices beyond this one; of the others nothing is known."""
+        kept, at = OutcomeRanges(), bisect_right(self._firsts, index) - 1
+        kept._firsts = array("q", [0, *self._firsts[at + 1 :]])
+        kept._outcomes = self._outcomes[at:]
+        if len(kept._firsts) > 1 and kept._firsts[1] == index + 1:
+            del kept._firsts[1], kept._outcomes[0]
+        return kept
+
+    def written(self) -> list[object]:
+        """For a snapshot; `read` is the reverse."""
+        return [[*self._firsts], [*map(int, self._outcomes)]]
+
+    @classmethod
+    def read(cls, parts: Sequence[Sequence[int]]) -> OutcomeRanges:
+        ranges = cls()
+        ranges._firsts = array("q", parts[0])
+        ranges._outcomes = [*map(Outcome, parts[1])]
+        return ranges

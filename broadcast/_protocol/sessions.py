@@ -119,19 +119,21 @@ class Sessions:
             self._sessions[session] = found
         return found
 
-    def end(self, session: int) -> None:
+    def end(self, session: int) -> Session | None:
+        """Remove it; returns what it was, if it was there."""
         ended = self._sessions.pop(session, None)
         if ended is not None:
             del self._by_nonce[ended.owner, ended.nonce]
+        return ended
 
-    def expire(self, time: int) -> list[int]:
-        """Remove those whose term has passed at log time `time`; returns their ids."""
-        expired: list[int] = []
+    def expire(self, time: int) -> list[tuple[int, Session]]:
+        """Remove those whose term has passed at log time `time`; returns them."""
+        expired: list[tuple[int, Session]] = []
         for number, session in self._sessions.items():
             if session.touched + self._term > time:
                 break
-            expired.append(number)
-        for number in expired:
+            expired.append((number, session))
+        for number, _ in expired:
             self.end(number)
         return expired
 

@@ -1,0 +1,79 @@
+"""What a snapshot holds besides the actor's state: all else that is agreed up to its index (rule 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+
+from actors._protocol.codec import DecodeError, decode_struct, encode_struct
+from broadcast._errors import CannotRestore
+from broadcast._past import Markers
+from broadcast._protocol.sessions import Session
+from broadcast._restoring import Decoder
+from broadcast._state import Encoder
+from broadcast._tokens import Frames
+from membership._protocol.configurations import Agreed
+from membership._protocol.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """applied, time, stamp: of the last entry applied. view: the last one that began. sessions: in their order.
+
+    past: see `Past.written`.
+    """
+
+    applied: int
+    time: int
+    stamp: int
+    agreed: Agreed
+    view: View | None
+    sessions: Sequence[tuple[int, Session]]
+    past: Sequence[object]
+    markers: Markers
+
+
+def encode_tables(tables: Tables) -> Iterator[bytes]:
+    view = None if tables.view is None else encode_struct(tables.view)
+    sessions = [
+        [number, each.owner, each.touched, each.last, each.acknowledged, each.nonce, each.answers]
+        for number, each in tables.sessions
+    ]
+    place = [tables.applied, tables.time, tables.stamp]
+    parts = [place, encode_struct(tables.agreed), view, sessions, tables.past, [*astuple(tables.markers)]]
+    return Encoder("").pieces(parts)
+
+
+def decode_tables(frames: Frames) -> Tables:
+    """The reverse. Raises `CannotRestore`."""
+    place, agreed, view, sessions, past, markers = Decoder(frames, "").value()
+    try:
+        return Tables(
+            *place,
+            decode_struct(agreed, Agreed),
+            None if view is None else decode_struct(view, View),
+            [_session(*parts) for parts in sessions],
+            past,
+            Markers(*markers),
+        )
+    except DecodeError as error:
+        raise CannotRestore(f"it is damaged: {error}") from error
+
+
+def _session(
+    number: int, owner: str, touched: int, last: int, acknowledged: int, nonce: bytes, answers: list[bytes]
+) -> tuple[int, Session]:
+    return number, Session(owner, touched, last, acknowledged, answers, nonce)
+
+
+class Counted:
+    """Pieces, and how many bytes they were so far."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.size = 0
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.size += len(piece)
+            yield piece

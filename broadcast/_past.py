@@ -1,0 +1,108 @@
+"""What is remembered of the entries that were applied, for those who look back: deliveries, and undos.
+
+What became of the commands, whose they were, and who led then. It is known of the entries since a marker of the log,
+and the same on all replicas: it goes into snapshots, and what lies further back is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from actors._protocol.errors import invariant
+from broadcast._protocol.position import Batch
+from broadcast._protocol.sessions import Outcome
+from broadcast._ranges import OutcomeRanges
+from membership._protocol.view import Limits
+
+
+@dataclass(slots=True)
+class Markers:
+    """Places in the log where a snapshot is due (rule 11): a matter of the log alone, so that they are agreed.
+
+    previous, latest: the last two. count, size: of the entries since, and their bytes.
+    """
+
+    previous: int = 0
+    latest: int = 0
+    count: int = 0
+    size: int = 0
+
+    def passed(self, batch: Batch, limits: Limits) -> bool:
+        """This was applied, by these limits. Returns whether there is a marker at its end."""
+        self.count += batch.count
+        self.size += batch.size
+        if self.count < limits.snapshot_entries and self.size < limits.snapshot_size:
+            return False
+        self.previous, self.latest, self.count, self.size = self.latest, batch.last, 0, 0
+        return True
+
+
+class Past:
+    """`start`: of the entries beyond this index all is known."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self._came_to = OutcomeRanges()
+        self._left: dict[int, tuple[str, int]] = {}  # session -> who opened it, and where it came to its end
+        self._leaders: dict[int, tuple[str, int]] = {}  # epoch -> who leads in it, and where it begins
+
+    def note(self, first: int, count: int, outcome: Outcome) -> None:
+        """`count` commands from index `first` on came to this, and were not simply applied."""
+        self._came_to.note(first, count, outcome)
+
+    def came_to(self, index: int) -> Outcome:
+        """What the command there came to."""
+        invariant(index > self.start, "what is asked for is still remembered", index=index, start=self.start)
+        return self._came_to[index]
+
+    def left(self, session: int, owner: str, index: int) -> None:
+        """A session has ended, or expired, at the entry at `index`."""
+        self._left[session] = owner, index
+
+    def owner(self, session: int) -> str:
+        """Who opened a session that is there no more."""
+        return self._left[session][0]
+
+    def begin(self, epoch: int, leader: str, index: int) -> None:
+        """An epoch begins with the entry at `index`."""
+        self._leaders[epoch] = leader, index
+
+    def began(self, epoch: int) -> bool:
+        return epoch in self._leaders
+
+    def leader(self, epoch: int) -> str:
+        return self._leaders[epoch][0]
+
+    def forget(self, start: int) -> None:
+        """Nobody will ask for an entry up to this index any more."""
+        if start > self.start:
+            self.start, self._came_to = start, self._came_to.beyond(start)
+            self._left, self._leaders = self._left_beyond(start), self._leaders_beyond(start)
+
+    def _left_beyond(self, start: int) -> dict[int, tuple[str, int]]:
+        return {session: (owner, index) for session, (owner, index) in self._left.items() if index > start}
+
+    def _leaders_beyond(self, start: int) -> dict[int, tuple[str, int]]:
+        """Also the last one: it may go on."""
+        begins = [index for _, index in self._leaders.values()]
+        over = sum(index <= start + 1 for index in begins[1:])
+        return dict(list(self._leaders.items())[over:])
+
+    # -- in a snapshot ---------------------------------------------------------------------------------------------
+
+    def written(self, start: int) -> list[object]:
+        """What is known of the entries beyond `start`, for a snapshot."""
+        left = [[session, *parts] for session, parts in self._left_beyond(start).items()]
+        leaders = [[epoch, *parts] for epoch, parts in self._leaders_beyond(start).items()]
+        return [start, self._came_to.beyond(start).written(), left, leaders]
+
+    @classmethod
+    def read(cls, parts: Sequence[Any]) -> Past:
+        past = cls()
+        past.start, ranges, left, leaders = parts
+        past._came_to = OutcomeRanges.read(ranges)
+        past._left = {session: (owner, index) for session, owner, index in cast("list[tuple[int, str, int]]", left)}
+        past._leaders = {epoch: (who, index) for epoch, who, index in cast("list[tuple[int, str, int]]", leaders)}
+        return past
