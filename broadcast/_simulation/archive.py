@@ -26,7 +26,7 @@ from broadcast._protocol.output import (
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._simulation.disk import Disk
 from broadcast._simulation.world import World
-from broadcast._storage import SnapshotBroken
+from broadcast._storage import Draft, SnapshotBroken
 
 ROTTEN = 0.02  # chance that a part which is read is not what was written, where disks may be damaged
 
@@ -70,15 +70,18 @@ class Archive:
             self._is_writing = True
             draft = self._disk.snapshots.draft()
             written = draft.write(machine.capture())
-            snapshot = machine.snapshot(written.size, written.digest)
-            self._later(lambda: self._finish(partial(self._disk.snapshots.finish, draft, snapshot), snapshot))
+            snapshot = Snapshot(
+                machine.position, machine.time, machine.stamp, machine.agreed, written.size, written.digest
+            )
+            self._later(partial(self._finish, machine, draft, snapshot))
 
-    def _finish(self, finish: Callable[[], None], snapshot: Snapshot) -> None:
+    def _finish(self, machine: Machine[Any], draft: Draft, snapshot: Snapshot) -> None:
         self._is_writing = False
         if not self._disk.full:
-            finish()
+            self._disk.snapshots.finish(draft, snapshot)
             self._world.marks["snapshots taken"] += 1
             self._taken(snapshot)
+            machine.snapshot_taken(snapshot.index, snapshot.size, partial(self._disk.snapshots.pieces, snapshot))
             self._give(SnapshotTaken(snapshot))
 
     # -- transfers -------------------------------------------------------------------------------------------------

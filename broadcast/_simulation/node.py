@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from actors._protocol.errors import invariant
-from broadcast._capture import restored
 from broadcast._machine import Machine
 from broadcast._protocol.desk import Desk
 from broadcast._protocol.entries import Submittable
@@ -391,10 +390,12 @@ class Node:
 
     def _restore(self, snapshot: Snapshot) -> Machine[Any]:
         """A machine at this snapshot, which is on the disk."""
-        play, pieces = self._play, self._disk.snapshots.pieces(snapshot)
-        history = self._living.replica.log.between
-        machine = restored(play.actor, play.interface, history, pieces, group=GROUP)
-        machine._base = CountedBase(self._world.marks)  # pyright: ignore[reportPrivateUsage]
+        play, history = self._play, self._living.replica.log.between
+        load = partial(self._disk.snapshots.pieces, snapshot)
+        machine = Machine.restored(play.actor, play.interface, history, load, group=GROUP)
+        counted = CountedBase(self._world.marks)
+        counted.move(snapshot.index, snapshot.size, load)
+        machine._base = counted  # pyright: ignore[reportPrivateUsage]
         return machine
 
     def _note_configurations(self) -> None:
