@@ -25,6 +25,7 @@ class Incoming:
         self._snapshot: Snapshot | None = None
         self._asked = 0  # bytes handed to the disk
         self._stored = 0
+        self._storing = 0  # parts that the disk has not answered for yet
         self._loading = False
 
     def part(self, sender: str, message: SnapshotPart) -> bool:
@@ -39,11 +40,12 @@ class Incoming:
         if snapshot != self._snapshot:
             if self._loading:
                 return True  # that comes to an end first; the leader asks again
-            self._snapshot, self._asked, self._stored = snapshot, 0, 0
+            self._snapshot, self._asked, self._stored, self._storing = snapshot, 0, 0, 0
         if message.offset != self._asked:
             self._tell(sender, snapshot)
         elif not self._loading:
             self._asked += len(message.data)
+            self._storing += 1
             self._outbox.transfer(StorePart(snapshot, message.offset, message.data))
         return True
 
@@ -53,9 +55,10 @@ class Incoming:
         if snapshot is None or snapshot.position != given.position or self._loading:
             return
         self._stored = given.size
-        if not given.size:
-            self._asked = 0
-        elif given.size == snapshot.size:
+        self._storing = max(0, self._storing - 1)
+        if not self._storing:
+            self._asked = given.size  # less than was asked for: there was no room
+        if given.size == snapshot.size:
             self._loading = True
             self._outbox.transfer(Load(snapshot))
         leader = self._election.leader
@@ -78,7 +81,8 @@ class Incoming:
             self._outbox.notice(f"a snapshot that came from the leader cannot be used: {given.why}")
 
     def _forget(self) -> None:
-        self._snapshot, self._asked, self._stored, self._loading = None, 0, 0, False
+        self._snapshot, self._loading = None, False
+        self._asked = self._stored = self._storing = 0
 
     def _tell(self, to: str, snapshot: Snapshot) -> None:
         message = PartReply(self._election.epoch, snapshot.position, self._stored)

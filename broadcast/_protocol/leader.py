@@ -153,10 +153,11 @@ class Leadership:
         own = self._own
         if not self._election.heard_within(name, now, self._election.floor):
             return
-        if progress.flow is not Flow.SNAPSHOT:
+        outgoing, start = progress.outgoing, own.log.start.index
+        if progress.flow is not Flow.SNAPSHOT or outgoing is None or outgoing.snapshot.index < start:
             if own.snapshot is None:
                 violated("what is compacted is in a snapshot", start=own.log.start)
-            progress.restore(own.snapshot, own.log.start.index, now)
+            progress.restore(own.snapshot, start, now)
         asked = progress.outgoing.ask(name) if progress.outgoing else None
         if asked is not None:
             self._outbox.transfer(asked)

@@ -25,7 +25,7 @@ UNSYNCED_SIZE_MAX = 64 * 1024 * 1024  # bytes a follower takes in before its dis
 KEPT_SIZE_MAX = (
     4 * 1024 * 1024
 )  # bytes of the log below a snapshot that are kept, for followers that are a little behind
-HELD_SIZE_MAX = 32 * 1024 * 1024  # bytes of the log below a snapshot that are kept for a follower that needs them
+HELD_SIZE_MAX = 32 * 1024 * 1024  # the same for a follower that needs them, or as many as a larger snapshot has bytes
 CLOCK_BOUND = 1_000_000  # microseconds by which a leader's clock may run ahead of the log time it knows of (rule 12)
 
 
@@ -177,7 +177,7 @@ class OwnLog:
             return
         self._taken, self.snapshot = None, snapshot
         kept = self.log.before(snapshot.index, KEPT_SIZE_MAX)
-        held = max(needed, self.log.before(snapshot.index, HELD_SIZE_MAX))
+        held = max(needed, self.log.before(snapshot.index, max(HELD_SIZE_MAX, snapshot.size)))
         self.log.compact(self._end_of_batch(min(kept, held)))
         if self._configurations is not None:
             self._configurations.install(snapshot.agreed, snapshot.index, keep=True)

@@ -57,10 +57,16 @@ class Archive:
         self._restore = restore
         self._taken = taken
         self._is_writing = False
+        self._free_at = 0  # parts are read and kept one after the other
 
-    def _later(self, action: Callable[[], None]) -> None:
+    def _after_a_while(self, action: Callable[[], None]) -> None:
         latency = self._world.options.disk_latency
-        self._world.schedule.after(1 + self._world.chance.randrange(2 * latency), self._guard(action))
+        self._world.schedule.after(1 + self._world.chance.randrange(4 * latency), self._guard(action))
+
+    def _in_turn(self, action: Callable[[], None]) -> None:
+        latency = self._world.options.disk_latency
+        self._free_at = max(self._free_at, self._world.now) + 1 + self._world.chance.randrange(latency)
+        self._world.schedule.at(self._free_at, self._guard(action))
 
     # -- taking ----------------------------------------------------------------------------------------------------
 
@@ -73,7 +79,7 @@ class Archive:
             snapshot = Snapshot(
                 machine.position, machine.time, machine.stamp, machine.agreed, written.size, written.digest
             )
-            self._later(partial(self._finish, machine, draft, snapshot))
+            self._after_a_while(partial(self._finish, machine, draft, snapshot))
 
     def _finish(self, machine: Machine[Any], draft: Draft, snapshot: Snapshot) -> None:
         self._is_writing = False
@@ -90,11 +96,11 @@ class Archive:
         """What the core asks for."""
         match transfer:
             case ReadPart():
-                self._later(partial(self._read, transfer))
+                self._in_turn(partial(self._read, transfer))
             case StorePart():
-                self._later(partial(self._store, transfer))
+                self._in_turn(partial(self._store, transfer))
             case Load():
-                self._later(partial(self._load, transfer.snapshot))
+                self._in_turn(partial(self._load, transfer.snapshot))
 
     def _read(self, asked: ReadPart) -> None:
         data = self._disk.snapshots.read(asked.snapshot, asked.offset, asked.size)

@@ -102,6 +102,11 @@ class Disk:
         """The index that what is durable goes up to, without a gap from the beginning."""
         return max([self.snapshot.index if self.snapshot else 0, *(batch.last for batch in self.held.values())])
 
+    def ends_at(self, index: int) -> bool:
+        """Does what is durable have an end of a batch there?"""
+        compacted = self.snapshot is not None and index <= self.snapshot.index
+        return compacted or any(batch.last == index for batch in self.held.values())
+
     def holds(self, batch: Batch) -> bool:
         """Is this durable, as it is or in a snapshot?"""
         return (self.snapshot is not None and batch.last <= self.snapshot.index) or self.held.get(batch.first) == batch

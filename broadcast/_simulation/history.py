@@ -139,9 +139,15 @@ class Stage:
         return is_level and not self._is_changing()
 
     def _is_lost(self, node: Node) -> bool:
-        """Was it removed before the log that it has made it a member? It cannot tell that from not being added yet."""
-        is_known = any(configuration.includes(node.name) for _, configuration in along(node.replica))
-        return node.name in self.watch.register.removed and not is_known
+        """Was it removed before the log that it has made it a member, or taken back by who wanted to add it?
+
+        It cannot tell that from not being added yet.
+        """
+        register = self.watch.register
+        if any(configuration.includes(node.name) for _, configuration in along(node.replica)):
+            return False
+        is_coming = any(each.includes(node.name) for each in register.open(self.nodes, self.disks))
+        return node.name in register.removed or not is_coming
 
     def _is_changing(self) -> bool:
         """Is a change of members under way that nobody has to be waited for, or has somebody yet to learn of it?"""

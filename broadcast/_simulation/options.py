@@ -178,7 +178,7 @@ def _regroupings(chance: random.Random, replicas: int) -> dict[str, int]:
 
 def _snapshots(chance: random.Random) -> dict[str, int]:
     """Mostly so often that logs are compacted in a short history; now and then hardly ever."""
-    entries = chance.choice((5, 20, 20, 60, 60, 200, 50_000))
+    entries = chance.choice((20, 60, 60, 200, 200, 50_000))
     return {"snapshot_entries": entries, "snapshot_size": chance.choice((2_000, 2**24, 2**24))}
 
 

@@ -257,15 +257,26 @@ def test_a_transfer_goes_on_with_the_same_snapshot_although_there_is_a_newer_one
 
 
 def test_for_a_follower_that_is_too_far_behind_the_log_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was on its way to it is of no use any more, and gives way to the newest."""
     monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
     one = compacted()
     ask_again(one)
     grow(one)
     one.hear("b", AppendReply(1, 10))
     one.step(Applied(10))
-    (asked,) = one.step(SnapshotTaken(snapshot(10))).persist
-    assert asked.compact == 10
-    assert ask_again(one) == [ReadPart("c", snapshot(10), 0, PART_SIZE_MAX)]
+    output = one.step(SnapshotTaken(snapshot(10, size=1)))
+    assert (output.persist[0].compact, transfers(output, ReadPart)) == (10, [ReadPart("c", snapshot(10, size=1), 0, 1)])
+
+
+def test_the_log_is_held_for_as_many_bytes_as_a_large_snapshot_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What grows while it is sent is less, unless that never comes to an end."""
+    monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
+    one = compacted()
+    ask_again(one)
+    grow(one)
+    one.hear("b", AppendReply(1, 10))
+    one.step(Applied(10))
+    assert one.step(SnapshotTaken(snapshot(10, size=200))).persist[0].compact == 9
 
 
 def test_one_that_is_silent_gets_no_part() -> None:

@@ -17,8 +17,10 @@ class Acknowledgement(Invariant):
         if type(message) is not AppendReply or message.match == 0:
             return
         batch, disk = process.replica.log.batch_at(message.match), self.scene.disks[process.name]
-        held = disk.snapshot is not None and message.match <= disk.snapshot.index
-        held = held or (batch is not None and disk.held.get(batch.first) == batch)
+        if batch is None:  # a snapshot has taken its place, and may not have come to the disk yet
+            held = disk.ends_at(message.match)
+        else:
+            held = disk.holds(batch)
         check(held, "what is acknowledged is durable", name=process.name, match=message.match)
         key = process.name, message.epoch
         self._match[key] = max(self._match.get(key, 0), message.match)
