@@ -17,10 +17,8 @@ class Acknowledgement(Invariant):
         if type(message) is not AppendReply or message.match == 0:
             return
         batch, disk = process.replica.log.batch_at(message.match), self.scene.disks[process.name]
-        if batch is None:  # a snapshot has taken its place, and may not have come to the disk yet
-            held = disk.ends_at(message.match)
-        else:
-            held = disk.holds(batch)
+        # Where there is none, a snapshot has taken its place, which may not have come to the disk yet.
+        held = disk.ends_at(message.match) if batch is None else disk.holds(batch)
         check(held, "what is acknowledged is durable", name=process.name, match=message.match)
         key = process.name, message.epoch
         self._match[key] = max(self._match.get(key, 0), message.match)
