@@ -1,7 +1,9 @@
-"""T7: sessions and the apply loop beside a reference model: retries, gaps, expiry, numbers out of order."""
+"""T7, T4: sessions and the apply loop beside a reference model: retries, gaps, expiry, numbers out of order; snapshots.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from effort import CI
@@ -32,7 +34,8 @@ from membership._protocol.view import Configuration, Limits, Member
 
 TERM = 1_000
 SESSIONS_MAX = 3
-CONFIGURATION = Configuration((Member("a", b"a" * 16),), limits=Limits(session_term=TERM, sessions_max=SESSIONS_MAX))
+LIMITS = Limits(session_term=TERM, sessions_max=SESSIONS_MAX, snapshot_entries=7, snapshot_size=2_000)
+CONFIGURATION = Configuration((Member("a", b"a" * 16),), limits=LIMITS)
 
 
 class Tally(Actor):
@@ -71,7 +74,9 @@ class MachineAndModel(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.log = Log()
-        self.machine = Machine(Tally, INTERFACE, CONFIGURATION, self.log.between, group="tally")
+        self.machine = Machine(Tally, INTERFACE, CONFIGURATION, self._held, group="tally")
+        self.compacted = 0
+        self.markers: list[tuple[int, bytes]] = []
         self.records: dict[int, Record] = {}
         self.done: list[int] = []
         self.time = 0
@@ -86,6 +91,26 @@ class MachineAndModel(RuleBasedStateMachine):
         for record in self.records.values():
             record.heard = self.time
         assert self._apply(EpochStart("a")) == []
+
+    def _held(self, after: int, last: int) -> Iterator[Batch]:
+        """The log from the snapshot on that was taken last."""
+        assert after >= self.compacted, "what was compacted is not asked for"
+        return self.log.between(after, last)
+
+    @rule()
+    def take_a_snapshot(self) -> None:
+        """The log before it is not there any more."""
+        kept = b"".join(self.machine.capture())
+        self.compacted = self.machine.applied
+        self.machine.snapshot_taken(self.compacted, len(kept), lambda: [kept])
+
+    @rule()
+    def start_from_a_snapshot(self) -> None:
+        """Another machine goes on, with what the snapshot holds and nothing else."""
+        kept = b"".join(self.machine.capture())
+        self.compacted = self.machine.applied
+        self.machine = Machine.restored(Tally, INTERFACE, self._held, lambda: [kept], group="tally")
+        assert b"".join(self.machine.capture()) == kept
 
     @rule(by=st.sampled_from((0, 1, TERM // 3, TERM - 1, TERM, 2 * TERM)))
     def time_passes(self, by: int) -> None:
@@ -191,7 +216,10 @@ class MachineAndModel(RuleBasedStateMachine):
             encode_entries([entry]),
         )
         self.log.append(batch)
-        return self.machine.apply(batch)
+        reports = self.machine.apply(batch)
+        if self.machine.at_marker:
+            self.markers.append((self.machine.applied, b"".join(self.machine.capture())))
+        return reports
 
     @invariant()
     def the_actor_has_done_what_the_model_has(self) -> None:
@@ -213,14 +241,22 @@ class MachineAndModel(RuleBasedStateMachine):
         assert {at for at, record in self.records.items() if record.heard + TERM > self.time} <= set(found)
 
     def teardown(self) -> None:
-        """Another replica, with all of the log at once, comes to the same."""
+        """Another replica, with all of the log at once and no snapshot, comes to the same."""
         if hasattr(self, "machine"):
             other = Machine(Tally, INTERFACE, CONFIGURATION, self.log.between, group="tally")
+            markers: list[tuple[int, bytes]] = []
             for batch in self.log.between(0, self.log.last.index):
                 other.apply(batch)
+                if other.at_marker:
+                    markers.append((other.applied, b"".join(other.capture())))
+            assert markers == self.markers
             assert other.state() == self.machine.state()
             assert list(other.sessions) == list(self.machine.sessions)
-            assert other.views == self.machine.views
+            assert other.views[-1] == self.machine.views[-1]
+            assert b"".join(other.capture()) == b"".join(self.machine.capture())
+            first = self.machine.first_index
+            for batch in self.log.between(first - 1, self.log.last.index):
+                assert list(other.deliveries(batch, first)) == list(self.machine.deliveries(batch, first))
 
 
 def _opened(report: Report) -> object:
