@@ -100,6 +100,8 @@ class _Incoming:
 class FileSnapshots:
     """`Snapshots` in a directory, which is made when the first comes."""
 
+    blocks = True
+
     def __init__(self, directory: Path, number: int, group: str) -> None:
         """`number`: by which the database knows the group; `group`: its name, for people."""
         self._directory = directory
@@ -166,12 +168,12 @@ class FileSnapshots:
         finally:
             self._drop_incoming()
 
-    def retain(self, kept: Sequence[Snapshot]) -> None:
-        newest, paths = max(snapshot.index for snapshot in kept), [self.path_of(snapshot) for snapshot in kept]
+    def retain(self, newest: Snapshot, in_use: Sequence[Snapshot] = ()) -> None:
+        paths = [self.path_of(snapshot) for snapshot in (newest, *in_use)]
         with _guarded(self._directory):
             for path in self._files():
                 index = path.name.split("-")[1]
-                if index.isdecimal() and int(index) < newest and path not in paths:
+                if index.isdecimal() and int(index) < newest.index and path not in paths:
                     path.unlink()
         self._close_all_but(paths)
 

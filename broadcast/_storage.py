@@ -217,9 +217,14 @@ class Draft(Protocol):
 class Snapshots(Protocol):
     """The snapshots of one group, each in a file of its own.
 
-    The methods block, and are called from any thread; only those about one and the same snapshot follow one another.
-    They raise DiskFailed when the system fails, and those that write DiskFull.
+    The methods may be called from any thread; only those about one and the same snapshot follow one another. They raise
+    DiskFailed when the system fails, and those that write DiskFull.
     """
+
+    @property
+    def blocks(self) -> bool:
+        """Do the methods take time, so that they are for a thread of their own?"""
+        ...
 
     def begin(self, kept: Snapshot | None) -> None:
         """In a new life: remove all but this one, also what was half written or half here."""
@@ -258,8 +263,8 @@ class Snapshots(Protocol):
         """
         ...
 
-    def retain(self, kept: Sequence[Snapshot]) -> None:
-        """Remove those that are older than the newest of these, and none of them."""
+    def retain(self, newest: Snapshot, in_use: Sequence[Snapshot] = ()) -> None:
+        """Remove those that are older than `newest`, which the disk names, but for these."""
         ...
 
     def close(self) -> None:
@@ -292,6 +297,8 @@ class _MemoryDraft:
 
 class MemorySnapshots:
     """`Snapshots` that end with their process. whole: the content of those that are there, by position."""
+
+    blocks = False
 
     def __init__(self) -> None:
         self.whole: dict[Position, bytes] = {}
@@ -337,9 +344,9 @@ class MemorySnapshots:
             raise DiskDamaged(f"the snapshot at index {snapshot.index} fails its checksum")
         yield content
 
-    def retain(self, kept: Sequence[Snapshot]) -> None:
-        newest, positions = max(snapshot.index for snapshot in kept), [snapshot.position for snapshot in kept]
-        self.whole = {at: held for at, held in self.whole.items() if at.index >= newest or at in positions}
+    def retain(self, newest: Snapshot, in_use: Sequence[Snapshot] = ()) -> None:
+        positions = [snapshot.position for snapshot in in_use]
+        self.whole = {at: held for at, held in self.whole.items() if at.index >= newest.index or at in positions}
 
     def close(self) -> None:
         pass

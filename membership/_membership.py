@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -63,25 +64,32 @@ class Membership:
         """The view of now; None until the first has begun here."""
         return self._views[-1] if self._views else None
 
-    async def views(self, from_number: int = 1) -> AsyncGenerator[View]:
-        """Every view from this number on, in order, without a gap; waits for those to come.
+    @property
+    def _newest(self) -> int:
+        """Number of the view of now; 0 until the first has begun here."""
+        return self._views[-1].number if self._views else 0
 
-        Raises `broadcast.GroupClosed` after the last one if the group is closed here.
+    async def views(self, from_number: int = 1) -> AsyncGenerator[View]:
+        """Every view from this number on, in order; waits for those to come.
+
+        None is left out of those that began while this replica was level with the group. Of those before the snapshot
+        that it began with, or got to catch up by, it has the last one only: their numbers show the gap. Raises `broadcast.GroupClosed` after the last one if the group is closed here.
         """
         number = max(from_number, 1)
         while True:
-            while len(self._views) < number:
+            while self._newest < number:
                 self._check_open()
                 await self._began.park()
-            yield self._views[number - 1]
-            number += 1
+            view = self._views[bisect_left(self._views, number, key=lambda view: view.number)]
+            yield view
+            number = view.number + 1
 
     async def wait_view(self, *, after: int = 0) -> View:
         """The newest view, once its number is greater than `after`.
 
         Raises `broadcast.GroupClosed` if the group is closed here before there is one.
         """
-        while len(self._views) <= after:
+        while self._newest <= after:
             self._check_open()
             await self._began.park()
         await trio.lowlevel.checkpoint()
@@ -139,7 +147,7 @@ class Membership:
                 await trio.lowlevel.checkpoint()
                 return waiting.reached
             self._check_open()
-            number = len(self._views)
+            number = self._newest
             answer = await self._steward.wish(ChangeWish(change))
             match answer:
                 case (Verdict.REFUSED, why):
@@ -157,7 +165,7 @@ class Membership:
                 case None:
                     unknown += 1
             tries += 1
-            if len(self._views) == number:
+            if self._newest == number:
                 with trio.move_on_after(RETRY_SECONDS):
                     await self._began.park()
 
@@ -190,8 +198,9 @@ class Membership:
     # -- for the replica -------------------------------------------------------------------------------------------
 
     def begin(self, view: View, configuration: Configuration) -> None:
-        """A view begins. For the replica that delivers it."""
-        self._views.append(view)
+        """A view begins, or had begun before what is known here. For the replica that delivers it."""
+        if view.number > self._newest:
+            self._views.append(view)
         self._configuration = configuration
         for waiting in self._waiting:
             waiting.look(view, configuration)

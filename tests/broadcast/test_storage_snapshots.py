@@ -267,7 +267,7 @@ def test_what_came_and_is_not_what_was_said_is_no_snapshot(
 def test_what_is_older_goes_and_what_is_newer_or_in_use_stays(snapshots: Snapshots) -> None:
     first, second, third, fourth = (take(snapshots, index) for index in (100, 9, 200, 1000))
     assert snapshots.read(first, 0, 5) == CONTENT[:5]
-    snapshots.retain([third, second])
+    snapshots.retain(third, [fourth, second])
     assert snapshots.read(first, 0, 5) is None
     for kept in (second, third, fourth):
         assert b"".join(snapshots.pieces(kept)) == CONTENT
@@ -424,9 +424,9 @@ def test_a_death_at_any_point_leaves_the_one_before_or_both(tmp_path: Path, monk
                 files.store(coming, 1000, CONTENT[1000:2000])
                 files.complete(coming)
                 disk.write([("bank", Persist(3, snapshot=new, compact=6))])
-                files.retain([new])
+                files.retain(new)
                 disk.write([("bank", Persist(4, snapshot=coming, compact=20, commit=20))])
-                files.retain([coming])
+                files.retain(coming)
             finally:
                 patch.undo()
                 deaths += left < 0
