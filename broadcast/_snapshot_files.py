@@ -98,7 +98,7 @@ class _Incoming:
 
 
 class FileSnapshots:
-    """`Snapshots` in a directory, which is made when the first comes."""
+    """`Snapshots` in a directory, which `begin` makes."""
 
     blocks = True
 
@@ -122,14 +122,13 @@ class FileSnapshots:
         self._drop_incoming()
         self.close()
         with _guarded(self._directory):
+            make_directory(self._directory)
             for path in self._files():
                 if kept is None or path != self.path_of(kept):
                     path.unlink()
 
     def draft(self) -> _FileDraft:
         self._drafts += 1
-        with _guarded(self._directory):
-            make_directory(self._directory)
         return _FileDraft(self._directory / f"{self._number}-draft-{self._drafts}")
 
     def finish(self, draft: Draft, snapshot: Snapshot) -> None:
@@ -141,7 +140,6 @@ class FileSnapshots:
         if offset == 0:
             self._drop_incoming()
             with _guarded(self._directory):
-                make_directory(self._directory)
                 self._incoming = _Incoming(snapshot, _Sink(self._directory / f"{self._number}-incoming"))
         incoming = self._incoming
         if incoming is None or incoming.snapshot != snapshot:

@@ -227,11 +227,11 @@ class Snapshots(Protocol):
         ...
 
     def begin(self, kept: Snapshot | None) -> None:
-        """In a new life: remove all but this one, also what was half written or half here."""
+        """First, in each life: remove all but this one, also what was half written or half here."""
         ...
 
     def draft(self) -> Draft:
-        """Begin to write one."""
+        """Begin to write one. Does not block."""
         ...
 
     def finish(self, draft: Draft, snapshot: Snapshot) -> None:

@@ -68,11 +68,10 @@ def disk(tmp_path: Path) -> Iterator[SqliteDisk]:
 
 @pytest.fixture(params=["files", "memory"])
 def snapshots(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Snapshots]:
-    kind: Callable[[], Snapshots] = {
-        "files": lambda: FileSnapshots(tmp_path / "snapshots", 1, "bank"),
-        "memory": MemorySnapshots,
-    }[request.param]
-    with closing(kind()) as made:
+    is_memory = request.param == "memory"
+    made: Snapshots = MemorySnapshots() if is_memory else FileSnapshots(tmp_path / "snapshots", 1, "bank")
+    made.begin(None)
+    with closing(made):
         yield made
 
 
@@ -123,6 +122,7 @@ def test_a_snapshot_takes_the_place_of_the_log_up_to_it(disk: SqliteDisk, kind: 
         assert found == twin.open_group("bank")
         assert (found.start, [each.first for each in found.batches]) == (start, firsts)
         assert found.snapshot == persist.snapshot
+        assert found.snapshot is not None
         assert found.commit >= found.snapshot.index
         disk.close()
 
@@ -294,7 +294,9 @@ def test_a_new_life_keeps_only_the_one_that_is_known(snapshots: Snapshots, tmp_p
 
 @pytest.fixture
 def files(tmp_path: Path) -> FileSnapshots:
-    return FileSnapshots(tmp_path / "snapshots", 1, "bank")
+    files = FileSnapshots(tmp_path / "snapshots", 1, "bank")
+    files.begin(None)
+    return files
 
 
 def damage_of(files: FileSnapshots, of: Snapshot) -> str:
@@ -357,11 +359,10 @@ def test_it_is_synced_before_it_gets_its_name_and_the_name_after(
         done.append("name")
         return rename_file(path, target)
 
-    files.draft()
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "rename", rename)
     take(files, 5, CONTENT[:4000])
-    assert done == ["sync 1-draft-2"] * 2 + ["name", "sync snapshots"]
+    assert done == ["sync 1-draft-1"] * 2 + ["name", "sync snapshots"]
     done.clear()
     files.store(snapshot(6, CONTENT[:10]), 0, CONTENT[:10])
     files.complete(snapshot(6, CONTENT[:10]))
@@ -412,12 +413,13 @@ def test_a_death_at_any_point_leaves_the_one_before_or_both(tmp_path: Path, monk
         with monkeypatch.context() as patch, suppress(Death), closing(SqliteDisk(tmp_path / str(points))) as disk:
             storage = disk.open_group("bank").storage
             disk.write([("bank", LOG)])
-            take(disk.snapshots("bank"), 4)
+            files = disk.snapshots("bank")
+            files.begin(None)
+            take(files, 4)
             disk.write([("bank", Persist(2, snapshot=old, compact=3))])
             left = points
             for name in ("write", "fsync", "rename", "unlink", "open"):
                 patch.setattr(os, name, mortal(name, getattr(os, name)))
-            files = disk.snapshots("bank")
             try:
                 take(files, 6, CONTENT[::-1])
                 files.store(coming, 0, CONTENT[:1000])
