@@ -1,8 +1,8 @@
 """Work in a forked child: it has all that was in memory at that moment, and shares it until either of them changes it.
 
-So a large state is encoded as it was at one index, while the actor goes on. What the child may do is little: it has none
-of this process's threads, and a lock that one of them held stays held. It runs pure Python, writes to files that it
-opens itself, and ends by `os._exit`: nothing of Trio, no `atexit`, no signal handler, no flushing of what is buffered.
+So a large state is encoded as it was at one index, while the actor goes on. What the child may do is little: none of
+this process's threads are in it, and a lock that one of them held stays held. It runs pure Python, writes to files that
+it opens itself, and ends by `os._exit`: nothing of Trio, no `atexit`, no signal handler, no flushing of buffers.
 
 It gives up at once what it has inherited of open files: else a connection that this process closes would not end for
 the other side before the child does, and neither would the lock of the data directory, nor the port, of a process that
@@ -36,6 +36,7 @@ class Child:
 
         OSError: no process or file can be had.
         """
+        self._is_over = False
         self._answer, answer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self.pid = _fork(work, answer)
@@ -68,13 +69,19 @@ class Child:
         return answer
 
     async def kill(self) -> None:
-        """It is not needed any more. Waits, shielded, until it has ended: one that the disk holds up ends with that."""
+        """It is not needed any more. Waits, shielded, until it has ended: one that the disk holds up ends with that.
+
+        Does nothing with one that has been waited for.
+        """
+        if self._is_over:
+            return
         os.kill(self.pid, signal.SIGKILL)
         with trio.CancelScope(shield=True):
             await trio.lowlevel.wait_readable(self._ended)
         self._reap()
 
     def _reap(self) -> int:
+        self._is_over = True
         os.close(self._answer)
         os.close(self._ended)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

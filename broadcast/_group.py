@@ -218,7 +218,8 @@ async def join(
         async with open_background() as nursery:
             tasks = Lasting(nursery)
             await host.open(os.urandom(16))
-            tasks.start_soon(host.run)
+            for task in host.tasks:
+                tasks.start_soon(task)
             tasks.start_soon(handle.run)
             try:
                 yield Group(actor, handle, host)
@@ -226,6 +227,7 @@ async def join(
             finally:
                 try:
                     await host.hand_over()
+                    await host.take_last_snapshot()
                 finally:
                     tasks.end()
     finally:

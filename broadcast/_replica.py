@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import trio
@@ -50,8 +50,10 @@ from broadcast._protocol.output import (
     Tick,
     Wanted,
 )
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import INTEGER_MAX, Batch
 from broadcast._protocol.replica import Replica
+from broadcast._protocol.snapshots import Snapshot
+from broadcast._snapshots import Pieces, SnapshotKeeper
 from broadcast._storage import DiskFailed, Stored
 from broadcast._trace import described
 from broadcast._writer import Reports, Writer
@@ -117,6 +119,7 @@ class ReplicaHost(Generic[A]):
         self._actor = actor
         self._interface = interface
         self._desk: Desk | None = None
+        self._keeper: SnapshotKeeper[A] | None = None
         self._inputs: deque[Input] = deque()
         self._stepping = False
         self._failure: BaseException | None = None
@@ -142,13 +145,17 @@ class ReplicaHost(Generic[A]):
     async def open(self, cluster: bytes) -> None:
         """Read the disk and begin. `cluster`: 16 random bytes, in case it falls to this replica to found the group.
 
-        Raises what `Disk.open_group` does.
+        Raises what `Disk.open_group` does, and CannotRestore for a snapshot that this class cannot make a state of.
         """
         if self.node.trace is not None:
             self.node.trace.describers[self.to] = described
         reports = Reports(self._on_written, self._on_disk_full, self._on_disk_failed)
         stored: Stored = await self._writer.open_group(self.plan.group, reports)
         stored.check(self.plan.group)
+        files = await self._writer.snapshots(self.plan.group)
+        keeper = SnapshotKeeper[A](self.plan.group, files, self._restored, self.give, self._on_disk_failed)
+        await keeper.open(stored)
+        self._keeper = keeper
         self.replica = Replica(
             name=self.node.name,
             plan=self.plan,
@@ -159,6 +166,11 @@ class ReplicaHost(Generic[A]):
             now=now(),
         )
         self._perform(self.replica.take_output())
+
+    @property
+    def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        """To be run, once it is open, until it is closed."""
+        return self.run, *(self._keeper.tasks if self._keeper else ())
 
     async def run(self) -> None:
         """Tick when it is due, until cancelled. Raises what stopped this replica: a failed disk, or a bug of ours."""
@@ -176,6 +188,8 @@ class ReplicaHost(Generic[A]):
         """Take part no more."""
         self.closed = True
         self._writer.forget_group(self.plan.group)
+        if self._keeper is not None:
+            self._keeper.close()
         self.membership.end(GroupClosed(f"the group {self.plan.group} is closed"))
         self.progressed.unpark_all()
 
@@ -225,8 +239,13 @@ class ReplicaHost(Generic[A]):
     def _perform(self, output: Output) -> None:
         for persist in output.persist:
             self._writer.submit(self.plan.group, persist)
+            self._keep.asked(persist)
         for send in output.send:
             self._send(send)
+        for transfer in output.transfer:
+            self._keep.perform(transfer)
+        if output.install is not None:
+            self._install(output.install)
         for batch in output.deliver:
             self._apply(batch)
         for settled in output.settle:
@@ -243,24 +262,65 @@ class ReplicaHost(Generic[A]):
                 log.error("a message was dropped", group=self.plan.group, to=send.to, reason=str(error))
 
     def _apply(self, batch: Batch) -> None:
-        machine = self.machine
-        invariant(machine is not None and self._desk is not None, "only a formed group delivers")
-        if machine is None or self._desk is None:
-            return
+        machine, desk = self.machine, self._desk
+        if machine is None or desk is None:
+            violated("only a formed group delivers", group=self.plan.group)
         trace, to = self.node.trace, self.to
         if trace is not None:
             facts = {"to": to, "epoch": batch.epoch, "first": batch.first, "last": batch.last}
             trace.note("deliver", self.node.clock.counter, **facts)
         views = len(machine.views)
         reports = machine.apply(batch)
-        for view in machine.views[views:]:
-            self.membership.begin(view, machine.configuration)
-            if trace is not None:
-                trace.note("view", self.node.clock.counter, to=to, epoch=view.epoch, leader=view.leader)
-            log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
-        self._desk.route(reports, batch.last)
+        self._begin_views(machine, views)
+        desk.route(reports, batch.last)
+        self._keep.applied(batch, machine)
         self._inputs.append(Applied(batch.last))
         self.progressed.unpark_all()
+
+    def _begin_views(self, machine: Machine[A], known: int) -> None:
+        """All of the machine's views but the first `known`."""
+        trace = self.node.trace
+        for view in machine.views[known:]:
+            self.membership.begin(view, machine.configuration)
+            if trace is not None:
+                trace.note("view", self.node.clock.counter, to=self.to, epoch=view.epoch, leader=view.leader)
+            log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
+
+    # -- the actor and all that goes with it -----------------------------------------------------------------------
+
+    @property
+    def _keep(self) -> SnapshotKeeper[A]:
+        if self._keeper is None:
+            violated("a replica is open before it does anything", group=self.plan.group)
+        return self._keeper
+
+    def _history(self, after: int, last: int) -> Iterable[Batch]:
+        return self.replica.log.between(after, last) if self.replica else ()
+
+    def _restored(self, pieces: Pieces) -> Machine[A]:
+        """A machine of a snapshot's bytes. In another thread: it touches nothing here."""
+        return Machine.restored(self._actor, self._interface, self._history, pieces, group=self.plan.group)
+
+    def _enter(self, machine: Machine[A]) -> None:
+        """Go on with this machine."""
+        before, self.machine = self._desk, machine
+        self._desk = Desk(machine.sessions)
+        self._desk.route([], machine.applied)
+        self._begin_views(machine, 0)
+        if (
+            before is not None
+        ):  # what its sessions had sent may have been applied, here unseen: they are to say it again
+            before.route([], INTEGER_MAX)
+            before.lost()
+        self.progressed.unpark_all()
+
+    def _install(self, snapshot: Snapshot) -> None:
+        self._enter(self._keep.install(snapshot))
+
+    async def take_last_snapshot(self) -> None:
+        """Before a clean stop: keep what was applied as a snapshot, if that takes no longer than a few seconds."""
+        if self._keeper is not None and not self.stopped:
+            await self._keeper.take_last()
 
     def _settle(self, settled: Settled) -> None:
         match settled:
@@ -282,17 +342,11 @@ class ReplicaHost(Generic[A]):
     # -- what the core tells ---------------------------------------------------------------------------------------
 
     def _on_formed(self, formed: Formed) -> None:
-        replica = self.replica
-        if replica is None:
-            return
-        self.machine = Machine(
-            self._actor,
-            self._interface,
-            formed.formation.configuration,
-            replica.log.between,
-            group=self.plan.group,
-        )
-        self._desk = Desk(self.machine.sessions)
+        machine = self._keep.machine
+        if machine is None:
+            configuration = formed.formation.configuration
+            machine = Machine(self._actor, self._interface, configuration, self._history, group=self.plan.group)
+        self._enter(machine)
         log.info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
         for watcher in self.watchers:
             watcher.formed()
@@ -337,6 +391,8 @@ class ReplicaHost(Generic[A]):
     def _on_written(self, number: int) -> None:
         self.waiting_for_disk = None
         self.give(Persisted(number))
+        if self.replica is not None:
+            self._keep.written(number, self.replica.snapshots_in_use)
 
     def _on_disk_full(self, reason: str) -> None:
         self.waiting_for_disk = reason

@@ -25,7 +25,7 @@ from typing import NoReturn, TypeVar
 import trio
 
 from broadcast._protocol.output import Persist
-from broadcast._storage import Disk, DiskFailed, DiskFull, Stored
+from broadcast._storage import Disk, DiskFailed, DiskFull, Snapshots, Stored
 
 T = TypeVar("T")
 
@@ -131,6 +131,10 @@ class Writer:
         stored = self._thread.disk.open_group(group)
         self.tell(partial(self._reports.__setitem__, group, reports))
         return stored
+
+    async def snapshots(self, group: str) -> Snapshots:
+        """The snapshots of a group that is open."""
+        return await self.call(self._thread.disk.snapshots, group)
 
     def forget_group(self, group: str) -> None:
         """Make no more reports for this group. What it submitted is still written; it may be opened again."""

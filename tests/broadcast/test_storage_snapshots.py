@@ -278,6 +278,7 @@ def test_a_new_life_keeps_only_the_one_that_is_known(snapshots: Snapshots, tmp_p
     snapshots.store(snapshot(11), 0, CONTENT[:100])
     snapshots.draft().write([CONTENT])
     elsewhere = FileSnapshots(tmp_path / "snapshots", 11, "room")
+    elsewhere.begin(None)
     rooms = take(elsewhere, 3)
     snapshots.begin(known)
     assert b"".join(snapshots.pieces(known)) == CONTENT

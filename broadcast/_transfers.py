@@ -1,0 +1,173 @@
+"""Snapshots on their way: parts read for others, parts kept that come from another, and a state made of all of them.
+
+What is read and what comes are two lines of work, each in its order: making a state takes seconds, and whoever waits
+for a part of ours must not wait for that. Nothing of it is done in the thread that Trio runs in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import trio
+
+from broadcast._errors import CannotRestore
+from broadcast._log import log
+from broadcast._protocol.output import (
+    Input,
+    Load,
+    Loaded,
+    LoadFailed,
+    PartRead,
+    PartStored,
+    ReadPart,
+    StorePart,
+    Transfer,
+)
+from broadcast._protocol.snapshots import Snapshot
+from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, SnapshotBroken, Snapshots
+
+M = TypeVar("M")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ROOM_SECONDS = 1.0  # on a full disk, until a snapshot that comes may begin anew
+_UNUSABLE = (SnapshotBroken, DiskDamaged, DiskFull, CannotRestore)
+"""Why no state could be made of what came, though this replica is as good as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Retain:
+    """Files to be removed: the older ones, but for those in use."""
+
+    newest: Snapshot
+    in_use: tuple[Snapshot, ...]
+
+
+class _Line:
+    """Work that is done in its order."""
+
+    def __init__(self) -> None:
+        self.waiting = deque[Transfer | _Retain]()
+        self.came = trio.Event()
+
+    def add(self, work: Transfer | _Retain) -> None:
+        self.waiting.append(work)
+        self.came.set()
+
+
+class Transfers(Generic[M]):
+    """What a replica owes to those who send it snapshots and to those who get them. Run `read_parts` and `keep_parts`.
+
+    loaded: what was made of the one for which `Loaded` is being given, to be taken then or never.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        files: Snapshots,
+        load: Callable[[Snapshot], M],
+        give: Callable[[Input], None],
+        failed: Callable[[DiskFailed], None],
+    ) -> None:
+        """load(snapshot): a state made of what is in its file; for another thread. give(input): hand it to the core."""
+        self.loaded: M | None = None
+        self.began = 0.0
+        """When the first part came of the one that came last, on the monotonic clock, in seconds."""
+        self._group = group
+        self._files = files
+        self._load = load
+        self._give = give
+        self._failed = failed
+        self._reading = _Line()
+        self._storing = _Line()
+        self._sending: dict[str, float] = {}  # member -> when the first part was read for it
+
+    def perform(self, work: Transfer) -> None:
+        """Do this in its turn."""
+        (self._reading if isinstance(work, ReadPart) else self._storing).add(work)
+
+    def retain(self, newest: Snapshot, in_use: tuple[Snapshot, ...]) -> None:
+        """The disk names `newest` now: remove the older ones, but for these."""
+        self._storing.add(_Retain(newest, in_use))
+
+    async def read_parts(self) -> None:
+        """See to what others get, until cancelled."""
+        await self._serve(self._reading)
+
+    async def keep_parts(self) -> None:
+        """See to what comes and goes here, until cancelled."""
+        await self._serve(self._storing)
+
+    async def _serve(self, line: _Line) -> None:
+        while True:
+            await line.came.wait()
+            line.came = trio.Event()
+            while line.waiting:
+                work = line.waiting.popleft()
+                try:
+                    await _WAYS[type(work)](self, work)
+                except DiskFailed as error:
+                    self._failed(error)
+                    return
+
+    async def _read(self, asked: ReadPart) -> None:
+        snapshot = asked.snapshot
+        if asked.offset == 0:
+            self._sending[asked.to] = time.monotonic()
+        data = await in_thread(self._files, self._files.read, snapshot, asked.offset, asked.size)
+        self._give(PartRead(asked.to, snapshot.position, asked.offset, data))
+        if data is not None and asked.offset + len(data) == snapshot.size and asked.to in self._sending:
+            seconds = round(time.monotonic() - self._sending.pop(asked.to), 3)
+            facts = {"to": asked.to, "index": snapshot.index, "bytes": snapshot.size, "seconds": seconds}
+            log.info("snapshot sent", group=self._group, **facts)
+
+    async def _store(self, part: StorePart) -> None:
+        snapshot = part.snapshot
+        if part.offset == 0:
+            self.began = time.monotonic()
+        try:
+            size = await in_thread(self._files, self._files.store, snapshot, part.offset, part.data)
+        except DiskFull as full:
+            log.warning("no room for a snapshot that comes", group=self._group, reason=str(full))
+            await trio.sleep(ROOM_SECONDS)
+            size = 0
+        self._give(PartStored(snapshot.position, size))
+
+    async def _make(self, asked: Load) -> None:
+        snapshot = asked.snapshot
+        try:
+            await in_thread(self._files, self._files.complete, snapshot)
+            self.loaded = await in_thread(self._files, self._load, snapshot)
+        except _UNUSABLE as error:
+            why = error.what if isinstance(error, DiskDamaged) else str(error)
+            self._give(LoadFailed(snapshot.position, why))
+            return
+        try:
+            self._give(Loaded(snapshot.position))
+        finally:
+            self.loaded = None
+
+    async def _remove(self, asked: _Retain) -> None:
+        await in_thread(self._files, self._files.retain, asked.newest, asked.in_use)
+
+
+async def in_thread(files: Snapshots, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call this, in a thread of its own if that takes time."""
+    call = partial(function, *args, **kwargs)
+    if files.blocks:
+        return await trio.to_thread.run_sync(call)
+    await trio.lowlevel.checkpoint()
+    return call()
+
+
+_WAYS: dict[type, Callable[[Transfers[Any], Any], Any]] = {
+    ReadPart: Transfers._read,  # pyright: ignore[reportPrivateUsage]
+    StorePart: Transfers._store,  # pyright: ignore[reportPrivateUsage]
+    Load: Transfers._make,  # pyright: ignore[reportPrivateUsage]
+    _Retain: Transfers._remove,  # pyright: ignore[reportPrivateUsage]
+}
