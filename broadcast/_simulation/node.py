@@ -290,9 +290,8 @@ class Node:
 
     def _tidy(self, number: int) -> None:
         self._step(Persisted(number))
-        used = self.replica.snapshots_in_use
-        if used:
-            self._disk.snapshots.retain(used)
+        if self._disk.snapshot is not None:
+            self._disk.snapshots.retain(self._disk.snapshot, self.replica.snapshots_in_use)
 
     def _install(self, snapshot: Snapshot) -> None:
         """What was delivered and not applied is in it."""
