@@ -51,7 +51,6 @@ class OwnLog:
         """Entries up to here are those of this epoch's leader, as far as it has shown them."""
         self.told = 0
         """Up to here this epoch's leader has said that its log is committed."""
-        self._taken: Snapshot | None = None  # waits until all of the log up to it is durable
         self._verified_in = 0  # the epoch that `verified` and `told` speak of
         self._settled = settled
         self._configurations: Configurations | None = None
@@ -156,26 +155,16 @@ class OwnLog:
 
     # -- snapshots (rule 11) ---------------------------------------------------------------------------------------
 
-    def take(self, snapshot: Snapshot) -> None:
-        """A state that was applied here is in a file. An older one than that which we have is of no use."""
-        invariant(snapshot.index <= self.applied, "a snapshot is of what was applied", index=snapshot.index)
-        if self.snapshot is None or snapshot.index > self.snapshot.index:
-            self._taken = snapshot
+    def compact(self, snapshot: Snapshot, needed: int) -> None:
+        """Let a snapshot of what was applied here take the place of the log up to it, in memory and on disk.
 
-    @property
-    def may_compact(self) -> bool:
-        """Has a snapshot been taken, and is all of the log up to it durable?"""
-        return self._taken is not None and self._taken.index <= self.writes.durable
-
-    def compact(self, needed: int) -> None:
-        """Let the snapshot that was taken last take the place of the log up to it, if it may.
-
-        needed: followers can still be given what lies beyond this index, and not what is below it.
+        Not all of that need be on disk yet: what was asked of it before comes before. An older snapshot than that which
+        we have is of no use. needed: followers can still be given what lies beyond this index, and not what is below.
         """
-        snapshot = self._taken
-        if snapshot is None or not self.may_compact:
+        invariant(snapshot.index <= self.applied, "a snapshot is of what was applied", index=snapshot.index)
+        if self.snapshot is not None and snapshot.index <= self.snapshot.index:
             return
-        self._taken, self.snapshot = None, snapshot
+        self.snapshot = snapshot
         kept = self.log.before(snapshot.index, KEPT_SIZE_MAX)
         held = max(needed, self.log.before(snapshot.index, max(HELD_SIZE_MAX, snapshot.size)))
         self.log.compact(self._end_of_batch(min(kept, held)))
@@ -197,7 +186,7 @@ class OwnLog:
         keep = self.log.holds(snapshot.position) and self.log.ends_at(snapshot.index)
         keep = keep and snapshot.index <= self.writes.durable  # else none of what follows has been acknowledged
         known = max(self.commit, self.verified)
-        self._taken, self.snapshot = None, snapshot
+        self.snapshot = snapshot
         if keep:
             self.log.compact(snapshot.index)
             self.writes.install(snapshot, snapshot.index)

@@ -158,8 +158,6 @@ class Participant:
                 leadership.sequence(now)
             if self._configurations.latest is not self.election.configuration:
                 self._reconfigure(now.monotonic)
-        if self._own.may_compact:
-            self._own.compact(leadership.needed(now.monotonic) if leadership else self._own.log.last.index)
         self._write(now.monotonic)
         self._vote()
         if leadership is not None:
@@ -279,8 +277,9 @@ class Participant:
         self._own.apply_up_to(given.index)
 
     def _on_snapshot_taken(self, given: SnapshotTaken) -> None:
-        snapshot, name = given.snapshot, self.election.name
-        self._own.take(snapshot)
+        snapshot, name, leadership = given.snapshot, self.election.name, self.leadership
+        last = self._own.log.last.index
+        self._own.compact(snapshot, last if leadership is None else leadership.needed(self._now.monotonic))
         others = [each for each in self.configuration.names if each != name]
         self._outbox.broadcast(Digested(snapshot.position, snapshot.layout, snapshot.digest), others)
         self._look_for_divergence(self._digests.took(snapshot), snapshot.position)

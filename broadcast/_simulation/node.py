@@ -19,6 +19,7 @@ from broadcast._protocol.messages import decode_message, encode_message
 from broadcast._protocol.output import (
     Answered,
     Applied,
+    Diverged,
     Formed,
     Input,
     LeaderKnown,
@@ -42,6 +43,7 @@ from broadcast._protocol.reports import Expired, Missing
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._simulation.archive import Archive
 from broadcast._simulation.disk import GROUP, Disk
+from broadcast._simulation.invariants import broken
 from broadcast._simulation.invariants.in_force import along
 from broadcast._simulation.life import Asker, Killed, Life
 from broadcast._simulation.network import Network
@@ -378,6 +380,8 @@ class Node:
                 self._world.marks["members that learnt of their removal"] += 1
                 self.removed = True
                 raise Killed
+            case Diverged(position):
+                broken("no replica differs from a majority", name=self.name, position=position)
             case Noticed(text):
                 self._watch.noticed(self, text)
 

@@ -125,17 +125,17 @@ def test_some_of_the_log_below_a_snapshot_is_kept_for_who_is_a_little_behind(mon
     assert (asked.compact, one.replica.log.start.index) == (5, 5)
 
 
-def test_nothing_is_compacted_that_is_not_durable_here() -> None:
-    """A leader may have applied what others hold and its own disk does not."""
+def test_what_is_compacted_comes_to_the_disk_before_it_goes() -> None:
+    """A leader may have applied what others hold and its own disk does not; it writes in the order it was asked."""
     one = leading()
     one.step(Submitted((ASKED,)))
     one.hear("b", AppendReply(1, 2))
     one.hear("c", AppendReply(1, 2))
     one.step(Applied(2))
-    assert one.step(SnapshotTaken(snapshot(2))).persist == []
-    assert one.replica.snapshot is None
-    (asked,) = one.written().persist
-    assert (asked.snapshot, asked.compact) == (snapshot(2), 2)
+    (asked,) = one.step(SnapshotTaken(snapshot(2))).persist
+    assert (asked.snapshot, asked.compact, asked.batches, one.replica.durable) == (snapshot(2), 2, (), 1)
+    one.written()
+    assert one.replica.durable == 2
 
 
 def test_an_older_snapshot_than_that_which_is_there_is_of_no_use() -> None:

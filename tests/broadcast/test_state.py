@@ -127,7 +127,7 @@ VALUES: list[Any] = [
     b"y" * (3 * PART), bytearray(b"z"), bytearray(b"z" * (PART + 1)), [], [1, "a"], (), (1, (2, ())), {}, {"b": 1, "a": 2},
     {1: "a", 1.5: "b", None: "c", (1, 2): "d", b"x": "e", frozenset({1}): "f", Key("k"): "g", Colour.RED: "h"},
     set(), {1, 2**70, -1}, {"b", "a"}, {(1, 2), (1,)}, frozenset({frozenset({1}), frozenset()}), {"\ud800"},
-    deque([1, 2, 3]), deque([1, 2], maxlen=2), deque([], maxlen=0), Counter("hello"), OrderedDict(b=1, a=2),
+    deque([1, 2, 3]), deque([1, 2], maxlen=2), deque(maxlen=0), Counter("hello"), OrderedDict(b=1, a=2),
     defaultdict(list, a=[1]), defaultdict(None, a=1), defaultdict(int, {1: 2}),
     Account("me", 5, Account("you")), Key("k", 7), Place(1, [Place(2, 3)]), Point(1, Point(2)), Fixed(x=2),
     [Account(str(at), at) for at in range(3000)], [Key(str(at)) for at in range(20)], [Place(at, 2**70) for at in range(9)],

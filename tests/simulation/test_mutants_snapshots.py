@@ -1,0 +1,174 @@
+"""Planted bugs of snapshots: what is left out of one, sent wrong, or installed where it must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from planting import HARSH, PARTED, Mutant, is_found_soon, name, options_of
+
+from broadcast._protocol.incoming import Incoming
+from broadcast._protocol.log import Log
+from broadcast._protocol.messages import SnapshotPart
+from broadcast._protocol.output import Loaded
+from broadcast._protocol.position import Position
+from broadcast._protocol.progress import Progress
+from broadcast._protocol.sessions import Session, Sessions
+from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.writes import Writes
+from broadcast._simulation.history import run
+from broadcast._simulation.options import MILLISECOND, Options
+from broadcast._storage import MemorySnapshots
+from membership._protocol.configurations import Agreed, Configurations
+
+Plant = pytest.MonkeyPatch
+
+TIGHT = (("KEPT_SIZE_MAX", 0), ("HELD_SIZE_MAX", 4_000), ("PART_SIZE_MAX", 500), ("UNDER_WAY_MAX", 1_000))
+SNAPPED = replace(
+    HARSH, snapshot_entries=20, bounds=TIGHT, crashes=6, cuts=8, pauses=4, loss=0.05, disk_latency=10 * MILLISECOND
+)
+ROTTEN = replace(SNAPPED, damaged_disks=1, cuts=12)
+DOUBLED = replace(SNAPPED, bounds=TIGHT[:2], duplication=0.5, reordering=0.5, delay=400 * MILLISECOND)
+LOST = replace(SNAPPED, loss=0.3)
+SPLIT = replace(
+    PARTED, snapshot_entries=20, bounds=TIGHT, replicas=5, cuts=12, burst=60, strike_interval=300 * MILLISECOND
+)
+    PARTED, snapshot_entries=20, bounds=TIGHT, replicas=5, cuts=12, burst=60, strike_interval=300 * MILLISECOND
+)
+REGROUPED = replace(SNAPPED, spares=4, regroupings=24)
+
+
+def sessions_left_out(plant: Plant) -> None:
+    def restore(self: Sessions, sessions: list[tuple[int, Session]]) -> None:
+        pass
+
+    plant.setattr(Sessions, "restore", restore)
+
+
+def answers_left_out(plant: Plant) -> None:
+    honest = Sessions.restore
+
+    def restore(self: Sessions, sessions: list[tuple[int, Session]]) -> None:
+        honest(self, sessions)
+        for _, session in self:
+            session.answers.clear()
+            session.acknowledged = session.last
+
+    plant.setattr(Sessions, "restore", restore)
+
+
+def order_of_sessions_left_out(plant: Plant) -> None:
+    honest = Sessions.restore
+
+    def restore(self: Sessions, sessions: list[tuple[int, Session]]) -> None:
+        honest(self, sorted(sessions, key=lambda each: each[0]))
+
+    plant.setattr(Sessions, "restore", restore)
+
+
+def installed_over_newer_state(plant: Plant) -> None:
+    honest = Incoming.part
+
+    def part(self: Any, sender: str, message: SnapshotPart) -> bool:
+        commit, self._own.commit = self._own.commit, 0
+        try:
+            return honest(self, sender, message)
+        finally:
+            self._own.commit = commit
+
+    def on_loaded(self: Any, given: Loaded) -> None:
+        snapshot = self._snapshot
+        if snapshot is not None and self._loading and not self._election.leads:
+            self._forget()
+            self._own.commit = min(self._own.commit, snapshot.index - 1)
+            self._own.install(snapshot)
+
+    plant.setattr(Incoming, "part", part)
+    plant.setattr(Incoming, "on_loaded", on_loaded)
+
+
+def content_not_checked(plant: Plant) -> None:
+    def complete(self: Any, snapshot: Snapshot) -> None:
+        incoming, self._incoming = self._incoming, None
+        self.whole[snapshot.position] = bytes(incoming[1])
+
+    plant.setattr(MemorySnapshots, "complete", complete)
+    plant.setattr("broadcast._storage._is_whole", lambda snapshot, content: True)
+
+
+def what_was_durable_before_counts_after(plant: Plant) -> None:
+    def restart(self: Any, snapshot: Snapshot, last: int, known: int) -> None:
+        self.durable = max(self.durable, snapshot.index)
+        self.unsynced_size -= sum(batch.size for batch in self._batches)
+        self._batches.clear()
+        self.install(snapshot, last)
+
+    plant.setattr(Writes, "restart", restart)
+
+
+def a_log_with_another_entry_there_goes_on(plant: Plant) -> None:
+    plant.setattr(Log, "holds", _unless_compacting(Log.holds))
+
+
+def _unless_compacting(honest: Callable[[Log, Position], bool]) -> Callable[[Log, Position], bool]:
+    import sys
+
+    def holds(self: Log, position: Position) -> bool:
+        if sys._getframe(1).f_code.co_name == "install":
+            return self.batch_at(position.index) is not None
+        return honest(self, position)
+
+    return holds
+
+
+def configuration_left_out(plant: Plant) -> None:
+    honest = Configurations.install
+
+    def install(self: Any, agreed: Agreed, index: int, *, keep: bool) -> None:
+        honest(self, agreed if keep else self._agreed[0], index, keep=keep)
+
+    plant.setattr(Configurations, "install", install)
+
+
+def sent_once_and_never_again(plant: Plant) -> None:
+    def repeat(self: Progress, now: int) -> None:
+        pass
+
+    plant.setattr(Progress, "repeat", repeat)
+
+
+def an_obsolete_one_is_sent_on(plant: Plant) -> None:
+    honest = Progress.restore
+
+    def restore(self: Progress, snapshot: Snapshot, held_from: int, now: int) -> None:
+        honest(self, snapshot, 0, now)
+
+    plant.setattr(Progress, "restore", restore)
+
+
+MUTANTS = (
+    Mutant(sessions_left_out, "equal", SNAPPED),
+    Mutant(answers_left_out, "equal", SNAPPED),
+    Mutant(order_of_sessions_left_out, "snapshots of one state are equal", SNAPPED),
+    Mutant(installed_over_newer_state, "no older state is installed", DOUBLED),
+    Mutant(content_not_checked, "what is installed is what was taken", ROTTEN),
+    Mutant(what_was_durable_before_counts_after, "what is acknowledged is durable", SNAPPED),
+    Mutant(a_log_with_another_entry_there_goes_on, "", SPLIT),
+    Mutant(configuration_left_out, "in force is the latest configuration of the log", REGROUPED),
+    Mutant(sent_once_and_never_again, "with a quorum repaired the group comes to an end", LOST),
+    Mutant(an_obsolete_one_is_sent_on, "with a quorum repaired the group comes to an end", SNAPPED),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
+def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.plant(monkeypatch)
+    assert is_found_soon(mutant)
+
+
+@pytest.mark.parametrize("options", options_of(MUTANTS))
+def test_nothing_is_found_without_one(options: Options) -> None:
+    for seed in range(2):
+        run(seed, options=options)
