@@ -35,8 +35,6 @@ LOST = replace(SNAPPED, loss=0.3)
 SPLIT = replace(
     PARTED, snapshot_entries=20, bounds=TIGHT, replicas=5, cuts=12, burst=60, strike_interval=300 * MILLISECOND
 )
-    PARTED, snapshot_entries=20, bounds=TIGHT, replicas=5, cuts=12, burst=60, strike_interval=300 * MILLISECOND
-)
 REGROUPED = replace(SNAPPED, spares=4, regroupings=24)
 
 
