@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart jepsen deaths fix wheel-test bench clean
+.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -89,6 +89,10 @@ calm: setup ## idle, loaded and with all processors busy, for MINUTES=5 each: no
 rolling-restart: ROUNDS ?= 10
 rolling-restart: setup ## stop and start each replica under load, ROUNDS=10 times all of them
 	@ROUNDS=$(ROUNDS) $(SOAK) -q -s tests/processes/test_rolling_restart.py >&2
+
+growing: ROUNDS ?= 5
+growing: setup ## 3 -> 5 -> 3 members under 500 commands a second, all five replaced, ROUNDS=5 times
+	@ROUNDS=$(ROUNDS) $(SOAK) -q -s tests/processes/test_growing.py >&2
 
 jepsen: MINUTES ?= 10
 jepsen: setup ## whatever can strike real processes, for MINUTES=10; histories are checked (SEED=n: the same faults)

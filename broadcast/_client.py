@@ -6,7 +6,7 @@ import math
 import os
 import random
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -97,23 +97,26 @@ async def connect(
             handle.close()
 
 
-async def _stay_linked(handle: Handle, group: str, members: dict[str, str], network: Network) -> None:
+async def _stay_linked(handle: Handle, group: str, members: Mapping[str, str], network: Network) -> None:
     """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
+    places = _Places(members)
     order = list(members)
     random.shuffle(order)
     target = order[0]
     unreachable: str | None = None  # whom not to go to when told that it leads: lost, or never reached
     fruitless, troubles = 0, dict[str, str]()  # visits in a row that came to nothing, and why
     while True:
-        visit = _Visit(handle, group, target, members, network, unreachable)
+        visit = _Visit(handle, group, target, places, network, unreachable)
         why = await visit.pay()
-        order += [each for each in members if each not in order]  # whom we were told of
+        order += [each for each in places if each not in order]  # whom we were told of
         if visit.fruitful:
             fruitless = 0
             troubles.clear()
         else:
             fruitless += 1
-            troubles[target] = why
+            troubles[target] = f"{target} at {places[target]}: {why}"
+        if not visit.served:
+            places.missed(target)
         if visit.leader is not None:
             target = unreachable = visit.leader  # until it has taken us in
         else:
@@ -122,21 +125,52 @@ async def _stay_linked(handle: Handle, group: str, members: dict[str, str], netw
             target = order[(order.index(target) + 1) % len(order)]
         rounds, left_over = divmod(fruitless, len(order))
         if rounds and not left_over:
-            _warn(group, rounds, members, troubles)
+            _warn(group, rounds, troubles)
             await _pause(rounds)
 
 
-def _warn(group: str, rounds: int, members: dict[str, str], troubles: dict[str, str]) -> None:
+def _warn(group: str, rounds: int, troubles: dict[str, str]) -> None:
     """Once it is clear that nobody can be used: at once if all of them are there, and do not know the group."""
     unknown = all(NO_GROUP in trouble for trouble in troubles.values())
     if rounds == (1 if unknown else WARNED_AFTER_ROUNDS):
-        told = "; ".join(f"{each} at {members[each]}: {trouble}" for each, trouble in troubles.items())
-        log.warning("no member of the group can be used; still trying", group=group, members=told)
+        log.warning(
+            "no member of the group can be used; still trying", group=group, members="; ".join(troubles.values())
+        )
 
 
 async def _pause(rounds: int) -> None:
     seconds = min(BACKOFF_SECONDS_MIN * 2 ** min(rounds, 10), BACKOFF_SECONDS_MAX)
     await trio.sleep(seconds * (1 - random.random() / 2))  # noqa: S311 - no secret
+
+
+class _Places:
+    """Where members are tried: as the user says, and in turns with that, where the group says that they are."""
+
+    def __init__(self, members: Mapping[str, str]) -> None:
+        self._tried = dict(members)
+        self._others: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tried)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tried
+
+    def __getitem__(self, name: str) -> str:
+        return self._tried[name]
+
+    def learn(self, name: str, address: str) -> None:
+        """The group says so; of some that it was known for before it is news: they have moved."""
+        if name not in self._tried:
+            if len(self._tried) < MEMBERS_MAX:
+                self._tried[name] = address
+        elif address != self._tried[name]:
+            self._others[name] = address
+
+    def missed(self, name: str) -> None:
+        """It did not take us in there."""
+        if name in self._others:
+            self._tried[name], self._others[name] = self._others[name], self._tried[name]
 
 
 class _Visit(Way):
@@ -147,11 +181,11 @@ class _Visit(Way):
         handle: Handle,
         group: str,
         member: str,
-        members: dict[str, str],
+        places: _Places,
         network: Network,
         unreachable: str | None,
     ) -> None:
-        """`members`: addresses, added to as they become known. `unreachable`: whom not to leave for."""
+        """`places`: of members, added to as they become known. `unreachable`: whom not to leave for."""
         self.served = False
         """Did the member take us in?"""
         self.leader: str | None = None
@@ -159,7 +193,7 @@ class _Visit(Way):
         self._handle = handle
         self._group = group
         self._member = member
-        self._members = members
+        self._places = places
         self._network = network
         self._unreachable = unreachable
         self._link: ClientLink | None = None
@@ -178,7 +212,7 @@ class _Visit(Way):
     async def pay(self) -> str:
         """Link, and carry until that is lost, or another member promises more. Returns why it is over."""
         try:
-            address = self._members[self._member]
+            address = self._places[self._member]
             async with open_client_link(address, self._handle.name, self._network) as link:
                 self._link = link
                 try:
@@ -246,18 +280,17 @@ class _Visit(Way):
         self._scope.deadline = math.inf
         if address is not None:
             self._learn(leader, address)
-        if leader not in (self._member, self._unreachable) and leader in self._members:
+        if leader not in (self._member, self._unreachable) and leader in self._places:
             self.leader = leader
 
     def _learn(self, name: str, address: str) -> None:
-        """Where a member can be reached, unless the user has said so."""
+        """Where a member can be reached. Raises RemoteProtocolError."""
         try:
             check_name(name)
             parse_address(address)
         except ValueError as error:
             raise RemoteProtocolError(f"it names a member that cannot be: {error}") from None
-        if len(self._members) < MEMBERS_MAX:
-            self._members.setdefault(name, address)
+        self._places.learn(name, address)
 
     # -- the way -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
@@ -38,12 +39,17 @@ def _only(error: BaseException) -> BaseException:
 
 
 class Town:
-    """Processes of one group, each in a task of its own. ended: what ended those that did not end by themselves."""
+    """Processes of one group, each in a task of its own. ended: what ended those that did not end by themselves.
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    places: where those are, or are told to be, that are not at port 1. disks: None for members in memory.
+    """
+
+    def __init__(self, nursery: trio.Nursery, disks: Path | None = None) -> None:
+        self.places: dict[str, str] = {}
         self.groups: dict[str, Group[Count]] = {}
         self.ended: dict[str, BaseException] = {}
         self.network = MemoryNetwork(random=Random(5), latency=0.001)
+        self._disks = disks
         self._nursery = nursery
         self._scopes: dict[str, trio.CancelScope] = {}
         self._gone = trio.lowlevel.ParkingLot()
@@ -63,8 +69,9 @@ class Town:
         given: dict[str, Any],
         task_status: trio.TaskStatus[None],
     ) -> None:
-        members = {each: f"{each}:1" for each in {*among, name}}
-        settings = {"limits": LIMITS, "data": None, "network": self.network.host(name), **given}
+        members = {each: self.places.get(each, f"{each}:1") for each in {*among, name}}
+        data = self._disks and self._disks / name
+        settings = {"limits": LIMITS, "data": data, "network": self.network.host(name), **given}
         try:
             with trio.CancelScope() as self._scopes[name]:
                 async with open_group("count", Count, node=name, members=members, role=role, **settings) as group:
@@ -107,10 +114,10 @@ class Town:
 
 
 @asynccontextmanager
-async def town(names: str = "abc", **given: Any) -> AsyncGenerator[Town]:
+async def town(names: str = "abc", disks: Path | None = None, **given: Any) -> AsyncGenerator[Town]:
     with trio.fail_after(SECONDS_MAX):
         async with trio.open_nursery() as nursery:
-            it = Town(nursery)
+            it = Town(nursery, disks)
             await it.start(names, names, **given)
             assert await it[names[0]].ask(Count.add, 1) == 1
             yield it
@@ -229,6 +236,21 @@ async def test_a_member_that_moves_is_found_by_all() -> None:
         await it[moved].membership.move(moved, "elsewhere:9")
         await it.stop(moved)
         assert {it[name].status().members[moved] for name in it.groups} <= {f"{moved}:1", "elsewhere:9"}
+
+
+async def test_a_client_follows_members_of_which_each_has_moved(tmp_path: Path) -> None:
+    """None of the addresses that it was told, or heard first, is of any use in the end."""
+    async with town(disks=tmp_path) as it:
+        client = connect("count", Count, members={"a": "a:1"}, network=it.network.host("client"))
+        async with client as count:
+            assert await count.ask(Count.add, 1) == 2
+            for total, name in enumerate("abc", 3):
+                it.places[name] = f"{name}:2"
+                await it[name].membership.move(name, it.places[name])
+                await it.stop(name)
+                await it.start(name, "abc")
+                assert await count.ask(Count.add, 1) == total
+            assert {it[name].status().members[name] for name in "abc"} == {"a:2", "b:2", "c:2"}
 
 
 async def test_the_quorum_system_changes_by_way_of_both() -> None:

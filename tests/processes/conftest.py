@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import powercut
@@ -22,7 +23,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def importable_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes that a test starts can import the actors beside it, and have time for that."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.setattr(_process, "START_SECONDS", START_SECONDS_MAX)
 
 

@@ -25,14 +25,14 @@ class Disk:
     def __init__(self, library: Path | None, data: Path) -> None:
         """library: None if nothing is to go wrong but by other means."""
         self.data = data
-        self._library = library
+        self.library = library
         self._undo = data.with_suffix(".undo")
 
     def environment(self, *, lie: bool = False, sync_ms: int = 0) -> dict[str, str]:
         """Of the process that begins now; see `powercut.environment`."""
-        if self._library is None:
+        if self.library is None:
             return dict(os.environ)
-        return powercut.environment(self._library, self.data, self._undo, lie=lie, sync_ms=sync_ms)
+        return powercut.environment(self.library, self.data, self._undo, lie=lie, sync_ms=sync_ms)
 
     @contextmanager
     def going_wrong(self, fault: str, value: object = "") -> Generator[None]:

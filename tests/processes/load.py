@@ -66,8 +66,8 @@ class Load:
         async with trio.open_nursery() as nursery:
             for number in range(CLIENTS):
                 nursery.start_soon(self._client, f"client {number}", names[number % len(names)])
-            for member in self._rig.members.values():
-                nursery.start_soon(self._reader, member)
+            for _ in names:
+                nursery.start_soon(self._reader)
 
     async def watch(self, expected: Callable[[], bool], during: Callable[[], str], machine: Machine) -> None:
         """Measure how long nobody gets an answer while one is expected, and the machine runs."""
@@ -95,7 +95,7 @@ class Load:
 
     async def _client(self, name: str, first: str) -> None:
         """Told of one member, and perhaps of others."""
-        addresses = self._rig.addresses
+        addresses = {each: self._rig.addresses[each] for each in self._rig.members}
         others = self._chance.sample(list(addresses), self._chance.randrange(len(addresses)))
         known = {each: addresses[each] for each in (first, *others)}
         async with (
@@ -126,9 +126,10 @@ class Load:
         """Put a write into the history; no two with the same value."""
         await self._call(caller, "write", (key, value), lambda: client.ask(Store.write, key, value))
 
-    async def _reader(self, member: Member) -> None:
-        """Reads at this replica, also while it does not lead, or does not know that it does not any more."""
+    async def _reader(self) -> None:
+        """Reads at some replica itself, also while it does not lead, or does not know that it does not any more."""
         while trio.current_time() < self.until:
+            member = self._chance.choice(list(self._rig.members.values()))
             await self.read_at(member, self._chance.choice(self.keys[-KEYS:]))
             await trio.sleep(self._chance.uniform(0, self._pause))
 

@@ -7,11 +7,13 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import trio
+from changing import Changing
 from disks import FAILURES
 from rig import Member, Rig
 from wires import Wire, around, between, parted
@@ -26,6 +28,7 @@ SLOW_SECONDS = 0.060
 SYNC_MS = 3  # of a healthy disk: time for a power cut to come in between
 SLOW_SYNC_MS = 50, 200, 30_000
 ROOM_BYTES = 200_000  # at most, that are left on a disk that becomes full
+MEMBERS_MIN, MEMBERS_MAX = 3, 5
 CHANGES_MAX = 60  # of a disk, until its process dies in the midst of one
 
 
@@ -41,9 +44,11 @@ class Fault:
 class Nemesis:
     """Strikes until its time is over. strikes: how often each fault did. now: the fault that strikes, or did last."""
 
-    def __init__(self, rig: Rig, chance: random.Random) -> None:
+    def __init__(self, rig: Rig, chance: random.Random, faults: Sequence[Fault]) -> None:
         self.rig = rig
         self.chance = chance
+        self.changing = Changing(rig, chance.choice)
+        self.faults = faults
         self.strikes = Counter[str]()
         self.now = "nothing"
         self.quorum = True
@@ -51,11 +56,11 @@ class Nemesis:
 
     async def run(self, until: float) -> None:
         """Every fault once, if there is time, and then any; in the end everything is repaired."""
-        due = self.chance.sample(FAULTS, len(FAULTS))
+        due = self.chance.sample(self.faults, len(self.faults))
         while trio.current_time() < until:
             for member in self.all():
                 assert member.process.pid is not None, f"{member.name} has ended by itself: {member.process.ended}"
-            fault = due.pop() if due else self.chance.choice(FAULTS)
+            fault = due.pop() if due else self.chance.choice(self.faults)
             self.strikes[fault.name] += 1
             self.now, self.quorum = fault.name, fault.quorum
             await fault.strike(self)
@@ -86,7 +91,10 @@ class Nemesis:
 
     async def stop_one(self) -> None:
         """SIGSTOP: its links stay open, and it wakes up as if nothing had been."""
-        pid = self.victim().process.pid
+        victim = self.victim()
+        if victim.name == self.changing.leaving:  # it ends when it likes
+            return
+        pid = victim.process.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -121,7 +129,7 @@ class Nemesis:
         await self.wait(0, 1)
         async with trio.open_nursery() as nursery:
             for victim in victims:
-                nursery.start_soon(victim.start)
+                nursery.start_soon(self.changing.revive, victim)
 
     def _seed(self) -> int | None:
         """Of what survives a power cut; None: nothing that was not synced."""
@@ -227,8 +235,54 @@ class Nemesis:
         with parted(wires):
             await self.wait(*STRUCK_SECONDS)
 
+    # -- members, and something besides ----------------------------------------------------------------------------
 
+    async def grow(self) -> None:
+        """Or shrink, if there are enough."""
+        if len(self.rig.members) < MEMBERS_MAX:
+            await self.changing.add(self._besides())
+        else:
+            await self.shrink()
+
+    async def shrink(self) -> None:
+        if len(self.rig.members) > MEMBERS_MIN:
+            await self.changing.remove(self.victim().name, self._besides())
+        else:
+            await self.grow()
+
+    async def exchange(self) -> None:
+        """One for another, in one step."""
+        await self.changing.replace(self.victim().name, self._besides())
+
+    async def wipe(self) -> None:
+        await self.changing.wipe(self.victim().name)
+
+    async def nothing(self) -> None:
+        pass
+
+    def _besides(self) -> Callable[[], Awaitable[None]]:
+        return partial(self.chance.choice(BESIDES), self)
+
+
+BESIDES: Sequence[Callable[[Nemesis], Awaitable[None]]] = (
+    Nemesis.nothing,
+    Nemesis.kill_one,
+    Nemesis.power_cut_of_one,
+    Nemesis.stop_one,
+    Nemesis.isolate,
+    Nemesis.part_two,
+    Nemesis.tear,
+)
+"""What may strike while members change: who is left can go on."""
+
+CHANGES = (
+    Fault("member added", Nemesis.grow, quorum=True),
+    Fault("member removed", Nemesis.shrink, quorum=True),
+    Fault("member replaced", Nemesis.exchange, quorum=True),
+    Fault("wiped member", Nemesis.wipe, quorum=True),
+)
 FAULTS = (
+    *CHANGES,
     Fault("kill -9 of one", Nemesis.kill_one, quorum=True),
     Fault("kill -9 of two", Nemesis.kill_two, quorum=False),
     Fault("kill -9 of all", Nemesis.kill_all, quorum=False),

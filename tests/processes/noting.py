@@ -3,7 +3,10 @@
 Beside what `broadcast.cli.replica` does. In the environment:
 
     NOTES     the file that gets a note of each delivery, in order, also where a kill follows
-    READS     where a socket listens: a line (level, method, arguments) as JSON is answered by one (answer)
+    READS     where a socket listens: a line (level, method, arguments) as JSON is answered by one (answer), a
+              change of members ("membership", method, arguments, seconds) by the voters of then, or by why not, and
+              ("status", "", ()) by what the replica knows
+    WIRES     a JSON object: where to dial instead of at an address
     PLANTED   names of bugs to run with, from `planted.py`
     INSECURE  listen beyond loopback
 """
@@ -13,20 +16,28 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+import msgspec
 import trio
 
-from actors import Actor
+from actors import Actor, Address, Listener, Network, _tcp
 from actors._plain import encode_plain, to_plain
-from broadcast import Consistency, Delivery, Group, open_group
+from actors._protocol.address import parse_address
+from broadcast import Consistency, Delivery, Group, GroupClosed, open_group
 from broadcast.cli import replica
 from broadcast.cli._order import Order
+from membership import ChangeRefused, ChangeUnknown, MemberRemoved
 
 NOTE = struct.Struct(">IQ8s")
+MEMBERSHIP, STATUS = "membership", "status"
+REFUSED: Mapping[str, type[Exception]] = {
+    each.__name__: each for each in (ChangeRefused, ChangeUnknown, trio.TooSlowError)
+}
+"""What a change may come to besides its voters."""
 
 
 class Note(NamedTuple):
@@ -62,8 +73,21 @@ class _NotedOrder(Order):
         super().add(delivery)
 
 
+class WiredNetwork(Network):
+    """TCP, that dials elsewhere where a wire leads to an address: also if a group says that somebody is there."""
+
+    def __init__(self, wires: Mapping[str, str]) -> None:
+        self._wires = wires
+
+    async def listen(self, address: Address, *, insecure: bool) -> Sequence[Listener]:
+        return await _tcp.listen(address, insecure=insecure)
+
+    async def dial(self, address: Address) -> trio.abc.Stream:
+        return await _tcp.dial(parse_address(self._wires.get(str(address), str(address))))
+
+
 class _Reads:
-    """Answers reads here, at this replica, whoever leads."""
+    """Answers reads here, at this replica, whoever leads; and takes wishes for other members."""
 
     def __init__(self, group: Group[Actor], actor: type[Actor]) -> None:
         self._group = group
@@ -77,9 +101,21 @@ class _Reads:
                 while chunk := await stream.receive_some():
                     *lines, buffer = (buffer + chunk).split(b"\n")
                     for line in lines:
-                        await stream.send_all(json.dumps(await self._read(*json.loads(line))).encode() + b"\n")
-        except trio.BrokenResourceError:
+                        await stream.send_all(json.dumps(await self._answer(*json.loads(line))).encode() + b"\n")
+        except (trio.BrokenResourceError, GroupClosed, MemberRemoved):
             pass
+
+    async def _answer(self, level: str, method: str, arguments: list[Any], seconds: float = 0.0) -> object:
+        if level == STATUS:
+            return msgspec.structs.asdict(self._group.status())
+        if level != MEMBERSHIP:
+            return await self._read(level, method, arguments)
+        membership = self._group.membership
+        try:
+            with trio.fail_after(seconds):
+                return (await getattr(membership, method)(*arguments)).voters
+        except tuple(REFUSED.values()) as error:
+            return {type(error).__name__: str(error) or membership.why}
 
     async def _read(self, level: str, method: str, arguments: list[Any]) -> object:
         return await self._group.reading(Consistency(level)).ask(getattr(self._actor, method), *arguments)
@@ -87,8 +123,9 @@ class _Reads:
 
 @asynccontextmanager
 async def _open_group(name: str, actor: type[Actor], **settings: Any) -> AsyncGenerator[Group[Actor]]:
-    insecure = "INSECURE" in os.environ
-    async with open_group(name, actor, **settings, insecure=insecure) as group, trio.open_nursery() as nursery:
+    network, insecure = WiredNetwork(json.loads(os.environ["WIRES"])), "INSECURE" in os.environ
+    opened = open_group(name, actor, **settings, network=network, insecure=insecure)
+    async with opened as group, trio.open_nursery() as nursery:
         with trio.socket.socket(trio.socket.AF_UNIX) as listening:
             await listening.bind(os.environ["READS"])
             listening.listen()

@@ -4,6 +4,8 @@ async with open_rig("store:Store", library, tmp_path) as rig:
     await rig.start()
     rig.wires[...].cut()
     rig["a"].disk ...
+    await rig.enlist("d")           # of open_rig(..., later="d")
+    await rig["a"].change("add", "d", rig.addresses["d"])
     assert await rig.wrongs() == []
 """
 
@@ -12,14 +14,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import trio
 from deliveries import Deliveries
 from disks import Disk
-from noting import NOTE
+from noting import MEMBERSHIP, NOTE, REFUSED, STATUS
 from wires import Wires, open_wires
 
 from actors import Network
@@ -29,13 +32,17 @@ from broadcast.cli._process import ReplicaEnded, ReplicaProcess, newest_view, op
 GROUP = "group"
 LEVEL_SECONDS_MAX = 180.0  # within which all have formed, or delivered the same once nothing strikes any more
 ENDED_SECONDS_MAX = 180.0  # within which a process has ended that cannot go on
+STATUS_SECONDS = 5.0  # within which a process says what it knows, or says nothing
 PATIENCE_SECONDS_MAX = 180.0  # for what must come in the end, however busy the machine is
 
 
 class Member:
     """One replica over all its lives. environment: variables of its next life, besides those of disk and notes."""
 
-    def __init__(self, process: ReplicaProcess, disk: Disk, deliveries: Deliveries) -> None:
+    def __init__(
+        self, process: ReplicaProcess, disk: Disk, deliveries: Deliveries, wires: Mapping[str, str] | None = None
+    ) -> None:
+        """wires: where it dials instead of at an address."""
         self.process = process
         self.disk = disk
         self.sync_ms = 0
@@ -44,6 +51,7 @@ class Member:
         """Its syncs do nothing, in the lives that begin from now on."""
         self.environment: Mapping[str, str] = {}
         self._deliveries = deliveries
+        self._wires = wires or {}
         self._notes = disk.data.with_suffix(".notes")
         self._reads = disk.data.with_suffix(".reads")
         process.command = (sys.executable, "-m", "noting")
@@ -51,6 +59,10 @@ class Member:
     @property
     def name(self) -> str:
         return self.process.name
+
+    def anew(self, data: Path) -> Member:
+        """The same name and the same place, with nothing of what it was."""
+        return Member(self.process, Disk(self.disk.library, data), self._deliveries, self._wires)
 
     async def start(self) -> None:
         """Begin a life, and wait until it listens. Raises ReplicaEnded."""
@@ -60,6 +72,7 @@ class Member:
             **self.disk.environment(lie=self.lying, sync_ms=self.sync_ms),
             "NOTES": str(self._notes),
             "READS": str(self._reads),
+            "WIRES": json.dumps(self._wires),
             **self.environment,
         }
         await self.process.start()
@@ -87,8 +100,27 @@ class Member:
 
     async def read(self, level: str, method: str, *arguments: object) -> object:
         """Ask this replica, and no other. Raises OSError or trio.BrokenResourceError if it is not there, or goes."""
+        return await self._say(level, method, arguments)
+
+    async def change(self, method: str, *arguments: object, within: float = PATIENCE_SECONDS_MAX) -> list[str]:
+        """Ask it for a change of members; returns the names of the voters of after.
+
+        Raises ChangeRefused, ChangeUnknown; trio.TooSlowError, with what it waited for; what `read` raises.
+        """
+        match await self._say(MEMBERSHIP, method, arguments, within):
+            case dict() as refusal:
+                ((kind, why),) = refusal.items()
+                raise REFUSED[kind](why)
+            case voters:
+                return cast(list[str], voters)
+
+    async def voters(self, within: float = PATIENCE_SECONDS_MAX) -> list[str]:
+        """By the newest view here. Raises what `change` raises."""
+        return await self.change("wait_view", within=within)
+
+    async def _say(self, *asked: object) -> object:
         async with await trio.open_unix_socket(str(self._reads)) as stream:
-            await stream.send_all(json.dumps([level, method, arguments]).encode() + b"\n")
+            await stream.send_all(json.dumps(asked).encode() + b"\n")
             answer = b""
             while not answer.endswith(b"\n"):
                 chunk = await stream.receive_some()
@@ -111,13 +143,18 @@ class Member:
 
 
 class Rig:
-    """A group. directory: of all files. addresses: of the members, for clients. wires: what they hear each other by."""
+    """A group. directory: of all files. addresses: of the members, and of who may come to be one, for clients.
+    wires: what they hear each other by.
+    """
 
     def __init__(self, directory: Path, members: dict[str, Member], addresses: Mapping[str, str], wires: Wires) -> None:
         self.directory = directory
         self.members = members
         self.addresses = addresses
         self.wires = wires
+        self.spare: dict[str, Callable[[Path], Member]] = {}
+        """Names that nobody bears now: given an empty data directory, each becomes somebody."""
+        self._directories = 0
         self.network: Network | None = None
         """What clients in this process dial on; None: what everybody does."""
         self.deliveries = Deliveries()
@@ -147,6 +184,34 @@ class Rig:
                 for member in self.members.values():
                     if member.process.pid is None:
                         nursery.start_soon(_start, member)
+
+    async def enlist(self, name: str, told: Iterable[str] = ()) -> Member:
+        """Start one that was spare, with an empty disk: somebody is to add it. told: of whom, if not of all."""
+        make = self.spare.pop(name)
+        self._directories += 1
+        member = make(self.directory / f"{name}{self._directories}")
+        member.sync_ms = max((each.sync_ms for each in self.members.values()), default=0)
+        known = {each: self.addresses[each] for each in (*(told or self.members), name)}
+        member.process.settings = msgspec.structs.replace(
+            member.process.settings, members=known, data=str(member.disk.data)
+        )
+        self.members[name] = member
+        await member.start()
+        return member
+
+    def dismiss(self, name: str) -> None:
+        """It has ended, and is a member no more: what it delivered is kept, and the name is spare again."""
+        member = self.members.pop(name)
+        member.take_notes()
+        self.spare[name] = member.anew
+
+    async def statuses(self) -> str:
+        """What each that runs knows, for people: a line each."""
+        lines: list[str] = []
+        for member in self.members.values():
+            with trio.move_on_after(STATUS_SECONDS), suppress(OSError, trio.BrokenResourceError):
+                lines.append(str(await member.read(STATUS, "")))
+        return "\n".join(lines)
 
     async def wrongs(self) -> list[str]:
         """What is not the same at all members, once they have delivered as much as who has delivered most."""
@@ -180,16 +245,38 @@ def tell(text: str) -> None:
 
 
 @asynccontextmanager
-async def open_rig(actor: str, library: Path, directory: Path, names: Iterable[str] = "abc") -> AsyncGenerator[Rig]:
-    """Members of a group of this actor ("module:Class"), none of them started yet."""
-    async with open_replicas(GROUP, dict.fromkeys(names, actor), directory) as processes:
+async def open_rig(
+    actor: str,
+    library: Path | None,
+    directory: Path,
+    names: Iterable[str] = "abc",
+    *,
+    later: Iterable[str] = "",
+    wired: bool = True,
+) -> AsyncGenerator[Rig]:
+    """Members of a group of this actor ("module:Class"), none of them started yet.
+
+    library: None if no disk is to go wrong. later: who may come to be a member, by `enlist`. wired: can links be cut?
+    """
+    names = list(names)
+    async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(
+            open_replicas(GROUP, dict.fromkeys([*names, *later], actor), directory)
+        )
         addresses = next(iter(processes.values())).settings.members
-        async with open_wires(addresses) as (wires, told):
-            rig = Rig(directory, {}, addresses, wires)
-            for name, process in processes.items():
-                process.settings = msgspec.structs.replace(process.settings, members=told[name])
-            rig.members = {
-                name: Member(process, Disk(library, Path(process.settings.data)), rig.deliveries)
-                for name, process in processes.items()
-            }
-            yield rig
+        wires: Wires = {}
+        dialed: dict[str, dict[str, str]] = {name: {} for name in addresses}
+        if wired:
+            wires, told = await stack.enter_async_context(open_wires(addresses))
+            for name, places in told.items():
+                dialed[name] = {addresses[other]: place for other, place in places.items() if other != name}
+        rig = Rig(directory, {}, addresses, wires)
+        for name, process in processes.items():
+            member = Member(process, Disk(library, Path(process.settings.data)), rig.deliveries, dialed[name])
+            if name in names:
+                told_of = {each: addresses[each] for each in names}
+                process.settings = msgspec.structs.replace(process.settings, members=told_of)
+                rig.members[name] = member
+            else:
+                rig.spare[name] = member.anew
+        yield rig

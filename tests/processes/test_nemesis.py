@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 import resource
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import trio
 from disks import size_of
 from load import Load, verdict_of
-from nemesis import FAULTS, SYNC_MS, Nemesis
+from nemesis import CHANGES, FAULTS, SYNC_MS, Fault, Nemesis
 from rig import Rig, open_rig, tell
 from stalls import Machine
 from wanted import count_wanted, number_wanted
@@ -29,17 +31,18 @@ OPERATIONS_PER_MINUTE_MIN = 300
 SHOWN_SECONDS = 10.0  # between two lines of progress
 
 
+@pytest.mark.parametrize(("faults", "minutes"), [(FAULTS, MINUTES), (CHANGES, MINUTES / 2)], ids=["any", "members"])
 async def test_whatever_strikes_histories_are_linearizable_and_orders_are_one(
-    library: Path, tmp_path: Path, machine: Machine
+    library: Path, tmp_path: Path, machine: Machine, faults: Sequence[Fault], minutes: float
 ) -> None:
-    tell(f"seed {SEED}, {MINUTES:g} minutes")
-    async with open_rig("store:Store", library, tmp_path) as rig:
+    tell(f"seed {SEED}, {minutes:g} minutes")
+    async with open_rig("store:Store", library, tmp_path, "abc", later="defg") as rig:
         for member in rig.members.values():
             member.sync_ms = SYNC_MS
         await rig.start()
-        nemesis = Nemesis(rig, random.Random(SEED + 1))
+        nemesis = Nemesis(rig, random.Random(SEED + 1), faults)
         load = Load(rig, random.Random(SEED), PAUSE_SECONDS)
-        end = trio.current_time() + 60 * MINUTES
+        end = trio.current_time() + 60 * minutes
         try:
             async with trio.open_nursery() as nursery:
                 load.until = end
@@ -57,9 +60,9 @@ async def test_whatever_strikes_histories_are_linearizable_and_orders_are_one(
     assert wrongs == [], f"seed {SEED}"
     assert verdict.linearizable, f"seed {SEED}: {verdict}"
     assert load.longest_quiet_counted < QUIET_SECONDS_MAX, f"seed {SEED}: during {load.quiet_during}"
-    assert load.answered > OPERATIONS_PER_MINUTE_MIN * MINUTES
-    if 20 * len(FAULTS) < MINUTES * 60:
-        assert set(nemesis.strikes) == {fault.name for fault in FAULTS}
+    assert load.answered > OPERATIONS_PER_MINUTE_MIN * minutes
+    if 20 * len(faults) < minutes * 60:
+        assert set(nemesis.strikes) == {fault.name for fault in faults}
 
 
 def show_figures(rig: Rig, load: Load, nemesis: Nemesis, machine: Machine) -> None:
@@ -72,8 +75,11 @@ def show_figures(rig: Rig, load: Load, nemesis: Nemesis, machine: Machine) -> No
     for kind, count in sorted(kinds.items()):
         tell(f"  {count:7} {kind}")
     tell(f"faults: {nemesis.strikes.total()}")
-    for fault in FAULTS:
+    for fault in nemesis.faults:
         tell(f"  {nemesis.strikes[fault.name]:7} {fault.name}")
+    tell(
+        f"members changed {nemesis.changing.made} times; {nemesis.changing.stopped} did not hear that they were removed"
+    )
     tell(f"commands delivered: {rig.deliveries.count}, compared over {rig.deliveries.lives} notes of lives")
     tell(
         f"longest time without an answer while a quorum was connected: {load.longest_quiet:.2f} s, "

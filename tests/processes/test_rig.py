@@ -11,11 +11,12 @@ import trio
 import trio.testing
 from deliveries import Deliveries
 from load import Load, key_of
-from noting import NOTE, named
+from noting import NOTE, WiredNetwork, named
 from rig import open_rig, until
 from store import Store
 from wires import Wire, around, parted
 
+from actors._protocol.address import parse_address
 from broadcast import Consistency, GroupRef, connect
 from broadcast._simulation.linearizability import check
 
@@ -155,3 +156,14 @@ async def test_a_replica_that_acknowledges_before_it_syncs_is_found(library: Pat
         (told,) = await rig.wrongs()
         assert told.endswith(" were delivered, and nobody has them any more.")
         assert await load.wrongs() != []
+
+
+async def test_a_replica_dials_by_its_wires_also_where_it_heard_that_somebody_is() -> None:
+    """Or it would find the way around a wire that is cut."""
+    (there,), (wire,) = [await trio.open_tcp_listeners(0, host="127.0.0.1") for _ in range(2)]
+    address, by = (f"127.0.0.1:{each.socket.getsockname()[1]}" for each in (there, wire))
+    async with await WiredNetwork({address: by}).dial(parse_address(address)):
+        with trio.fail_after(PATIENCE_SECONDS):
+            await (await wire.accept()).aclose()
+    await there.aclose()
+    await wire.aclose()

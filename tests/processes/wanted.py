@@ -22,6 +22,7 @@ KINDS = {
     "MINUTES": number_wanted,
     "SECONDS": number_wanted,
     "SEED": count_wanted,
+    "ROUNDS": count_wanted,
     "RUNS": count_wanted,
     "TRIALS": count_wanted,
     "DEATHS": count_wanted,

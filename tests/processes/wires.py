@@ -80,7 +80,11 @@ Wires = Mapping[tuple[str, str], Wire]
 
 @asynccontextmanager
 async def open_wires(members: Mapping[str, str]) -> AsyncGenerator[tuple[Wires, dict[str, dict[str, str]]]]:
-    """Wires between all of these (name -> address), and the addresses that each is to be told of the others."""
+    """Wires between all of these (name -> address), and where each is to dial the others.
+
+    A group tells its members where they are: told these addresses only, they would find the way around a wire that is
+    cut for long. `WiredNetwork` does not.
+    """
     wires: dict[tuple[str, str], Wire] = {}
     told = {name: {name: address} for name, address in members.items()}
     async with trio.open_nursery() as nursery:
