@@ -86,10 +86,14 @@ class Configurations:
         place = bisect_right(self._indices, index) - 1
         return self._agreed[place].set_at, self._agreed[place].configuration
 
+    def since(self, index: int) -> list[Configuration]:
+        """The one in force at `index`, and all that follow it."""
+        place = bisect_right(self._indices, index) - 1
+        return [agreed.configuration for agreed in self._agreed[place:]]
+
     def votes_since(self, index: int, name: str, storage: bytes) -> bool:
         """Does the one in force at `index`, or one that follows it, know this voter by this disk?"""
-        place = bisect_right(self._indices, index) - 1
-        return any(agreed.configuration.storage_of(name) == storage for agreed in self._agreed[place:])
+        return any(configuration.storage_of(name) == storage for configuration in self.since(index))
 
     def joined_at(self, name: str, storage: bytes) -> int | None:
         """Where the last one was set that knows this member by this disk; None if none does."""

@@ -17,7 +17,16 @@ from broadcast._protocol.entries import (
     encode_entries,
 )
 from broadcast._protocol.messages import Append, AppendReply, HeartbeatReply, decode_message, encode_message
-from broadcast._protocol.output import Answered, Applied, Output, Reconfigured, Removed, Submitted, Wanted
+from broadcast._protocol.output import (
+    Answered,
+    Applied,
+    Linked,
+    Output,
+    Reconfigured,
+    Removed,
+    Submitted,
+    Wanted,
+)
 from broadcast._protocol.position import START, Batch
 from membership._protocol.change import CatchUp, Change, Newcomer
 from membership._protocol.messages import (
@@ -87,7 +96,8 @@ def test_a_newcomer_is_an_observer_first_with_the_disk_that_it_said_hello_with()
     one.hear("d", HELLO)
     output = wanting(one)
     (configuration,) = configured(output)
-    assert output.settle == [Answered(7, Verdict.TAKEN, ""), Reconfigured(configuration)]
+    linked = Linked(configuration.members)
+    assert output.settle == [Answered(7, Verdict.TAKEN, ""), Reconfigured(configuration), linked]
     assert (configuration.voter_names, configuration.observers) == (tuple("abc"), (Member("d", disk("d"), "d:1"),))
     assert configuration.goal is not None
     assert configuration.goal.voters == tuple("abcd")

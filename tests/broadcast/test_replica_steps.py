@@ -36,6 +36,7 @@ from broadcast._protocol.output import (
     Formed,
     Input,
     LeaderKnown,
+    Linked,
     Noticed,
     Now,
     Output,
@@ -197,8 +198,8 @@ def test_who_is_alone_forms_elects_itself_and_commits() -> None:
     one = One("a", formed=False)
     (asked,) = one.step(Tick()).persist
     assert asked.formation == formation("a")
-    formed = one.written().settle
-    assert formed == [Formed(formation("a")), Reconfigured(formation("a").configuration), LeaderKnown(0, None)]
+    formed, whole = one.written().settle, formation("a").configuration
+    assert formed == [Formed(formation("a")), Reconfigured(whole), Linked(whole.members), LeaderKnown(0, None)]
     (asked,) = one.tick().persist
     assert asked.promise == Promise(1, "a")
     output = one.written()
