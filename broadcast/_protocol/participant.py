@@ -64,7 +64,7 @@ class Participant:
         now: Now,
         ahead: FormedNotice | None = None,
     ) -> None:
-        """ahead: what a member told of who is in now, where our log has not come to that yet."""
+        """ahead: by what this member was taken in, in this life, where its log has not come to that yet."""
         self.formation = formation
         self.election = election
         self.leadership: Leadership | None = None
@@ -75,7 +75,7 @@ class Participant:
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
         self._removed = False
-        self._ahead = ahead
+        self._joined = self._ahead = ahead
         self._linked: tuple[object, ...] = (None,)  # what whom to keep a link to was told from last
         self._now = now
         self._reconfigure(now.monotonic)
@@ -245,8 +245,8 @@ class Participant:
         joined = self._configurations.joined_at(self.election.name, self.election.storage)
         if joined is not None:
             is_later = (self._epoch_at(joined), joined) < (epoch, index)
-        elif self._ahead is not None and self._ahead.configuration.disk_of(self.election.name) == self.election.storage:
-            is_later = self._ahead.index < index
+        elif self._joined is not None:
+            is_later = self._joined.index < index
         else:
             return False
         if is_later and not self._removed:
@@ -399,9 +399,9 @@ class Participant:
         self._outbox.notice(f"{received.sender} says that this node is no member of the group: is that so?")
 
     def _knows(self, name: str, storage: bytes) -> bool:
-        """Is this a member by our log, or by what a member told of where our log has not come to?"""
-        ahead = self._ahead.configuration if self._ahead is not None else self.configuration
-        return storage in (self.configuration.disk_of(name), ahead.disk_of(name))
+        """Is this a member by our log, or by what this life was taken in with?"""
+        joined = self._joined.configuration if self._joined is not None else self.configuration
+        return storage in (self.configuration.disk_of(name), joined.disk_of(name))
 
     def _on_wished(self, received: Received, message: Wished) -> None:
         if self.leadership is not None and self.configuration.includes(received.sender):

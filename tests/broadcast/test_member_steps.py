@@ -440,6 +440,7 @@ def test_who_is_removed_before_its_log_says_that_it_joined_learns_it() -> None:
     one = newcomer()
     early = one.hear("b", Dismissed(1, 8))
     assert (Removed() in early.settle, [each for each in early.settle if isinstance(each, Noticed)]) == (False, [])
+    one.hear("x", told_of("abcdex", 11))
     told = one.hear("x", Dismissed(1, 12)).settle
     assert Noticed("x says that this node is no member of the group: is that so?") in told
     assert Removed() not in told
