@@ -41,6 +41,8 @@ A = TypeVar("A", bound=Actor)
 
 BULK_SIZE_MAX = 2**26
 """Bytes that may wait in the bulk lane to one peer."""
+LEFT_MAX = 100
+"""Former peers that are still answered if they show themselves."""
 
 
 class Node:
@@ -70,6 +72,9 @@ class Node:
         self._links = links  # what serves links, and whatever else needs them to the end
         self._random = random
         self._peers: dict[str, Peer] = {}
+        self._left: dict[str, Peer] = {}  # peers no more, the eldest first
+        self._told: dict[str, Address] = {}
+        self._learnt: dict[str, dict[str, Address]] = {}  # by group
         self._advertised: Address | None = None
         self._cells = Cells(self, nursery)
         self.attach(ADDRESS, self._cells.post)
@@ -106,6 +111,7 @@ class Node:
     def forget_group(self, group: str) -> None:
         """This node has no part in the group any more."""
         self._cells.groups.pop(group, None)
+        self.learn_peers(group, {})
 
     def actor_statistics(self) -> ActorStatistics:
         """A copy of the counts of this node's actors."""
@@ -169,36 +175,47 @@ class Node:
     def add_peer(self, name: str, address: str) -> None:
         """Keep a link to node `name` at `address`, `host:port`, from now on. This node's own is where others find it.
 
-        Raises ValueError for what is no name or no address.
+        It takes the place of the address that was told before, if any was; where a group says that the node is found is
+        tried as well. Raises ValueError for what is no name or no address.
         """
-        self._keep(check_name(name), parse_address(address))
-
-    def learn_peer(self, name: str, address: str) -> None:
-        """Node `name` may be found at `address`, too: keep a link to it, at whichever address works.
-
-        Raises ValueError for what is no name or no address.
-        """
-        known, parsed = self._peers.get(check_name(name)), parse_address(address)
-        if known is not None:
-            known.learn(parsed)
-        elif name != self.name:
-            self._keep(name, parsed)
+        self._tell(check_name(name), parse_address(address))
 
     def set_peers(self, peers: Mapping[str, str]) -> None:
-        """Keep links to these, and to no others. Raises ValueError, and changes nothing, as `add_peer` does."""
+        """Keep links to these, and to no others but those whom groups need.
+
+        Raises ValueError, and changes nothing, as `add_peer` does.
+        """
         parsed = {check_name(name): parse_address(address) for name, address in peers.items()}
         self._advertised = None
-        for name in [name for name in self._peers if name not in parsed]:
-            self._peers.pop(name).stop()
-            self._exchange.forget(name)
-            self._cells.post.forget(name)
+        for name in [name for name in self._told if name not in parsed]:
+            del self._told[name]
+            self._keep(name, cuts=True)
         for name, address in parsed.items():
-            self._keep(name, address)
+            self._tell(name, address)
+
+    def learn_peers(self, group: str, members: Mapping[str, str]) -> None:
+        """These are the members of a group now, and where they are found: keep a link to each.
+
+        To whom it was before, and is needed by nobody else, a link is kept no longer than the other side keeps it. What
+        this node was told by who runs it (`add_peer`, `set_peers`) stays, and is tried as well, first.
+        Raises ValueError, and changes nothing, for what is no name or no address.
+        """
+        learnt = {check_name(name): parse_address(address) for name, address in members.items() if name != self.name}
+        before = self._learnt.pop(group, {})
+        if learnt:
+            self._learnt[group] = learnt
+        for name in {**before, **learnt}:
+            self._keep(name)
 
     @property
     def peers(self) -> tuple[str, ...]:
         """Names of those to whom a link is kept, or tried."""
         return tuple(self._peers)
+
+    @property
+    def told_peers(self) -> tuple[str, ...]:
+        """Those among them whom who runs this node has named."""
+        return tuple(self._told)
 
     def address_of(self, name: str) -> str | None:
         """Where a node can be reached; None if that is not known here. This one: where its peers are said to find it,
@@ -216,21 +233,45 @@ class Node:
         """Is a link to `name` kept, or tried?"""
         return name in self._peers
 
-    def _keep(self, name: str, address: Address) -> None:
+    def _tell(self, name: str, address: Address) -> None:
         if name == self.name:
             self._advertised = address if address.port else None  # port 0 was the system's to choose
-            return
+        else:
+            self._told[name] = address
+            self._keep(name, cuts=True)
+
+    def _keep(self, name: str, *, cuts: bool = False) -> None:
+        """Something else is known of where this peer is, if it is one. cuts: a link to elsewhere is not wanted."""
+        told = [self._told[name]] if name in self._told else []
+        addresses = tuple(dict.fromkeys([*told, *(each[name] for each in self._learnt.values() if name in each)]))
         known = self._peers.get(name)
-        if known is not None and known.address == address:
+        if known is not None and addresses and not (cuts and known.address not in addresses):
+            known.addresses = addresses
             return
         if known is not None:
-            known.stop()
-        self._peers[name] = Peer(name, address, self._exchange, self._network, self._random, BULK_SIZE_MAX)
-        self._links.start_soon(self._peers[name].run)
+            self._drop(self._peers.pop(name), cuts=cuts)
+        if addresses:
+            if name in self._left:
+                self._left.pop(name).stop()
+            peer = Peer(name, addresses, self._exchange, self._network, self._random, BULK_SIZE_MAX)
+            self._peers[name] = peer
+            self._links.start_soon(peer.run)
+        elif known is not None:
+            self._exchange.forget(name)
+            self._cells.post.forget(name)
+
+    def _drop(self, peer: Peer, *, cuts: bool) -> None:
+        if cuts:
+            peer.stop()
+            return
+        peer.leave()
+        self._left[peer.name] = peer
+        if len(self._left) > LEFT_MAX:
+            self._left.pop(next(iter(self._left))).stop()
 
     def beat(self) -> None:
         """Once in a second, by the node's own task."""
-        for peer in self._peers.values():
+        for peer in (*self._peers.values(), *self._left.values()):
             peer.beat()
 
 

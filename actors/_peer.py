@@ -33,22 +33,23 @@ class _Outcome(Enum):
 class Peer:
     """One peer and where it is tried. `run` never ends by itself; `stop` ends it.
 
+    addresses: where it may be found, at least one; they are tried in turns, beginning with the one that works.
     address: where it is tried now. bulk_size_max: bytes that may wait in the bulk lane.
     """
 
     def __init__(
         self,
         name: str,
-        address: Address,
+        addresses: tuple[Address, ...],
         exchange: Exchange,
         network: Network,
         random: Random,
         bulk_size_max: int,
     ) -> None:
         self.name = name
-        self.address = address
-        self._other: Address | None = None  # where else it may be
-        self._lived_at = address
+        self.addresses = addresses
+        self.address = self._lived_at = addresses[0]
+        self._has_left = False
         self._exchange = exchange
         self._network = network
         self._random = random
@@ -68,10 +69,10 @@ class Peer:
             self._connection.close("no longer a peer at this address")
         self._scope.cancel()
 
-    def learn(self, address: Address) -> None:
-        """It may also be found here. Both are tried in turns, beginning with the one that works."""
-        if address != self.address:
-            self._other = address
+    def leave(self) -> None:
+        """It is no peer any more. A link that there is lasts for as long as the other side wants it, so that both can
+        say what is left to say; no other is dialed unless the peer shows itself."""
+        self._has_left = True
 
     async def run(self) -> None:
         """Dial for as long as it takes, and again after each loss.
@@ -82,12 +83,16 @@ class Peer:
         with self._scope:
             pause, at_once = BACKOFF_SECONDS_MIN, False
             while True:
+                if self._has_left:
+                    await self._exchange.wait_met(self.name)
+                if self.address not in self.addresses:
+                    self.address = self.addresses[0]
                 begun = trio.current_time()
                 outcome = await self._try()
                 if outcome is _Outcome.REFUSED and self.address == self._lived_at:
                     self._suspect()
-                if outcome is not _Outcome.LOST and self._other is not None:
-                    self.address, self._other = self._other, self.address
+                if outcome is not _Outcome.LOST:
+                    self._turn()
                 lasted = trio.current_time() - begun >= BACKOFF_SECONDS_MAX
                 if lasted:
                     pause = BACKOFF_SECONDS_MIN
@@ -95,6 +100,12 @@ class Peer:
                 if not at_once:
                     await self._pause(pause * (1 - self._random.random() / 2))
                     pause = min(2 * pause, BACKOFF_SECONDS_MAX)
+
+    def _turn(self) -> None:
+        """The next one is tried next."""
+        if self.address in self.addresses:
+            place = self.addresses.index(self.address) + 1
+            self.address = self.addresses[place % len(self.addresses)]
 
     async def _pause(self, seconds: float) -> None:
         """Between two tries. It ends when the peer dials this node: then it is there."""

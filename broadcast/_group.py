@@ -34,6 +34,7 @@ from broadcast._state import check_capturable
 from broadcast._status import status_of
 from membership import Limits, Majority, Membership, QuorumSystem
 from membership._protocol.formation import Plan
+from membership._protocol.view import PRIORITY_MAX
 
 Role = Literal["voter", "observer"]
 A = TypeVar("A", bound=Actor)
@@ -185,13 +186,17 @@ async def join(
     role: Role = "voter",
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
+    priority: int = 0,
 ) -> AsyncGenerator[Group[A]]:
     """Take part in a group, on a node that may take part in many.
 
-    members: name -> address of all that form the group, this node included; the node's peers and itself unless given.
+    members: name -> address of all that form the group, this node included; unless given, this node and the peers that
+    it was told of (`peers=`).
     Once the group has formed they are only addresses to try, and a node that is no member waits to be added.
     role: "observer" for a replica that is no part of forming and is added without being asked for, and without a vote:
     it delivers everything and answers queries. `quorum` and `limits` are the group's, not its own.
+    priority: from -100 to 100, how much this replica should lead rather than others; a hint, and nothing more. Who has
+    less than 0 stands later, who has more earlier; and in calm a leader hands over to a voter of higher priority.
 
     Returns once this replica listens, not once there is a quorum. Leaving waits for what was told, within the caller's
     scope, and hands over if this replica leads. `membership.MemberRemoved` ends it if it is removed.
@@ -206,8 +211,9 @@ async def join(
     _check_role(role)
     if role == "voter":
         _check_quorum(quorum, names)
+    _check_priority(priority)
     writer = await disk_writer(node)
-    plan = Plan(group, names, quorum, limits, str(node.address_of(node.name)), role == "observer")
+    plan = Plan(group, names, quorum, limits, str(node.address_of(node.name)), role == "observer", priority)
     host = ReplicaHost(node, writer, plan, actor, interface)
     door = Door(host)
     handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock)
@@ -250,6 +256,7 @@ async def open_group(
     role: Role = "voter",
     quorum: QuorumSystem = Majority(),  # noqa: B008 - an immutable value
     limits: Limits = Limits(),  # noqa: B008
+    priority: int = 0,
     tls: Tls | None = None,
     insecure: bool = False,
     trace: str | os.PathLike[str] | None = None,
@@ -263,6 +270,7 @@ async def open_group(
     listen: the address to bind, where it differs from the one that others know.
     role: "observer" for a replica without a vote; see `join`.
     quorum: what the members decide by, the same for all. ValueError if two of its quorums could miss each other.
+    priority: how much this replica should lead rather than others; see `join`.
     tls: the certificates by which this node proves who it is, and lets others in.
     insecure: listen beyond loopback without them, where anybody in reach could act as a member.
     trace: the directory to note in what its node sends, receives and delivers (see `troupe trace`); unless given, what
@@ -280,6 +288,7 @@ async def open_group(
     _check_role(role)
     if role == "voter":
         _check_quorum(quorum, sorted(members))
+    _check_priority(priority)
     Interface.of(actor).replicable()
     _check_constructible(actor)
     directory = Path("troupe-data", name, node) if data == "" else data
@@ -289,7 +298,7 @@ async def open_group(
     )
     async with (
         opened as it,
-        join(it, name, actor, members=members, role=role, quorum=quorum, limits=limits) as group,
+        join(it, name, actor, members=members, role=role, quorum=quorum, limits=limits, priority=priority) as group,
     ):
         yield group
 
@@ -349,15 +358,24 @@ def _check_limits(limits: Limits) -> None:
 
 
 def _check_quorum(quorum: QuorumSystem, names: Sequence[str]) -> None:
-    """Raise TypeError or ValueError unless these members can decide by this."""
+    """Raise TypeError or ValueError unless these members, or these and others, can decide by this.
+
+    Who is to be added to a group that has formed needs to know only some of its members.
+    """
     if not isinstance(quorum, QuorumSystem):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"quorum= is a Majority, Flexible, Weighted or Grid of the members, not {quorum!r}")
-    quorum.check(names)
+    if not quorum.fits_more(names):
+        quorum.check(names)
 
 
 def _check_role(role: str) -> None:
     if role not in ("voter", "observer"):
         raise ValueError(f'role= is "voter" or "observer", not {role!r}')
+
+
+def _check_priority(priority: int) -> None:
+    if not (isinstance(priority, int) and abs(priority) <= PRIORITY_MAX):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"priority= is a number from {-PRIORITY_MAX} to {PRIORITY_MAX}, not {priority!r}")
 
 
 def _check_constructible(actor: type[Actor]) -> None:
@@ -373,7 +391,7 @@ def _check_constructible(actor: type[Actor]) -> None:
 
 
 def _members_of(node: Node, group: str, members: Mapping[str, str] | None) -> tuple[str, ...]:
-    names = sorted({*node.peers, node.name}) if members is None else sorted(members)
+    names = sorted({*node.told_peers, node.name}) if members is None else sorted(members)
     if node.name not in names:
         raise ValueError(
             f"the node {node.name!r} is not one of the members {', '.join(names)} of the group {group!r}: give its "

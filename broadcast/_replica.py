@@ -33,6 +33,7 @@ from broadcast._protocol.output import (
     Formed,
     Input,
     LeaderKnown,
+    Linked,
     Noticed,
     Now,
     Output,
@@ -61,7 +62,7 @@ from membership._errors import MemberRemoved
 from membership._membership import Membership
 from membership._protocol.formation import Plan
 from membership._protocol.messages import HandOver, Verdict, Wish
-from membership._protocol.view import Configuration, Limits
+from membership._protocol.view import Limits, Member
 
 A = TypeVar("A", bound=Actor)
 
@@ -112,7 +113,7 @@ class ReplicaHost(Generic[A]):
         self.progressed = trio.lowlevel.ParkingLot()
         """Woken whenever more was applied."""
         self.stepped_down = trio.lowlevel.ParkingLot()
-        """Woken whenever another leads, or nobody."""
+        """Woken whenever another leads, or nobody, or this replica has stopped."""
         self.closed = False
         self.watchers: list[Watcher] = []
         self._writer = writer
@@ -235,6 +236,7 @@ class ReplicaHost(Generic[A]):
         if self._failure is None:
             self._failure = error
             self._wake.set()
+            self.stepped_down.unpark_all()
 
     def _perform(self, output: Output) -> None:
         for persist in output.persist:
@@ -330,8 +332,10 @@ class ReplicaHost(Generic[A]):
                 self._on_leader_known(settled)
             case ReadReady():
                 self._on_read_ready(settled)
-            case Reconfigured():
-                self._on_reconfigured(settled.configuration)
+            case Reconfigured(configuration):
+                log.info("configuration", group=self.plan.group, voters=configuration.voter_names)
+            case Linked(members):
+                self._on_linked(members)
             case Answered():
                 self._on_answered(settled)
             case Removed():
@@ -359,12 +363,10 @@ class ReplicaHost(Generic[A]):
         if known.leader is not None and self._desk is not None:
             self._desk.lost()
 
-    def _on_reconfigured(self, configuration: Configuration) -> None:
+    def _on_linked(self, members: Sequence[Member]) -> None:
         """Keep a link to each member, where this node was told to find it, or where the group says."""
-        for member in configuration.members:
-            if member.address:
-                self.node.learn_peer(member.name, member.address)
-        log.info("configuration", group=self.plan.group, voters=configuration.voter_names)
+        found = {member.name: member.address for member in members if member.address}
+        self.node.learn_peers(self.plan.group, found)
 
     def _on_answered(self, answered: Answered) -> None:
         wish = self._wishes.get(answered.number)

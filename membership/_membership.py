@@ -97,24 +97,39 @@ class Membership:
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
-    async def add(self, name: str, address: str, *, observer: bool = False, force: bool = False) -> View:
+    async def add(
+        self,
+        name: str,
+        address: str,
+        *,
+        observer: bool = False,
+        quorum: QuorumSystem | None = None,
+        force: bool = False,
+    ) -> View:
         """Add a member, whose process has been started with an empty disk, and with an address of a member.
 
         It gets the whole log first, as an observer, and its vote once it has caught up: until then nobody waits for it.
-        observer: it stays without a vote. Raises `ChangeRefused` and its like, as `change` does.
+        observer: it stays without a vote. quorum: what the voters of after are to decide by, if not as those of now.
+        Raises `ChangeRefused` and its like, as `change` does.
         """
-        return await self.change(Change(add=(Newcomer(name, address, observer),), force=force))
+        return await self.change(Change(add=(Newcomer(name, address, observer),), quorum=quorum, force=force))
 
-    async def remove(self, name: str, *, force: bool = False) -> View:
-        """Remove a member; it learns of it and ends. It may be the leader, which hands over.
+    async def remove(self, name: str, *, quorum: QuorumSystem | None = None, force: bool = False) -> View:
+        """Remove a member; it learns of it and ends. It may be the leader, which hands over. quorum: as in `add`.
 
         Of itself: raises `MemberRemoved` here, if that comes before the view without it.
         """
-        return await self.change(Change(remove=(name,), force=force))
+        return await self.change(Change(remove=(name,), quorum=quorum, force=force))
 
-    async def replace(self, old: str, new: str, address: str, *, force: bool = False) -> View:
-        """Remove one member as soon as another has caught up, in one step: the number of votes stays the same."""
-        return await self.change(Change(add=(Newcomer(new, address),), remove=(old,), force=force))
+    async def replace(
+        self, old: str, new: str, address: str, *, quorum: QuorumSystem | None = None, force: bool = False
+    ) -> View:
+        """Remove one member as soon as another has caught up, in one step: the number of votes stays the same.
+
+        quorum: as in `add`.
+        """
+        change = Change(add=(Newcomer(new, address),), remove=(old,), quorum=quorum, force=force)
+        return await self.change(change)
 
     async def promote(self, name: str, *, force: bool = False) -> View:
         """Give an observer a vote, once it has caught up."""

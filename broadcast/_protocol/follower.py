@@ -26,40 +26,42 @@ class Following:
         self._election = election
         self._outbox = outbox
         self._reads = reads
+        self.heard = (0, 0)
+        """Epoch of the leader that was followed last, and the stamp of its newest word."""
         self._acknowledges = False  # something new to tell the leader
         self.incoming = Incoming(own, election, outbox)
 
     def on_append(self, received: Received, message: Append, now: int) -> None:
         own = self._own
         check(message, received.sender, received.stamp)
-        if not self._follow(received.sender, message.epoch, now):
+        if not self._follow(received, message.epoch, now):
             return
         previous = message.previous
-        if previous.index > own.settled and not own.log.holds(previous):
-            hint = conflict(own.log, previous, own.settled)
+        if previous.index > own.fixed and not own.log.holds(previous):
+            hint = conflict(own.log, previous, own.fixed)
             self._learn_commit(message.commit)
             self._answer(received.sender, AppendReply(message.epoch, 0, previous.index, hint))
             return
-        own.place(missing(own.log, message, own.settled), now)
+        own.place(missing(own.log, message, own.fixed), now)
         own.verify(message.batches[-1].last if message.batches else previous.index)
         self._learn_commit(message.commit)
         self._acknowledges = self._acknowledges or not own.writes.unsynced_size
 
     def on_heartbeat(self, received: Received, message: Heartbeat, now: int) -> None:
-        if self._follow(received.sender, message.epoch, now):
+        if self._follow(received, message.epoch, now):
             self._own.hear_time(message.time, now)
             self._learn_commit(message.commit)
-            self._answer(received.sender, HeartbeatReply(message.epoch, message.round))
+            self._answer(received.sender, HeartbeatReply(message.epoch, message.round, self._election.priority))
             # Told of entries that were not shown to us: either they are on their way, or the leader takes them for
             # shown because an earlier life of ours acknowledged them.
             self._acknowledges = self._acknowledges or message.commit > self._own.verified
 
     def on_committed(self, received: Received, message: Committed, now: int) -> None:
-        if self._follow(received.sender, message.epoch, now):
+        if self._follow(received, message.epoch, now):
             self._learn_commit(message.commit)
 
     def on_part(self, received: Received, message: SnapshotPart, now: int) -> None:
-        if self._follow(received.sender, message.epoch, now) and not self.incoming.part(received.sender, message):
+        if self._follow(received, message.epoch, now) and not self.incoming.part(received.sender, message):
             self._acknowledges = True
 
     def wrote(self) -> None:
@@ -73,15 +75,16 @@ class Following:
             self._answer(str(leader), AppendReply(self._election.epoch, min(own.verified, own.writes.durable)))
         self._acknowledges = False
 
-    def _follow(self, sender: str, epoch: int, now: int) -> bool:
+    def _follow(self, received: Received, epoch: int, now: int) -> bool:
         """A leader speaks. False if its epoch is over: it is told the newer one (rule 2)."""
-        election = self._election
+        election, sender = self._election, received.sender
         if epoch < election.epoch:
             self._answer(sender, HeartbeatReply(election.epoch, 0))
             return False
         if election.leader != sender:
             self._reads.lose()
         election.follow(sender, epoch, now)
+        self.heard = max(self.heard, (epoch, received.stamp))
         self._own.follow(epoch)
         return True
 
@@ -128,51 +131,58 @@ def check(append: Append, leader: str, said: int) -> None:
         raise RemoteProtocolError(f"the stamp {stamp} of a batch is beyond that of its message, {said}")
 
 
-def missing(log: Log, append: Append, commit: int) -> tuple[Batch, ...]:
+def missing(log: Log, append: Append, fixed: int) -> tuple[Batch, ...]:
     """The batches that are not here yet. An old or repeated message has none, and so removes nothing.
 
-    Our log holds `append.previous`, or has it below its commit. Raises `RemoteProtocolError`, before anything of the
-    message is taken, for a log that cannot be this leader's: it would change what is committed, or cut a batch in two.
+    fixed: up to here our log is this leader's, because it is committed, or because this leader has said so itself: what
+    we have acknowledged to it is among that. Our log holds `append.previous`, or has it below that. Raises
+    `RemoteProtocolError`, before anything of the message is taken, for a log that cannot be this leader's: it would
+    change what is fixed, or cut a batch in two.
     """
-    _check_shared(log, append.previous, commit)
+    _check_shared(log, append.previous, fixed)
     for at, batch in enumerate(append.batches):
-        if is_new(log, batch, commit):
-            _check_fits(log, batch, commit)
+        if is_new(log, batch, fixed):
+            _check_fits(log, batch, fixed)
             return append.batches[at:]
-        _check_shared(log, batch.end, commit)
+        _check_shared(log, batch.end, fixed)
     return ()
 
 
-def is_new(log: Log, batch: Batch, commit: int) -> bool:
-    """Is this batch missing here? What is committed is the leader's anyway."""
-    return batch.last > commit and log.epoch_at(batch.last) != batch.epoch
+def is_new(log: Log, batch: Batch, fixed: int) -> bool:
+    """Is this batch missing here? What is fixed is the leader's anyway."""
+    return batch.last > fixed and log.epoch_at(batch.last) != batch.epoch
 
 
-def _check_shared(log: Log, end: Position, commit: int) -> None:
+def _check_shared(log: Log, end: Position, fixed: int) -> None:
     """A batch of the leader's ends at `end`. Where our log holds that entry, it holds that batch (log matching).
 
     What is committed it does hold: every later leader has it (leader completeness; 3.6.3).
     """
-    if log.start.index <= end.index <= commit and not log.holds(end):
-        raise RemoteProtocolError(f"another epoch than {end.epoch} is committed at {end.index}")
+    if log.start.index <= end.index <= fixed and not log.holds(end):
+        raise RemoteProtocolError(
+            f"another epoch than {end.epoch} is committed at {end.index}, or was shown there by this leader itself"
+        )
     if log.holds(end) and not log.ends_at(end.index):
         raise RemoteProtocolError(f"a batch ends at {end}, within one that we hold")
 
 
-def _check_fits(log: Log, batch: Batch, commit: int) -> None:
+def _check_fits(log: Log, batch: Batch, fixed: int) -> None:
     """This batch is new, and what it follows is held here."""
-    if batch.first <= commit:
-        raise RemoteProtocolError(f"the batch from {batch.first} to {batch.last} changes what is committed: {commit}")
+    if batch.first <= fixed:
+        raise RemoteProtocolError(
+            f"the batch from {batch.first} to {batch.last} changes what is committed, or was shown by this leader "
+            f"itself: all up to {fixed}"
+        )
     before = log.batch_at(batch.first - 1)
     if before is not None and (batch.time < before.time or batch.stamp <= before.last_stamp):
         raise RemoteProtocolError(f"the time or stamp of the batch at {batch.first} is older than that before it")
 
 
-def conflict(log: Log, previous: Position, commit: int) -> int:
+def conflict(log: Log, previous: Position, fixed: int) -> int:
     """The first index at which the leader should try again, when our log does not hold `previous`.
 
     Beyond our end, that is where we end. Otherwise all entries of the epoch found there are doubtful.
     """
     last = log.last.index
     first = last + 1 if previous.index > last else log.first_of_epoch_at(previous.index)
-    return max(first, commit + 1)
+    return max(first, fixed + 1)

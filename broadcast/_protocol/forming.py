@@ -7,7 +7,7 @@ from typing import Any
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.outbox import Outbox
-from broadcast._protocol.output import Answered, Connected, Input, Now, Persisted, Received, Reconfigured, Wanted
+from broadcast._protocol.output import Answered, Connected, Input, Linked, Now, Persisted, Received, Wanted
 from broadcast._protocol.own import OwnLog
 from membership._protocol.formation import HELLO_INTERVAL, Founding
 from membership._protocol.messages import FormedNotice, Forming, Verdict
@@ -22,12 +22,18 @@ class Beginning:
     def __init__(self, founding: Founding, own: OwnLog, outbox: Outbox) -> None:
         self.formed: Formation | None = None
         """The record, once it is durable."""
+        self.ahead: FormedNotice | None = None
+        """That by which this replica knows that it is a member, if its disk was not there when the group formed."""
         self.complaints: dict[str, str] = {}
         """Why this replica cannot take part, by who showed it."""
         self._founding = founding
         self._own = own
         self._outbox = outbox
         self._record: Formation | None = None  # on its way to disk
+
+    def begin(self) -> None:
+        """There is no record on this disk."""
+        self._judge(self._founding.name, self._founding.plan.waits)
 
     def deadline(self, now: int) -> int:
         """When a `Tick` is due."""
@@ -69,7 +75,8 @@ class Beginning:
             self._judge(given.sender, misfit)
             if misfit is None:
                 self._write(message.formation)
-                self._outbox.settle(Reconfigured(message.configuration))
+                self.ahead = message
+                self._outbox.settle(Linked(message.configuration.members))
 
     def _judge(self, sender: str, complaint: str | None) -> None:
         """What is to be said of the last word of a member."""

@@ -73,7 +73,7 @@ class Leadership:
         self._tell_at: int | None = None  # when those are to be told who have not heard yet how far is committed
         self._submitters: dict[str, None] = {}  # whose entries are pending
         self.regrouping = Regrouping(own, configurations, election, outbox, self.followers)
-        self.succession = Succession(own, election, outbox, self.followers)
+        self.succession = Succession(own, election, outbox, self.followers, now.monotonic)
         self.detector = Detector(
             expected_interval=election.floor // HEARTBEATS_PER_TIMEOUT, hold=election.floor, now=now.monotonic
         )
@@ -331,6 +331,8 @@ class Leadership:
         self.succession.tick(now.monotonic)
         if now.monotonic >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
             self._judge(now)
+            if self._knows_commit and self.regrouping.is_calm:
+                self.succession.look_up(self.detector.reachable(now.monotonic), now.monotonic)
             self.beat(now)
         return silent
 
@@ -339,6 +341,7 @@ class Leadership:
         number = self.rounds.begin(self._own.commit if self._knows_commit else None)
         for name in self.followers:
             self._beat_to(name, number, now)
+        self.succession.beat()
         self.heartbeat_at = now.monotonic + self._election.floor // HEARTBEATS_PER_TIMEOUT
 
     def connected(self, name: str, now: Now) -> None:
@@ -349,6 +352,7 @@ class Leadership:
 
     def on_heartbeat_reply(self, received: Received, message: HeartbeatReply, now: int) -> None:
         self.detector.heard(received.sender, now)
+        self.succession.rate(received.sender, message.priority)
         self.rounds.confirm(received.sender, message.round)
 
     def _beat_to(self, name: str, number: int, now: Now) -> None:

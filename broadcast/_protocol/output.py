@@ -16,7 +16,7 @@ from broadcast._protocol.messages import Message
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.snapshots import Snapshot
 from membership._protocol.messages import Verdict, Wish
-from membership._protocol.view import Configuration, Formation, Promise
+from membership._protocol.view import Configuration, Formation, Member, Promise
 
 
 class Now(msgspec.Struct, frozen=True, gc=False):
@@ -213,9 +213,19 @@ class Noticed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reconfigured(msgspec.Struct, frozen=True, gc=False):
-    """Another configuration is in force, committed or not, or one was told of: keep links to these members."""
+    """Another configuration is in force, committed or not."""
 
     configuration: Configuration
+
+
+class Linked(msgspec.Struct, frozen=True, gc=False):
+    """Keep a link to each of these, and need none to others any more.
+
+    They are the members by the committed configuration, by those after it, and by one that a member told of and that
+    the log has not come to yet. A member may be among them twice, with two addresses: the later one is newer.
+    """
+
+    members: tuple[Member, ...]
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -271,7 +281,7 @@ class Diverged(msgspec.Struct, frozen=True, gc=False):
 
 Transfer = ReadPart | StorePart | Load
 
-Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Answered | Removed | Diverged
+Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Linked | Answered | Removed | Diverged
 
 
 @dataclass(slots=True)

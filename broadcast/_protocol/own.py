@@ -15,7 +15,7 @@ from broadcast._protocol.entries import Configured, membership_in
 from broadcast._protocol.log import Log
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import INTEGER_MAX, Batch
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._protocol.writes import Writes
 from membership._protocol.configurations import Agreed, Configurations
@@ -62,6 +62,11 @@ class OwnLog:
     def settled(self) -> int:
         """Nothing up to here may change: an earlier life knew it to be committed, or this one does (rule 8)."""
         return max(self._settled, self.commit)
+
+    @property
+    def fixed(self) -> int:
+        """Nothing up to here may the leader of this epoch change: it is settled, or that leader has shown it itself."""
+        return max(self.settled, self.verified)
 
     @property
     def standing(self) -> tuple[int, int]:
@@ -214,9 +219,9 @@ class OwnLog:
         It goes on from what the last leader told as fast as the monotonic clock, and by no more than a bound ahead of
         that: a clock that is wrong, or set anew, neither makes log time leap nor stand still. Who has heard no leader
         since its start cannot tell how long the group was down, and takes its clock, unless the log is ahead of it:
-        that this one clock is about right is all that is assumed.
+        that this one clock is about right is all that is assumed. At the end of all numbers it stands still.
         """
         time, known_at = self._anchor or (max(now.wall, self.log.last_time), now.monotonic)
         self._anchor = time, known_at
         least = time + now.monotonic - known_at
-        return max(self.log.last_time, least, min(now.wall, least + CLOCK_BOUND))
+        return min(INTEGER_MAX, max(self.log.last_time, least, min(now.wall, least + CLOCK_BOUND)))

@@ -22,6 +22,7 @@ from broadcast._protocol.output import (
     Diverged,
     Input,
     LeaderKnown,
+    Linked,
     Loaded,
     LoadFailed,
     Now,
@@ -64,8 +65,16 @@ class Participant:
     """Follower, candidate or leader, as the election has it."""
 
     def __init__(
-        self, formation: Formation, own: OwnLog, election: Election, outbox: Outbox, reads: Reads, now: Now
+        self,
+        formation: Formation,
+        own: OwnLog,
+        election: Election,
+        outbox: Outbox,
+        reads: Reads,
+        now: Now,
+        ahead: FormedNotice | None = None,
     ) -> None:
+        """ahead: by what this member was taken in, in this life, where its log has not come to that yet."""
         self.formation = formation
         self.election = election
         self.leadership: Leadership | None = None
@@ -77,8 +86,11 @@ class Participant:
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
         self._digests = Digests(election.name)
         self._removed = False
+        self._joined = self._ahead = ahead
+        self._linked: tuple[object, ...] = (None,)  # what whom to keep a link to was told from last
         self._now = now
         self._reconfigure(now.monotonic)
+        self._tell_links()
 
     @property
     def configuration(self) -> Configuration:
@@ -168,6 +180,7 @@ class Participant:
             self._change_office(now)
         self._read(now)
         self._tell_leader()
+        self._tell_links()
         self._look_for_removal()
         self._own.check(self.election.epoch)
 
@@ -177,6 +190,21 @@ class Participant:
         if self.leadership is not None:
             self.leadership.configured(now)
         self._outbox.settle(Reconfigured(self._configurations.latest))
+
+    def _tell_links(self) -> None:
+        """Who is in is news, or is committed now: then it takes no part any more who was in only before."""
+        commit = self._own.commit
+        if self._ahead is not None and self._ahead.index <= commit:
+            self._ahead = None
+        known = self.committed.configuration, self.configuration, self._ahead
+        if all(one is other for one, other in zip(known, self._linked, strict=False)):
+            return
+        self._linked = known
+        configurations = self._configurations.since(commit)
+        if self._ahead is not None:
+            configurations.append(self._ahead.configuration)
+        members = [member for configuration in configurations for member in configuration.members]
+        self._outbox.settle(Linked(tuple(dict.fromkeys(members))))
 
     def _change_office(self, now: Now) -> None:
         election = self.election
@@ -231,13 +259,20 @@ class Participant:
     def _dismissed_at(self, epoch: int, index: int) -> bool:
         """We are no member as of that place. True for good if we had joined before: nobody joins twice with a disk.
 
-        By position, as the log goes: what made us one may stand further on, under an older epoch, and be lost. Returns
-        whether our log says that we ever were one.
+        By position, as the log goes: what made us one may stand further on, under an older epoch, and be lost. Who has
+        not come to that in its log was told of it as committed: then the index alone says what is later. Returns
+        whether we know that we ever were one.
         """
         joined = self._configurations.joined_at(self.election.name, self.election.storage)
-        if joined is not None and joined < (epoch, index):
+        if joined is not None:
+            is_later = joined < (epoch, index)
+        elif self._joined is not None:
+            is_later = self._joined.index < index
+        else:
+            return False
+        if is_later:
             self._remove()
-        return joined is not None
+        return True
 
     def _remove(self) -> None:
         if not self._removed:
@@ -321,9 +356,10 @@ class Participant:
 
     def _introduce(self, name: str) -> None:
         """A member that was added may have heard of nothing yet, and its hellos may go to who has left."""
-        committed = self.committed.configuration
+        agreed = self.committed
+        index, committed = agreed.set_at, agreed.configuration
         if committed.includes(name):
-            self._outbox.send(name, FormedNotice(self.formation, committed))
+            self._outbox.send(name, FormedNotice(self.formation, committed, index))
 
     def _ask_for_leader(self) -> None:
         """Who has no vote cannot look for a leader by itself: does anybody still know us?"""
@@ -384,7 +420,8 @@ class Participant:
 
     def _on_forming(self, received: Received, message: Forming) -> None:
         """An empty disk. If it is a member's it gets the record, committed; else the leader should know of it."""
-        sender, committed = received.sender, self.committed.configuration
+        agreed, sender = self.committed, received.sender
+        index, committed = agreed.set_at, agreed.configuration
         if not self.configuration.includes(sender):
             joining = Joining(Member(sender, received.storage, message.address), message.observer)
             if self.leadership is not None:
@@ -393,14 +430,16 @@ class Participant:
                 self._outbox.send(self.election.leader, joining)
         waits = self.configuration.includes(sender) and not committed.includes(sender)
         if committed.includes(self.election.name) and not waits:
-            self._outbox.send(sender, FormedNotice(self.formation, committed))
+            self._outbox.send(sender, FormedNotice(self.formation, committed, index))
 
     def _on_formed(self, received: Received, message: FormedNotice) -> None:
         """We know how it began. Who is in now may be news, and where to find them, to one that is far behind."""
         ours = self.configuration
         trusted = ours.disk_of(received.sender) == received.storage or not ours.includes(self.election.name)
-        if trusted and received.cluster == self.formation.cluster and message.formation == self.formation:
-            self._outbox.settle(Reconfigured(message.configuration))
+        known = self._own.commit if self._ahead is None else max(self._own.commit, self._ahead.index)
+        ours_too = received.cluster == self.formation.cluster and message.formation == self.formation
+        if trusted and ours_too and message.index > known:
+            self._ahead = message
 
     def _on_joining(self, received: Received, message: Joining) -> None:
         if self.leadership is not None and not self.configuration.includes(message.member.name):
@@ -411,10 +450,15 @@ class Participant:
 
     def _on_dismissed(self, received: Received, message: Dismissed) -> None:
         """Told by a member that we know. What others say, or what may be said too early, is for an operator to see."""
-        known = self.configuration.disk_of(received.sender) == received.storage
+        known = self._knows(received.sender, received.storage)
         if self.election.leads or (known and self._dismissed_at(message.epoch, message.index)):
             return
         self._outbox.notice(f"{received.sender} says that this node is no member of the group: is that so?")
+
+    def _knows(self, name: str, storage: bytes) -> bool:
+        """Is this a member by our log, or by what this life was taken in with?"""
+        joined = self._joined.configuration if self._joined is not None else self.configuration
+        return storage in (self.configuration.disk_of(name), joined.disk_of(name))
 
     def _on_wished(self, received: Received, message: Wished) -> None:
         if self.leadership is not None and self.configuration.includes(received.sender):
@@ -425,6 +469,9 @@ class Participant:
         self._outbox.settle(Answered(message.number, message.verdict, message.why))
 
     def _on_campaign_now(self, received: Received, message: CampaignNow) -> None:
+        """The leader hands over, unless it has spoken since: then it says so again, or it has thought better of it."""
+        if (message.epoch, received.stamp) < self._following.heard:
+            return
         now, election = self._now.monotonic, self.election
         able = self._votes and self._own.writes.answers(now, election.floor)
         election.campaign_now(received.sender, message.epoch, self._own.standing, now, able=able)

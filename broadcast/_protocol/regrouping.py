@@ -60,6 +60,12 @@ class Regrouping:
         """Is the latest configuration committed? Before that, no other follows it (rule 14)."""
         return self._configurations.index <= self._own.commit
 
+    @property
+    def is_calm(self) -> bool:
+        """Is no change under way?"""
+        latest = self._configurations.latest
+        return self.is_settled and latest.goal is None and not latest.is_joint
+
     def left(self, name: str) -> None:
         """This member is none any more, as of the latest configuration: it is told once that is committed (rule 15)."""
         self._left[name] = self._configurations.epoch, self._configurations.index

@@ -24,6 +24,7 @@ from broadcast._protocol.writes import Writes
 from membership._protocol.configurations import Agreed
 from membership._protocol.election import Chance, Election
 from membership._protocol.formation import Founding, Plan
+from membership._protocol.messages import FormedNotice
 from membership._protocol.view import Configuration, Formation, Promise
 
 
@@ -77,6 +78,8 @@ class Replica:
         self._participant: Participant | None = None
         if found.formation is not None:
             self._participant = self._take_part(found.formation)
+        else:
+            self._beginning.begin()
 
     # -- the step --------------------------------------------------------------------------------------------------
 
@@ -92,14 +95,14 @@ class Replica:
             return
         self._beginning.step(given, now)
         if self._beginning.formed is not None:
-            self._participant = self._take_part(self._beginning.formed)
+            self._participant = self._take_part(self._beginning.formed, self._beginning.ahead)
             self._participant.begin(now)
 
     def take_output(self) -> Output:
         """What is owed since the last call."""
         return self._outbox.take()
 
-    def _take_part(self, formation: Formation) -> Participant:
+    def _take_part(self, formation: Formation, ahead: FormedNotice | None = None) -> Participant:
         election = Election(
             name=self.name,
             storage=self.storage,
@@ -107,10 +110,11 @@ class Replica:
             promise=self._writes.promise,
             chance=self._chance,
             now=self._now.monotonic,
+            priority=self.plan.priority,
         )
         self._outbox.settle(Formed(formation))
-        participant = Participant(formation, self._own, election, self._outbox, self._reads, self._now)
-        overruled = self.plan.overruled(participant.configuration)
+        participant = Participant(formation, self._own, election, self._outbox, self._reads, self._now, ahead)
+        overruled = self.plan.overruled(ahead.configuration if ahead else participant.configuration)
         if overruled is not None:
             self._outbox.notice(overruled)
         return participant

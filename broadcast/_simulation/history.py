@@ -7,9 +7,10 @@ show that it can do more (`trial`).
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError
@@ -83,7 +84,11 @@ class Stage:
         self.watch = Watch(world, disks, self.judge)
         self._play = play
         self._limits = limits
-        self.nodes = {name: Node(name, world, plan, disks[name], play, self.watch) for name in names}
+        plans = {
+            name: replace(plan, priority=priority)
+            for name, priority in zip(names, itertools.cycle(options.priorities), strict=False)
+        }
+        self.nodes = {name: Node(name, world, plans[name], disks[name], play, self.watch) for name in names}
         founders = [self.nodes[name] for name in options.names]
         self.network = Network(
             world,

@@ -23,6 +23,7 @@ from broadcast._protocol.output import (
     Formed,
     Input,
     LeaderKnown,
+    Linked,
     Noticed,
     Output,
     Persisted,
@@ -372,6 +373,8 @@ class Node:
                 asker.told(token, self.machine.query(call, "reader"))
             case Reconfigured():
                 self._note_configurations()
+            case Linked():
+                pass  # here everybody is linked to everybody
             case Answered(number, verdict):
                 told = living.wishes.pop(number, None)
                 if told is not None:
@@ -402,7 +405,7 @@ class Node:
         return machine
 
     def _note_configurations(self) -> None:
-        """Another is in force; or one was told of, and that changes nothing here."""
+        """Another is in force."""
         living, marks = self._living, self._world.marks
         count = len(along(living.replica))
         marks["configurations set"] += max(0, count - living.configurations)

@@ -39,6 +39,7 @@ class Options:
     damaged_disks: a bit of one flips, for good; of a minority at most.
     wipes, old_copies: of one disk, which is found again.
     regroupings: an operator wants other members, another quorum system, or another leader.
+    priorities: how much each process should lead rather than others, in the order of the names, again and again.
     clock_jumps: one wall clock is set anew.
     clock_error, clock_drift: by how much a wall clock may be wrong, and how fast it may go wrong (a rate).
     election_timeout, session_term, sessions_max, answers_max, command_size_max, snapshot_entries, snapshot_size: the
@@ -89,6 +90,7 @@ class Options:
     copied_nonces: bool = False
     spares: int = 0
     regroupings: int = 0
+    priorities: tuple[int, ...] = (0,)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -151,6 +153,7 @@ class Options:
             copied_nonces=chance.random() < 0.3,
             quorum=quorum_of(chance, "abcdefg"[:replicas]),
             **_regroupings(chance, replicas),
+            priorities=chance.choice(((0,), (0,), (1, 0, -1), (0, 5, 10, 5))),
             **_snapshots(chance),
         )
 

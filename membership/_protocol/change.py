@@ -129,7 +129,7 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
     quorum = change.quorum or pending.quorum
     if flaw := quorum.flaw(names):
         raise ChangeImpossible(
-            f"{', '.join(names)} could not decide by {quorum}: {flaw}; use membership.change, with quorum="
+            f"{', '.join(names)} could not decide by {quorum}: {flaw}; give another system by quorum="
         )
     same = set(names) == set(configuration.voter_names) and quorum == configuration.quorum
     return None if same else Goal(names, quorum)

@@ -112,10 +112,14 @@ class Configurations:
         invariant(place >= 0, "what is asked for is not before the log", index=index, start=self._indices[0])
         return self._agreed[place]
 
+    def since(self, index: int) -> list[Configuration]:
+        """The one in force at `index`, and all that follow it."""
+        place = bisect_right(self._indices, index) - 1
+        return [agreed.configuration for agreed in self._agreed[place:]]
+
     def votes_since(self, index: int, name: str, storage: bytes) -> bool:
         """Does the one in force at `index`, or one that follows it, know this voter by this disk?"""
-        place = bisect_right(self._indices, index) - 1
-        return any(agreed.configuration.storage_of(name) == storage for agreed in self._agreed[place:])
+        return any(configuration.storage_of(name) == storage for configuration in self.since(index))
 
     def was_member(self, storage: bytes) -> bool:
         """Is this the disk of one that was a member, here or in another configuration since the log begins?"""

@@ -19,6 +19,10 @@ from actors._protocol.errors import RemoteProtocolError, invariant
 from membership._protocol.messages import Standing, VoteReply, VoteRequest
 from membership._protocol.view import Configuration, Promise
 
+LEAP_MAX = 2**40
+"""Epochs grow by one in each election. One so far beyond ours that no group gets there is not believed: at the end of
+all numbers (2**62) none would be left to go on with."""
+
 
 class Chance(Protocol):
     """Where randomness comes from: `random.Random` or anything like it."""
@@ -55,8 +59,11 @@ class Election:
         promise: Promise,
         chance: Chance,
         now: int,
+        priority: int = 0,
     ) -> None:
         self.name = name
+        self.priority = priority
+        """How much it should lead rather than others: it waits less, or longer, than others within the same bounds."""
         self.storage = storage
         self.configuration = configuration
         self.promise = promise
@@ -145,7 +152,7 @@ class Election:
 
     def hurry(self, now: int) -> None:
         """There is no leader to wait for: stand soon, after a short random wait."""
-        self._due = min(self._due, now + self._chance.randrange(max(1, self.floor // 25)))
+        self._due = min(self._due, now + self._part_of(self.floor // 25))
 
     def follow(self, leader: str, epoch: int, now: int) -> None:
         """A batch or heartbeat of `epoch`, which is not older than ours, came from its leader."""
@@ -166,6 +173,8 @@ class Election:
     def adopt(self, epoch: int, now: int) -> None:
         """Somebody lives in a newer epoch: forget this one (Ongaro 2014, 3.3)."""
         invariant(epoch > self.epoch, "the epoch never goes down", epoch=epoch, own=self.epoch)
+        if epoch > self.epoch + LEAP_MAX:
+            raise RemoteProtocolError(f"epoch {epoch} is further beyond {self.epoch}, ours, than any group gets")
         self.promise = Promise(epoch, None)
         self.role = Role.FOLLOWER
         self.leader = None
@@ -323,7 +332,14 @@ class Election:
 
     def _draw(self) -> int:
         """A timeout between the floor and twice that (rule 5)."""
-        return self.floor + self._chance.randrange(self.floor)
+        return self.floor + self._part_of(self.floor)
+
+    def _part_of(self, span: int) -> int:
+        """By chance: of the first half for one that should rather lead than others, of the second if rather not."""
+        if self.priority == 0:
+            return self._chance.randrange(max(1, span))
+        half = max(1, span // 2)
+        return self._chance.randrange(half) + (half if self.priority < 0 else 0)
 
     _standing: Standing = (0, 0)
 

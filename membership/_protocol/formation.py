@@ -30,11 +30,25 @@ class Plan:
     """Where this member is found by the others."""
     observer: bool = False
     """It takes no part in forming, and asks to be added without a vote."""
+    priority: int = 0
+    """How much this member should lead rather than others."""
 
     @property
     def hello(self) -> Forming:
         """How a member whose disk is empty introduces itself."""
         return Forming(self.members, self.quorum, self.limits, self.address, self.observer)
+
+    @property
+    def waits(self) -> str | None:
+        """Why these members form no group, and this one waits to be added to one that has formed; None if they may."""
+        flaw = None if self.observer else self.quorum.flaw(self.members)
+        if flaw is None:
+            return None
+        return (
+            f"{_shown(self.members)} could not form the group {self.group!r} and decide by {self.quorum}: {flaw}; to "
+            "form it, start all members with all of them in members=; if it has formed already, this node waits to be "
+            "added"
+        )
 
     def overruled(self, configuration: Configuration) -> str | None:
         """Which of it is not in force, since the group has something else; None if all is, or none was meant to be.
@@ -91,12 +105,14 @@ class Founding:
 
     def record(self) -> Formation | None:
         """The record, once it falls to this member to make it: it has the smallest name, and all agree."""
-        members = self.plan.members
-        if self.plan.observer or self.name != min(members) or any(name not in self._answered for name in members):
+        plan, members = self.plan, self.plan.members
+        if self.name != min(members) or any(name not in self._answered for name in members):
+            return None
+        if plan.observer or plan.waits is not None:
             return None
         voters = tuple(self._answered[name] for name in sorted(members))
-        configuration = Configuration(voters, quorum=self.plan.quorum, limits=self.plan.limits)
-        return Formation(self.plan.group, self._cluster, configuration)
+        configuration = Configuration(voters, quorum=plan.quorum, limits=plan.limits)
+        return Formation(plan.group, self._cluster, configuration)
 
     def misfit(self, sender: str, notice: FormedNotice) -> str | None:
         """Why this disk does not belong to the group of a record that a peer sent, or not yet; None if it does."""

@@ -61,10 +61,11 @@ class Forming(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class FormedNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="formed"):
-    """The group has formed; this is its record, and the configuration that it has committed since."""
+    """The group has formed; this is its record, and the configuration that it has committed since, at `index`."""
 
     formation: Formation
     configuration: Configuration
+    index: Epoch = 0
 
 
 class Dismissed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="dismissed"):

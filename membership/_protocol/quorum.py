@@ -63,6 +63,10 @@ class System(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         """Why these voters cannot decide by this, with two sets that miss each other where there are such; or None."""
         raise NotImplementedError
 
+    def fits_more(self, voters: Sequence[str]) -> bool:
+        """Might these voters, and others with them, decide by this?"""
+        raise NotImplementedError
+
     def check(self, voters: Sequence[str]) -> None:
         """Raise ValueError unless these voters can decide by this."""
         if flaw := self.flaw(voters):
@@ -97,6 +101,9 @@ class Majority(System, frozen=True, tag="majority"):
     def flaw(self, voters: Sequence[str]) -> str | None:
         return None
 
+    def fits_more(self, voters: Sequence[str]) -> bool:
+        return True
+
 
 class Flexible(System, frozen=True, kw_only=True, tag="flexible"):
     """`commit` voters suffice to commit, `elect` voters to elect: `Flexible(elect=4, commit=2)` of five.
@@ -128,6 +135,10 @@ class Flexible(System, frozen=True, kw_only=True, tag="flexible"):
             return f"({one}) could elect a leader that does not know what ({known}) have committed: {advice}"
         return None
 
+    def fits_more(self, voters: Sequence[str]) -> bool:
+        count = max(len(voters), self.elect, self.commit)
+        return 2 * self.elect > count and self.elect + self.commit > count
+
 
 class Weighted(System, frozen=True, tag="weighted"):
     """More than half of all weight, for elections and commits alike: `Weighted({"a": 2, "b": 1, "c": 1})`.
@@ -149,6 +160,9 @@ class Weighted(System, frozen=True, tag="weighted"):
             return f"{differs}: give a weight to each voter, 0 to one that decides nothing"
         return None if any(self.weights.values()) else "no voter has any weight: give some of them 1"
 
+    def fits_more(self, voters: Sequence[str]) -> bool:
+        return set(voters) <= set(self.weights) and self.flaw(tuple(self.weights)) is None
+
 
 class Grid(System, frozen=True, tag="grid"):
     """All of a row commit; all of a row and all of a column elect: `Grid((("a", "b", "c"), ("d", "e", "f")))`.
@@ -169,6 +183,10 @@ class Grid(System, frozen=True, tag="grid"):
     def flaw(self, voters: Sequence[str]) -> str | None:
         differs = _not_the_voters([name for row in self.rows for name in row], voters)
         return f"{differs}: give each voter one place" if differs else None
+
+    def fits_more(self, voters: Sequence[str]) -> bool:
+        named = {name for row in self.rows for name in row}
+        return set(voters) <= named and self.flaw(sorted(named)) is None
 
 
 QuorumSystem: TypeAlias = Majority | Flexible | Weighted | Grid
@@ -213,6 +231,9 @@ class Joint(System, frozen=True, tag="joint"):
     def flaw(self, voters: Sequence[str]) -> str | None:
         both = {*self.old.voters, *self.new.voters}
         return self.old.flaw() or self.new.flaw() or _not_the_voters(both, voters)
+
+    def fits_more(self, voters: Sequence[str]) -> bool:
+        return False
 
 
 def _check_ordered(given: object) -> None:

@@ -14,6 +14,9 @@ StorageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 ClusterId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Address = Annotated[str, msgspec.Meta(max_length=300)]
 Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+PRIORITY_MAX = 100
+Priority = Annotated[int, msgspec.Meta(ge=-PRIORITY_MAX, le=PRIORITY_MAX)]
+"""How much a voter should lead rather than others: a hint, 0 unless somebody says otherwise."""
 
 
 def check_place(name: str, address: str) -> None:

@@ -15,7 +15,7 @@ import trio.testing
 from actors import _acceptor, _connection, _exchange
 from actors._client_link import open_client_link
 from actors._identity import DataDirectory, DataDirectoryInUse
-from actors._node import Node, Origin, open_node
+from actors._node import LEFT_MAX, Node, Origin, open_node
 from actors._protocol import envelope as e
 from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.errors import InvariantViolation, LinkBroken, RemoteProtocolError, TooLarge, invariant
@@ -598,6 +598,73 @@ async def test_peers_can_be_added_moved_and_removed() -> None:
         with pytest.raises(ValueError, match="is no address"):
             a.set_peers({"c": "127.0.0.1:1", "d": "nowhere"})
         assert not a.has_peer("c")
+
+
+async def test_where_a_group_says_that_a_peer_is_found_is_tried_beside_what_was_told() -> None:
+    """Neither takes the place of the other."""
+    listener, nowhere = await free_listener()
+    await listener.aclose()
+    async with recorded("a") as (a, at_a), recorded("b") as (b, _), recorded("c") as (c, _):
+        a.add_peer("b", str(b.address))
+        await at_a.wait("connected", "b")
+        a.learn_peers("bank", {"a": "127.0.0.1:1", "b": nowhere, "c": nowhere})
+        a.add_peer("c", str(c.address))
+        await at_a.wait("connected", "c")
+        assert (a.connected_peers(), a.address_of("b")) == (("b", "c"), str(b.address))
+        a.add_peer("b", nowhere)
+        a.learn_peers("bank", {"b": str(b.address)})
+        await at_a.wait("connected", "b", 2)
+        assert a.told_peers == ("b", "c")
+
+
+async def test_a_peer_that_no_group_needs_and_nobody_has_named_is_dropped() -> None:
+    async with recorded("a") as (a, _):
+        here = dict.fromkeys("bcd", "127.0.0.1:1")
+        a.add_peer("b", "127.0.0.1:1")
+        a.learn_peers("bank", here)
+        a.learn_peers("room", {"d": "127.0.0.1:1"})
+        a.learn_peers("bank", {})
+        assert a.peers == ("b", "d")
+        with pytest.raises(ValueError, match="is no address"):
+            a.learn_peers("room", {"e": "nowhere"})
+        a.set_peers({})
+        assert (a.peers, a.told_peers) == (("d",), ())
+        a.forget_group("room")
+        assert a.peers == ()
+
+
+async def test_a_former_peer_s_link_lasts_and_is_dialed_again_only_if_it_shows_itself(
+    leaping_clock: trio.testing.MockClock,
+) -> None:
+    """What is left to be said can be, on both sides."""
+    listener, address = await free_listener()
+    async with listener, recorded("a") as (a, at_a):
+        a.learn_peers("bank", {"p": address})
+        former = await Stranger.await_dial(listener)
+        await former.stream.send_all(former.link.accept("p", 5, 0))
+        await at_a.wait("connected", "p")
+        a.learn_peers("bank", {})
+        assert not a.has_peer("p")
+        assert a.send("p", "box", "farewell", b"")
+        await former.stream.aclose()
+        with trio.move_on_after(60) as quiet:
+            await listener.accept()
+        assert quiet.cancelled_caught
+        again = await Stranger.meet(a, peer_hello(incarnation=6))
+        dialed = await Stranger.await_dial(listener)
+        await dialed.stream.send_all(dialed.link.accept("p", 6, 0))
+        await at_a.wait("connected", "p", 2)
+        await again.stream.aclose()
+        await dialed.stream.aclose()
+
+
+async def test_of_former_peers_only_so_many_are_remembered() -> None:
+    async with recorded("a") as (a, _):
+        a.learn_peers("bank", {f"n{number}": "127.0.0.1:1" for number in range(2 * LEFT_MAX)})
+        a.learn_peers("bank", {})
+        assert len(a._left) == LEFT_MAX  # pyright: ignore[reportPrivateUsage]
+        a.learn_peers("bank", {f"n{2 * LEFT_MAX - 1}": "127.0.0.1:1"})
+        assert len(a._left) == LEFT_MAX - 1  # pyright: ignore[reportPrivateUsage]
 
 
 # -- who is let in --------------------------------------------------------------------------------------------------

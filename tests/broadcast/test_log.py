@@ -109,7 +109,7 @@ def test_where_the_leader_should_go_on(previous: Position, commit: int, hint: in
 
 def test_an_old_or_repeated_batch_is_not_new() -> None:
     log = log_of((1, 2), (2, 3))
-    assert not follower.is_new(log, batch(2, 3, 3, previous=1), commit=0)
-    assert not follower.is_new(log, batch(9, 3, 3, previous=1), commit=5)
-    assert follower.is_new(log, batch(3, 3, 3, previous=1), commit=2)
-    assert follower.is_new(log, batch(2, 6, previous=2), commit=5)
+    assert not follower.is_new(log, batch(2, 3, 3, previous=1), fixed=0)
+    assert not follower.is_new(log, batch(9, 3, 3, previous=1), fixed=5)
+    assert follower.is_new(log, batch(3, 3, 3, previous=1), fixed=2)
+    assert follower.is_new(log, batch(2, 6, previous=2), fixed=5)

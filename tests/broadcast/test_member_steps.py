@@ -16,9 +16,27 @@ from broadcast._protocol.entries import (
     decode_entries,
     encode_entries,
 )
-from broadcast._protocol.messages import Append, AppendReply, HeartbeatReply, decode_message, encode_message
-from broadcast._protocol.output import Answered, Applied, Output, Reconfigured, Removed, Submitted, Wanted
+from broadcast._protocol.messages import (
+    Append,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    decode_message,
+    encode_message,
+)
+from broadcast._protocol.output import (
+    Answered,
+    Applied,
+    Linked,
+    Noticed,
+    Output,
+    Reconfigured,
+    Removed,
+    Submitted,
+    Wanted,
+)
 from broadcast._protocol.position import START, Batch
+from broadcast._protocol.succession import CALM_TIMEOUTS
 from membership._protocol.change import CatchUp, Change, Newcomer
 from membership._protocol.messages import (
     CampaignNow,
@@ -35,12 +53,13 @@ from membership._protocol.messages import (
     WishAnswer,
     Wished,
 )
-from membership._protocol.quorum import Majority
-from membership._protocol.view import Configuration, Limits, Member
+from membership._protocol.quorum import Flexible, Majority
+from membership._protocol.view import Configuration, Formation, Limits, Member
 
 ADD_D = Change(add=(Newcomer("d", "d:1"),))
 HELLO = Forming(tuple("abcd"), Majority(), Limits(), "d:1")
 ASKED = SessionAsked(b"n" * 16, "me")
+KEPT = SessionKept(1)
 
 
 def configured(output: Output) -> list[Configuration]:
@@ -87,7 +106,8 @@ def test_a_newcomer_is_an_observer_first_with_the_disk_that_it_said_hello_with()
     one.hear("d", HELLO)
     output = wanting(one)
     (configuration,) = configured(output)
-    assert output.settle == [Answered(7, Verdict.TAKEN, ""), Reconfigured(configuration)]
+    linked = Linked(configuration.members)
+    assert output.settle == [Answered(7, Verdict.TAKEN, ""), Reconfigured(configuration), linked]
     assert (configuration.voter_names, configuration.observers) == (tuple("abc"), (Member("d", disk("d"), "d:1"),))
     assert configuration.goal is not None
     assert configuration.goal.voters == tuple("abcd")
@@ -184,7 +204,33 @@ def test_no_change_before_the_epoch_start_is_committed() -> None:
     one = One()
     one.lead()
     (answered,) = [each for each in wanting(one, Change(remove=("b",))).settle if isinstance(each, Answered)]
-    assert answered.verdict is Verdict.WAITS
+    assert answered == Answered(7, Verdict.WAITS, "this epoch has just begun")
+
+
+def test_no_change_while_the_leader_hands_over() -> None:
+    one = leading()
+    one.step(Wanted(1, HandOver("b")))
+    (answered,) = [each for each in wanting(one, Change(remove=("b",))).settle if isinstance(each, Answered)]
+    assert answered == Answered(7, Verdict.WAITS, "the leader is handing over")
+
+
+def test_who_has_no_other_voter_cannot_hand_over() -> None:
+    one = leading("a")
+    assert one.step(Wanted(1, HandOver())).settle == [Answered(1, Verdict.REFUSED, "there is no other voter")]
+
+
+def test_a_member_with_another_disk_is_told_of_and_is_not_counted() -> None:
+    """It was wiped, or is a copy that was made to run (rule 16)."""
+    one = One()
+    one.lead()
+    one.written()
+    output = one.hear("b", AppendReply(1, 1), storage=b"x" * 16)
+    (noticed,) = [each for each in output.settle if isinstance(each, Noticed)]
+    assert noticed.text == (
+        "b speaks from another disk than the group knows: it is not counted; bring its old data back, or remove and "
+        "add the member"
+    )
+    assert one.replica.commit == 0
 
 
 def test_a_new_leader_goes_on_with_what_the_one_before_it_began() -> None:
@@ -276,7 +322,7 @@ def test_a_disk_is_a_member_s_once() -> None:
     (answered,) = wanting(one).settle
     assert isinstance(answered, Answered)
     assert answered.verdict is Verdict.REFUSED
-    assert "d was a member before, with the same disk" in answered.why
+    assert answered.why == ("d was a member before, with the same disk: start it with another, empty data directory")
 
 
 def test_whose_place_a_newcomer_was_to_take_stays_if_that_does_not_come() -> None:
@@ -332,6 +378,90 @@ def test_a_change_that_leaves_too_few_who_can_be_reached_is_refused_unless_force
     assert configured(wanting(one, Change(remove=("b",), force=True)))
 
 
+# -- whom to keep a link to ------------------------------------------------------------------------------------------
+
+
+def linked(*outputs: Output) -> list[list[str]]:
+    """Names, as they were told one after the other."""
+    told = [each for output in outputs for each in output.settle if isinstance(each, Linked)]
+    return [[member.name for member in each.members] for each in told]
+
+
+def test_a_link_to_who_is_removed_is_kept_until_that_is_committed() -> None:
+    one = leading()
+    outputs = [wanting(one, Change(remove=("c",))), *level(one), *level(one), *level(one, "b")]
+    *before, after = linked(*outputs)
+    assert after == ["a", "b"]
+    assert before
+    assert all("c" in names for names in before)
+
+
+def test_a_member_that_moves_is_looked_for_at_both_addresses_until_that_is_committed() -> None:
+    one = leading()
+    moved = [disk("c"), disk("c")]
+    output = wanting(one, Change(move={"c": "c:9"}))
+    (told,) = [each for each in output.settle if isinstance(each, Linked)]
+    assert [member.storage for member in told.members if member.name == "c"] == moved
+    assert linked(*level(one)) == [["a", "b", "c"]]
+
+
+def others() -> Formation:
+    """The record of a group that a was not among when it formed."""
+    return formation("bcd")
+
+
+def told_of(names: str, index: int) -> FormedNotice:
+    """These are the members of that group now."""
+    return FormedNotice(others(), Configuration(tuple(Member(name, disk(name)) for name in names)), index)
+
+
+def newcomer() -> One:
+    """A member that was added, and that has nothing of the log: it was told who is in as of index 9."""
+    one = One("abcd", formed=False)
+    assert linked(one.hear("b", told_of("abcde", 9))) == [list("abcde")]
+    assert linked(one.written()) == [list("bcdae")]
+    return one
+
+
+def test_who_is_far_behind_keeps_links_to_those_that_it_was_told_of_until_it_knows_better() -> None:
+    one = newcomer()
+    assert linked(one.hear("b", told_of("bcd", 8))) == [], "that was before"
+    assert linked(one.hear("b", told_of("abcdf", 10))) == [list("bcdaf")]
+    assert linked(one.hear("x", told_of("ax", 11))) == [list("bcdax")], "who is no member yet has nothing to go by"
+    batches = [
+        Batch(1, 0 if first == 1 else 1, first, 1, 0, first, encode_entries([EpochStart("b") if first == 1 else KEPT]))
+        for first in range(1, 12)
+    ]
+    assert linked(one.hear("b", Append(1, START, tuple(batches), 11))) == [list("bcd")]
+
+
+def test_who_is_removed_before_its_log_says_that_it_joined_learns_it() -> None:
+    """It was told of that as committed; a later place where it is none is of the same log."""
+    one = newcomer()
+    early = one.hear("b", Dismissed(1, 8))
+    assert (Removed() in early.settle, [each for each in early.settle if isinstance(each, Noticed)]) == (False, [])
+    one.hear("x", told_of("abcdex", 11))
+    told = one.hear("x", Dismissed(1, 12)).settle
+    assert Noticed("x says that this node is no member of the group: is that so?") in told
+    assert Removed() not in told
+    assert Removed() in one.hear("e", Dismissed(1, 12)).settle, "e is a member by what it was told"
+
+
+def test_a_newcomer_goes_by_what_the_group_decides_by_now_and_not_when_it_formed() -> None:
+    one = One("ab", formed=False, quorum=Flexible(elect=4, commit=2))
+    (complaint,) = one.replica.complaints
+    assert complaint.startswith("a, b could not form the group 'bank' and decide by Flexible(elect=4, commit=2): there")
+    assert "start all members with all of them in members=; if it has formed already, this node waits" in complaint
+    one.hear("b", Forming(("a", "b"), Flexible(elect=4, commit=2), formation("a").configuration.limits))
+    assert one.replica.formation is None, "it does not form with a quorum system that does not fit"
+    members = tuple(Member(name, disk(name)) for name in "abcde")
+    now = Configuration(members, quorum=Flexible(elect=4, commit=2), limits=Limits(election_timeout=FLOOR))
+    one.hear("b", FormedNotice(others(), now, 9))
+    assert not [each for each in one.written().settle if isinstance(each, Noticed)]
+    assert one.replica.formation == others()
+    assert not one.replica.complaints
+
+
 # -- handing over (rule 17) ------------------------------------------------------------------------------------------
 
 
@@ -355,6 +485,144 @@ def test_a_hand_over_that_comes_to_nothing_is_given_up() -> None:
             one.hear(name, HeartbeatReply(1, 1))
     assert one.replica.role == "leader"
     assert one.replica.log.last.index > 1
+
+
+def hand_over_in_vain(one: One, to: str | None = "b") -> list[Output]:
+    """b and c are heard, and nobody stands until it is given up."""
+    outputs = [one.step(Wanted(1, HandOver(to)))]
+    for _ in range(6):
+        outputs.append(one.tick(FLOOR // 5))
+        outputs += [one.hear(name, HeartbeatReply(1, 1)) for name in "bc"]
+    return outputs
+
+
+def test_an_heir_that_did_not_stand_is_left_alone_for_a_while() -> None:
+    """Else somebody who wants it again and again would keep the group from its work."""
+    one = leading()
+    hand_over_in_vain(one)
+    (answered,) = one.step(Wanted(2, HandOver("b"))).settle
+    assert isinstance(answered, Answered)
+    assert answered.verdict is Verdict.REFUSED
+    assert "b was to lead just now, and did not come to it within an election timeout: see whether" in answered.why
+    assert sent(one.step(Wanted(3, HandOver())), CampaignNow) == [("c", CampaignNow(1))], "another may"
+    for _ in range(6):
+        one.tick(FLOOR // 5)
+        one.hear("c", HeartbeatReply(1, 1))
+        one.hear("b", HeartbeatReply(1, 1))
+    assert Answered(4, Verdict.TAKEN, "") in one.step(Wanted(4, HandOver("b"))).settle
+
+
+def test_who_wants_anybody_waits_while_all_have_been_tried() -> None:
+    one = leading("ab")
+    one.step(Wanted(1, HandOver()))
+    for _ in range(6):
+        one.tick(FLOOR // 5)
+        one.hear("b", HeartbeatReply(1, 1))
+    (answered,) = one.step(Wanted(2, HandOver())).settle
+    assert answered == Answered(2, Verdict.WAITS, "any other voter cannot be reached, or did not come to it just now")
+
+
+def test_the_heir_is_told_again_with_each_heartbeat_and_after_it() -> None:
+    one = leading()
+    outputs = hand_over_in_vain(one)
+    order = [
+        type(send.message)
+        for output in outputs
+        for send in output.send
+        if send.to == "b" and isinstance(send.message, Heartbeat | CampaignNow)
+    ]
+    assert order[:5] == [CampaignNow, Heartbeat, CampaignNow, Heartbeat, CampaignNow]
+    assert order[-1] is Heartbeat, "it is given up"
+
+
+def test_what_was_said_before_the_newest_word_of_the_leader_is_late() -> None:
+    """It may have given up since, and sealed what we do not have."""
+    one = One()
+    one.hear("b", Append(1, START, (), 0), stamp=2_000)
+    one.hear("b", Heartbeat(1, 0, 1, 0), stamp=2_005)
+    one.hear("b", Append(1, START, (), 0), stamp=2_001)
+    one.hear("b", CampaignNow(1), stamp=2_004)
+    assert (one.replica.role, one.replica.epoch) == ("follower", 1)
+    one.hear("b", CampaignNow(1), stamp=2_006)
+    assert (one.replica.role, one.replica.epoch) == ("candidate", 2)
+
+
+def test_another_leader_s_stamps_say_nothing_about_what_is_late() -> None:
+    one = One()
+    one.hear("c", Append(1, START, (), 0), stamp=9_000)
+    one.hear("b", Append(2, START, (), 0), stamp=2_000)
+    one.hear("b", CampaignNow(2), stamp=2_001)
+    assert one.replica.epoch == 3
+
+
+# -- priorities ------------------------------------------------------------------------------------------------------
+
+
+def lead_on(one: One, timeouts: int, names: str = "bc", **priorities: int) -> list[Output]:
+    """Time passes, and these answer, saying how much each should lead."""
+    outputs: list[Output] = []
+    for _ in range(5 * timeouts):
+        outputs.append(one.tick(FLOOR // 5))
+        outputs += [one.hear(name, HeartbeatReply(1, 1, priorities.get(name, 0))) for name in names]
+    return outputs
+
+
+def told_to_stand(outputs: list[Output]) -> list[str]:
+    return [to for output in outputs for to, _ in sent(output, CampaignNow)]
+
+
+def test_in_calm_a_leader_hands_over_to_the_voter_of_the_highest_priority() -> None:
+    one = leading()
+    assert told_to_stand(lead_on(one, CALM_TIMEOUTS - 1, b=1, c=2)) == []
+    assert set(told_to_stand(lead_on(one, 2, b=1, c=2))) == {"c"}
+
+
+@pytest.mark.parametrize(("own", "others"), [(0, {}), (0, {"b": -1, "c": -5}), (3, {"b": 3, "c": 1})])
+def test_a_leader_of_the_highest_priority_stays(own: int, others: dict[str, int]) -> None:
+    one = leading(priority=own)
+    assert told_to_stand(lead_on(one, 3 * CALM_TIMEOUTS, **others)) == []
+    assert one.replica.role == "leader"
+
+
+def test_what_comes_to_nothing_is_tried_after_twice_as_long() -> None:
+    """However high its priority: an heir that does not stand costs the group less and less."""
+    one = leading()
+    assert told_to_stand(lead_on(one, CALM_TIMEOUTS + 2, c=1))
+    assert told_to_stand(lead_on(one, 2 * CALM_TIMEOUTS - 3, c=1)) == []
+    assert told_to_stand(lead_on(one, 3, c=1))
+
+
+def test_who_has_not_what_is_committed_is_no_heir_of_higher_priority() -> None:
+    one = leading()
+    one.step(Submitted((ASKED,)))
+    one.written()
+    one.hear("b", AppendReply(1, 2))
+    assert told_to_stand(lead_on(one, 2 * CALM_TIMEOUTS, c=1)) == []
+    one.hear("c", AppendReply(1, 2))
+    assert told_to_stand(lead_on(one, 1, c=1))
+
+
+def test_while_a_change_is_under_way_priorities_do_not_matter() -> None:
+    one = adding()
+    lead_on(one, CALM_TIMEOUTS - 1, "bcd", c=1)
+    level(one)
+    assert told_to_stand(lead_on(one, 3, "bcd", c=1)) == []
+
+
+def test_an_observer_is_no_heir_whatever_its_priority() -> None:
+    one = leading()
+    one.hear("d", Forming(tuple("abcd"), Majority(), Limits(), "d:1", observer=True))
+    level(one)
+    one.hear("d", AppendReply(1, one.replica.log.last.index))
+    assert told_to_stand(lead_on(one, 2 * CALM_TIMEOUTS, "bcd", d=9)) == []
+    assert set(told_to_stand(lead_on(one, 1, "bcd", c=1, d=9))) == {"c"}
+
+
+def test_a_follower_says_its_priority() -> None:
+    one = One(priority=7)
+    one.hear("b", Append(1, START, (), 0))
+    assert sent(one.written(), HeartbeatReply) == []
+    assert sent(one.hear("b", Heartbeat(1, 0, 3, 0)), HeartbeatReply) == [("b", HeartbeatReply(1, 3, 7))]
 
 
 def test_the_heir_stands_at_once_and_is_granted_by_who_hears_the_leader() -> None:

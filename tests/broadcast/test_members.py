@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import pytest
 import trio
+import trio.testing
 
 from actors import Actor, command, query
 from actors.testing import MemoryNetwork
-from broadcast import Consistency, Group, GroupClosed, connect, open_group
+from broadcast import Consistency, Group, GroupClosed, connect, join, open_group
 from membership import Change, ChangeRefused, Flexible, Limits, Majority, MemberRemoved, Newcomer, View, Weighted
 
 SECONDS_MAX = 30  # of a test
@@ -156,8 +157,50 @@ async def test_a_follower_that_is_removed_learns_it_and_ends() -> None:
         assert removed not in (*view.voters, *view.reachable)
         await it.gone(removed)
         assert isinstance(it.ended[removed], MemberRemoved)
-        assert "it was removed" in str(it.ended[removed])
+        assert str(it.ended[removed]) == (
+            f"{removed} is a member of the group 'count' no more: it was removed. Its data is of no further use; to "
+            "take part again it has to be added, with an empty data directory"
+        )
         assert await it[leader].ask(Count.add, 1) == 2
+
+
+async def test_a_member_s_node_is_linked_to_for_as_long_as_it_is_one() -> None:
+    """Nobody was told where d is but by the group."""
+    async with town() as it:
+        await it.start("d", "abc")
+        await it["a"].membership.add("d", "d:1")
+        hosts = {name: it[name]._host for name in "abc"}  # pyright: ignore[reportPrivateUsage]
+        assert all(host.node.has_peer("d") for host in hosts.values())
+        view = await it["a"].membership.remove("d")
+        await it.gone("d")
+        assert isinstance(it.ended["d"], MemberRemoved)
+        for name, host in hosts.items():
+            await it[name].membership.wait_view(after=view.number - 1)
+            assert sorted(host.node.peers) == sorted(set("abc") - {name})
+
+
+async def test_who_was_removed_while_it_was_gone_learns_it_when_it_comes_back(tmp_path: Path) -> None:
+    """Nobody dials it any more, and it is answered all the same."""
+    async with town() as it:
+        await it.start("d", "abc", data=tmp_path / "d")
+        await it["a"].membership.add("d", "d:1")
+        await it.until("d", lambda view: "d" in view.voters)
+        await it.stop("d")
+        await it["a"].membership.remove("d")
+        await it.start("d", "abc", data=tmp_path / "d")
+        await it.gone("d")
+        assert isinstance(it.ended["d"], MemberRemoved)
+
+
+async def test_a_group_whose_members_are_not_given_is_of_those_who_were_named() -> None:
+    """And not of whom the node has learnt of from another group."""
+    async with town() as it:
+        await it.start("d", "abc")
+        await it["a"].membership.add("d", "d:1")
+        node = it["a"]._host.node  # pyright: ignore[reportPrivateUsage]
+        assert node.has_peer("d")
+        async with join(node, "other", Count, limits=LIMITS) as other:
+            assert other._host.plan.members == tuple("abc")  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_leader_that_is_removed_hands_over_and_ends() -> None:
@@ -260,6 +303,23 @@ async def test_the_quorum_system_changes_by_way_of_both() -> None:
         assert await it["b"].ask(Count.add, 1) == 2
 
 
+async def test_a_group_grows_and_shrinks_with_a_quorum_system_that_fits() -> None:
+    """And a newcomer may know few of the members of a group that decides by what would not fit these few."""
+    flexible = Flexible(elect=3, commit=1)
+    async with town(quorum=flexible) as it:
+        with pytest.raises(ChangeRefused, match="give another system by quorum="):
+            await it["a"].membership.remove("b")
+        await it.start("d", "a", quorum=Flexible(elect=4, commit=1))
+        view = await it["a"].membership.add("d", "d:1", quorum=Flexible(elect=4, commit=1))
+        assert (view.voters, view.quorum) == (tuple("abcd"), Flexible(elect=4, commit=1))
+        assert await it["d"].ask(Count.add, 1) == 2
+        await it.start("e", "d", quorum=Flexible(elect=4, commit=1))
+        view = await it["a"].membership.replace("d", "e", "e:1", quorum=Majority())
+        assert (view.voters, view.quorum) == (tuple("abce"), Majority())
+        view = await it["a"].membership.remove("e", quorum=flexible)
+        assert (view.voters, view.quorum) == (tuple("abc"), flexible)
+
+
 async def test_several_changes_are_made_at_once() -> None:
     async with town() as it:
         await it.start("de", "abc")
@@ -345,6 +405,36 @@ async def test_the_lead_is_handed_over() -> None:
         assert (await it[leader].membership.hand_over()).leader != heir
         with pytest.raises(ChangeRefused, match="x has no vote, and cannot lead: the voters are a, b, c"):
             await it["a"].membership.hand_over("x")
+
+
+async def test_who_should_rather_lead_does_in_the_end() -> None:
+    async with town() as it:
+        await it.start("d", "abc", priority=1)
+        await it["a"].membership.add("d", "d:1")
+        await it.until("a", lambda view: view.leader == "d")
+        assert await it["a"].ask(Count.add, 1) == 2
+
+
+@pytest.mark.parametrize("priority", [101, -101, "high", 1.5])
+async def test_a_priority_that_is_none_is_told_at_once(priority: Any) -> None:
+    with pytest.raises(ValueError, match=r"priority= is a number from -100 to 100, not"):
+        async with open_group("count", Count, node="a", members={"a": "a:1"}, data=None, priority=priority):
+            pass
+
+
+async def test_who_waits_for_a_hand_over_is_woken_when_the_replica_stops() -> None:
+    patient = Limits(election_timeout=5_000_000)
+    async with town(limits=patient) as it:
+        leader = it.leader
+        host = it[leader]._host  # pyright: ignore[reportPrivateUsage]
+        for name in set("abc") - {leader}:
+            it.network.cut(leader, name)
+        begun = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.hand_over)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            host._fail(MemberRemoved("gone"))  # pyright: ignore[reportPrivateUsage]
+        assert trio.current_time() - begun < patient.election_timeout / 2_000_000
 
 
 async def test_a_leader_that_is_closed_hands_over_first_even_if_it_is_cancelled() -> None:

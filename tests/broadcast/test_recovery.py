@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, MutableMapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
+import pytest
 import structlog
 import trio
 from click.testing import CliRunner, Result
@@ -15,7 +16,11 @@ from click.testing import CliRunner, Result
 from actors import Actor, command
 from actors.testing import MemoryNetwork
 from broadcast import Group, open_group
+from broadcast._disks import StoppedDisk
+from broadcast._recovery import CannotRecover, _refound  # pyright: ignore[reportPrivateUsage]
+from broadcast._storage import Stored
 from broadcast.cli.recover import command as recover
+from membership._protocol.view import Configuration, Formation, Member, Promise
 
 SECONDS_MAX = 30
 MEMBERS = {name: f"{name}:1" for name in "abc"}
@@ -130,3 +135,11 @@ async def test_a_group_that_has_never_formed_cannot_be_recovered(tmp_path: Path)
         pass
     told = run(it.data("a"), "--node", "a", "--group", "count", "--accept-data-loss")
     assert "has never formed on this disk" in told.output
+
+
+def test_a_disk_that_is_not_the_member_s_cannot_be_recovered() -> None:
+    """What it holds may be anything."""
+    formation = Formation("count", b"c" * 16, Configuration((Member("b", b"b" * 16),)))
+    stored = Stored(b"x" * 16, formation, Promise(), [])
+    with pytest.raises(CannotRecover, match="the group 'count' knows 'b' by another disk than this one"):
+        _refound(cast("StoppedDisk", None), stored, "b", "count")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -36,6 +36,7 @@ from broadcast._protocol.output import (
     Formed,
     Input,
     LeaderKnown,
+    Linked,
     Noticed,
     Now,
     Output,
@@ -54,6 +55,7 @@ from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.snapshots import Snapshot
 from membership._protocol.change import Change
+from membership._protocol.election import LEAP_MAX
 from membership._protocol.formation import Plan
 from membership._protocol.messages import ChangeWish, Dismissed, FormedNotice, Forming, VoteReply, VoteRequest, Wished
 from membership._protocol.quorum import Flexible, Majority, QuorumSystem, Weighted
@@ -125,6 +127,7 @@ class One:
         commit: int = 0,
         quorum: QuorumSystem = MAJORITY,
         snapshot: Snapshot | None = None,
+        priority: int = 0,
     ) -> None:
         epochs = [*(each.epoch for each in batches), snapshot.position.epoch if snapshot else 0]
         promise = Promise(epoch or max(epochs), None)
@@ -135,7 +138,7 @@ class One:
         self.names = names
         self.replica = Replica(
             name="a",
-            plan=plan(names, quorum),
+            plan=replace(plan(names, quorum), priority=priority),
             found=found,
             cluster=CLUSTER,
             clock=LamportClock("a"),
@@ -185,9 +188,9 @@ def sent(output: Output, kind: type[Message]) -> list[tuple[str, Message]]:
     return [(send.to, send.message) for send in output.send if isinstance(send.message, kind)]
 
 
-def leading(names: str = "abc") -> One:
+def leading(names: str = "abc", *, priority: int = 0) -> One:
     """A leader in epoch 1 whose epoch-start entry is durable everywhere, committed and applied."""
-    one = One(names)
+    one = One(names, priority=priority)
     one.lead()
     one.written()
     for name in names[1:]:
@@ -207,8 +210,8 @@ def test_who_is_alone_forms_elects_itself_and_commits() -> None:
     one = One("a", formed=False)
     (asked,) = one.step(Tick()).persist
     assert asked.formation == formation("a")
-    formed = one.written().settle
-    assert formed == [Formed(formation("a")), Reconfigured(formation("a").configuration), LeaderKnown(0, None)]
+    formed, whole = one.written().settle, formation("a").configuration
+    assert formed == [Formed(formation("a")), Reconfigured(whole), Linked(whole.members), LeaderKnown(0, None)]
     (asked,) = one.tick().persist
     assert asked.promise == Promise(1, "a")
     output = one.written()
@@ -567,6 +570,56 @@ def test_where_the_logs_part_is_not_looked_for_in_what_an_earlier_life_knew_to_b
     one = One("abc", batch(1, 1), batch(1, 2), batch(1, 3), commit=2)
     one.hear("c", Append(3, Position(2, 3), (), 0))
     assert Send("c", AppendReply(3, 0, rejected=3, conflict=3)) in one.written().send
+
+
+@pytest.mark.parametrize(
+    ("again", "told"),
+    [
+        (Append(3, Position(1, 2), (batch(2, 3, 3, previous=1),), 0), "from 3 to 5 changes what is committed, or was"),
+        (Append(3, Position(1, 1), (batch(2, 2, previous=1),), 0), "another epoch than 2 is committed at 2, or was"),
+        (Append(3, Position(2, 4), (), 0), "another epoch than 2 is committed at 4, or was shown there"),
+    ],
+)
+def test_a_leader_does_not_take_back_what_it_has_shown_in_its_epoch(again: Append, told: str) -> None:
+    """Others may count what we acknowledged; a leader of a later epoch may have another log."""
+    one = One("abc", batch(1, 1), batch(1, 2))
+    one.hear("b", Append(3, Position(1, 2), (batch(3, 3, 2, previous=1),), 0))
+    assert sent(one.written(), AppendReply) == [("b", AppendReply(3, 4))]
+    with pytest.raises(RemoteProtocolError, match=told):
+        one.hear("b", again)
+    assert one.replica.log.last == Position(3, 4)
+    one.hear("c", Append(4, Position(1, 1), (batch(4, 2, leader="c", previous=1),), 0))
+    assert one.replica.log.last == Position(4, 2)
+
+
+FAR = 2**62
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        VoteRequest(FAR, (0, 0), pre=False),
+        VoteReply(FAR, 1, pre=False, granted=False),
+        Append(FAR, START, (), 0),
+        Heartbeat(LEAP_MAX + 1, 0, 1, 0),
+    ],
+)
+def test_an_epoch_that_no_group_gets_to_is_not_believed(message: Message) -> None:
+    """Adopted, it would leave none to go on with."""
+    one = One()
+    with pytest.raises(RemoteProtocolError, match="is further beyond 0, ours, than any group gets"):
+        one.hear("b", message)
+    assert one.replica.epoch == 0
+    one.hear("b", Heartbeat(LEAP_MAX, 0, 1, 0))
+    assert (one.replica.epoch, one.replica.leader) == (LEAP_MAX, "b")
+
+
+def test_at_the_end_of_all_times_log_time_stands_still() -> None:
+    one = One("abc", Batch(1, 0, 1, 1, FAR, 1, START_B))
+    (start,) = one.lead().persist[0].batches
+    assert (start.first, start.time) == (2, FAR)
+    times = [each.time for _, each in sent(one.tick(), Heartbeat) if isinstance(each, Heartbeat)]
+    assert times == [FAR, FAR]
 
 
 def test_a_commit_within_a_batch_is_refused_and_nothing_is_delivered() -> None:

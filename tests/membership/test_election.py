@@ -37,6 +37,49 @@ def election(promise: Promise | None = None, names: str = "abc", name: str = "a"
     return Election(name=name, storage=storage, configuration=configuration, promise=promise, chance=Middle(), now=0)
 
 
+class Span:
+    """Chance that draws the lowest and the highest in turns, and so shows the range."""
+
+    def __init__(self) -> None:
+        self._high = True
+
+    def randrange(self, stop: int, /) -> int:
+        self._high = not self._high
+        return stop - 1 if self._high else 0
+
+
+@pytest.mark.parametrize(
+    ("priority", "lowest", "highest"),
+    [(0, FLOOR, 2 * FLOOR - 1), (1, FLOOR, 3 * FLOOR // 2 - 1), (-1, 3 * FLOOR // 2, 2 * FLOOR - 1)],
+)
+def test_a_priority_shortens_or_lengthens_the_timeout_within_its_bounds(
+    priority: int, lowest: int, highest: int
+) -> None:
+    """Between the floor and twice that, whatever it is (rule 5): a hint."""
+    configuration = election().configuration
+    one = Election(
+        name="a",
+        storage=disk("a"),
+        configuration=configuration,
+        promise=Promise(),
+        chance=Span(),
+        now=0,
+        priority=priority,
+    )
+    drawn = [one.deadline]
+    one.adopt(1, 0)
+    assert [*drawn, one.deadline] == [lowest, highest]
+
+
+def test_a_priority_changes_nothing_of_whom_is_granted() -> None:
+    """Neither who hears its leader, nor whose log is longer, makes way for it."""
+    one = election()
+    one.priority = -100
+    one.follow("c", 4, 0)
+    assert not ask(one, 5, by="b", now=FLOOR - 1)
+    assert not ask(one, 5, (2, 9), by="b", now=2 * FLOOR)
+
+
 def taken(one: Election) -> list[Ballot]:
     sends, one.sends[:] = list(one.sends), []
     return sends

@@ -10,7 +10,7 @@ import pytest
 
 from membership._protocol.formation import HELLO_INTERVAL, Founding, Plan
 from membership._protocol.messages import FormedNotice, Forming
-from membership._protocol.quorum import Electorate, Flexible, Joint, Majority
+from membership._protocol.quorum import Electorate, Flexible, Grid, Joint, Majority, QuorumSystem, Weighted
 from membership._protocol.view import Configuration, Formation, Limits, Member
 
 CLUSTER = b"c" * 16
@@ -129,7 +129,10 @@ def test_it_says_hello_again_and_again() -> None:
     ("record", "why"),
     [
         (RECORD, None),
-        (Formation("room", CLUSTER, RECORD.configuration), "the group 'room'"),
+        (
+            Formation("room", CLUSTER, RECORD.configuration),
+            "a peer offers the record of the group 'room' to the group 'bank'",
+        ),
         (Formation("bank", CLUSTER, Configuration((Member("b", disk("b")),))), "without 'a': add it, by "),
         (Formation("bank", CLUSTER, Configuration((Member("a", b"x" * 16),))), "by another disk than this one"),
     ],
@@ -181,3 +184,35 @@ def test_an_observer_takes_no_part_in_forming() -> None:
         assert one.heard(name, disk(name), PLAN.hello) is None
     assert one.record() is None
     assert founding().heard("b", disk("b"), watching.hello) is None
+    formed = Formation("bank", CLUSTER, Configuration((Member("b", disk("b")),)))
+    misfit = one.misfit("b", FormedNotice(formed, formed.configuration))
+    assert misfit == "waiting to be added to the group 'bank' as an observer"
+
+
+@pytest.mark.parametrize(
+    ("quorum", "members", "why"),
+    [
+        (Flexible(elect=4, commit=2), tuple("ab"), "there are only 2 voters"),
+        (Weighted({"a": 1, "b": 1, "c": 2}), tuple("ab"), "it names c"),
+        (Grid((("a", "b"), ("c", "d"))), tuple("ac"), "it names b, d"),
+    ],
+)
+def test_who_knows_too_few_to_form_waits_to_be_added(quorum: QuorumSystem, members: tuple[str, ...], why: str) -> None:
+    """It may be one that is to join a group which has formed: what that decides by need not fit whom it was told of."""
+    assert quorum.fits_more(members)
+    plan = replace(PLAN, members=members, quorum=quorum)
+    one = founding(plan=plan)
+    for name in members[1:]:
+        assert one.heard(name, disk(name), plan.hello) is None
+    assert one.record() is None
+    assert f"decide by {quorum}: {why}" in str(plan.waits)
+    assert replace(plan, observer=True).waits is None
+    assert PLAN.waits is None
+
+
+@pytest.mark.parametrize(
+    "quorum", [Flexible(elect=1, commit=1), Flexible(elect=2, commit=4), Weighted({"a": 1}), Grid((("a", "c"),))]
+)
+def test_what_would_not_fit_with_more_members_either_is_a_mistake(quorum: QuorumSystem) -> None:
+    assert not quorum.fits_more(tuple("ab"))
+    assert Majority().fits_more(tuple("ab"))

@@ -11,8 +11,10 @@ from planting import Mutant, is_found_soon, name, options_of
 
 from broadcast._protocol import regrouping
 from broadcast._protocol.entries import Configured
+from broadcast._protocol.follower import Following
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.regrouping import Regrouping
+from broadcast._protocol.succession import Succession
 from broadcast._simulation.history import run
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from membership._protocol import election
@@ -50,6 +52,22 @@ JOINT = replace(
     power_cuts=0,
 )
 """Small groups that become others: each step takes long, and much happens meanwhile."""
+
+HANDING_OVER = replace(
+    MOVING,
+    reordering=0.2,
+    strike_interval=120 * MILLISECOND,
+    crashes=0,
+    cuts=6,
+    pauses=0,
+    power_cuts=0,
+    election_timeout=200 * MILLISECOND,
+    regroupings=6,
+    priorities=(0, 1, 2),
+)
+"""Now and then an heir is cut off when it is to lead."""
+OVERTAKEN = replace(MOVING, reordering=0.2, strike_interval=80 * MILLISECOND, priorities=(0, 1, 2))
+"""What a leader says comes in another order."""
 
 
 def changed_without_a_joint_configuration(patch: pytest.MonkeyPatch) -> None:
@@ -134,6 +152,22 @@ def stands_as_if_it_had_been_told_to(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(election._VICTORY, Role.CANVASSER, lambda self, now: self._campaign(now, handed=True))
 
 
+def goes_on_handing_over(patch: pytest.MonkeyPatch) -> None:
+    """The heir did not stand in time, and this leader seals nothing any more."""
+
+    def tick(self: Any, now: int) -> None:
+        if self.until is not None and now >= self.until:
+            self._heir, self._is_told = "", False  # nor does it tell the heir again
+            self.until = now + self._election.floor
+
+    patch.setattr(Succession, "tick", tick)
+
+
+def an_heir_stands_late(patch: pytest.MonkeyPatch) -> None:
+    """It was told to before the newest word of its leader, which may have given up."""
+    patch.setattr(Following, "heard", property(lambda self: (0, 0), lambda self, heard: None), raising=False)
+
+
 def a_configuration_among_commands(patch: pytest.MonkeyPatch) -> None:
     """It does not stand alone in its batch, and nobody finds it there."""
     seal = Leadership._seal
@@ -162,6 +196,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(removed_voters_are_counted, ON_QUORUM, MOVING),
     Mutant(who_loses_its_vote_stands_no_more, "with a quorum repaired the group comes to an end", JOINT, first=40),
     Mutant(stands_as_if_it_had_been_told_to, "who was not told to stand says no such thing", MOVING),
+    Mutant(goes_on_handing_over, "with a quorum repaired the group comes to an end", HANDING_OVER, first=6),
+    Mutant(an_heir_stands_late, "who was not told to stand says no such thing", OVERTAKEN),
     Mutant(promoted_before_it_has_caught_up, "who gets a vote has caught up", MOVING),
     Mutant(a_removed_leader_leads_on, "who has lost its vote leads no more", MOVING),
 )

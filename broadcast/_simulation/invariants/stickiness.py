@@ -1,7 +1,8 @@
 """Who hears its leader, or leads with a quorum that answers, grants nobody (rule 2; Ongaro 2014, 4.2.3, 9.6).
 
 Not even that it would. When the link layer told that the leader is gone, there is none to be loyal to (rule 5); nor
-where that leader itself wants another in its place, which is said only by who was told to stand (rule 17; 3.10).
+where that leader itself wants another in its place, which is said only by who was told to stand, and not told so before
+the newest word of its leader (rule 17; 3.10).
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ class Stickiness(Invariant):
         super().__init__(scene)
         self._contact = Contact(scene)
         self._heard: dict[str, tuple[int, str, int]] = {}  # name -> epoch and leader that it heard last, and when
+        self._stamps: dict[str, int] = {}  # of what came last
+        self._words: dict[str, tuple[int, int]] = {}  # name -> epoch and stamp of the newest word of a leader
         self._heirs: set[tuple[str, int]] = set()  # and the epoch that each may stand for at once
         self._loyal: dict[tuple[str, str, int, bool], bool] = {}  # was a voter, when it was asked last for that grant?
 
     def started(self, process: Process) -> None:
         self._heard.pop(process.name, None)
+        self._words.pop(process.name, None)
 
     def elected(self, process: Process) -> None:
         self._contact.elected(process)
@@ -39,12 +43,18 @@ class Stickiness(Invariant):
                 process
             )
         elif isinstance(given, Received) and type(given.message) is CampaignNow:
-            self._heirs.add((process.name, given.message.epoch + 1))
+            said = given.message.epoch, given.stamp
+            if said >= self._words.get(process.name, (0, 0)):  # else its leader has said something since
+                self._heirs.add((process.name, given.message.epoch + 1))
+        if isinstance(given, Received):
+            self._stamps[process.name] = given.stamp
 
     def heard(self, process: Process, sender: str, message: Message) -> None:
         self._contact.heard(process, sender, message)
         if leads_on(message) and (message.epoch, sender) == (process.replica.epoch, process.replica.leader):
             self._heard[process.name] = message.epoch, sender, self.scene.schedule.now
+            word = message.epoch, self._stamps[process.name]
+            self._words[process.name] = max(word, self._words.get(process.name, word))
 
     def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
         if type(message) is VoteRequest and message.handed:
