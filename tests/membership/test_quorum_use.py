@@ -7,8 +7,9 @@ import pytest
 from actors._protocol.clock import LamportClock
 from broadcast._protocol.messages import AppendReply, Heartbeat, HeartbeatReply, Message
 from broadcast._protocol.output import Applied, Input, Now, Output, Persisted, ReadAsked, ReadReady, Received, Tick
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import START, Batch
 from broadcast._protocol.replica import Replica
+from broadcast._protocol.snapshots import Snapshot
 from membership import Configuration, Flexible, Limits, Member, QuorumSystem
 from membership._protocol.formation import Plan
 from membership._protocol.messages import VoteReply
@@ -35,6 +36,8 @@ class Stored:
         self.promise = Promise()
         self.batches: list[Batch] = []
         self.commit = 0
+        self.snapshot: Snapshot | None = None
+        self.start = START
 
 
 def disk(name: str) -> bytes:
