@@ -181,11 +181,11 @@ def test_all_that_an_object_keeps_comes_back_and_no_more() -> None:
 
 
 def test_sets_are_equal_bytes_whatever_their_history() -> None:
-    shrunk = {*map(str, range(1000))}
-    shrunk -= {*map(str, range(7, 1000))}
-    assert [*shrunk] != [*map(str, range(7))] or [*shrunk] != [*{*map(str, range(7))}]
-    assert encoded(shrunk) == encoded({*map(str, reversed(range(7)))})
-    assert encoded({(at,) for at in range(9)}) == encoded({(at,) for at in reversed(range(9))})
+    for kind in (int, Fraction):
+        one, other = {kind(0), kind(8)}, {kind(8), kind(0)}
+        assert [*one] != [*other], "they iterate as they were filled"
+        assert encoded(one) == encoded(other)
+        assert encoded(frozenset(one)) == encoded(frozenset(other))
 
 
 def test_the_module_of_the_actor_may_have_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,8 @@ REFUSED: list[tuple[Any, str]] = [
     ([Key(Local())] * 20, "self.it[0].name is a Local"),  # type: ignore[arg-type]
     ({"a": SHARED, "b": [SHARED]}, "self.it['b'][0] is reached twice, and would be two things when it is restored: "),
     ([ANOTHER] * 2, "self.it[0] is reached twice"),
-    ([*[Account("a") for _ in range(20)], ANOTHER, ANOTHER], "self.it[20] is reached twice"),
+    ([Account("b"), [*[Account("a") for _ in range(20)], ANOTHER, ANOTHER]], "self.it[1][20] is reached twice"),
+    ([ANOTHER, [*[Account("a") for _ in range(20)], ANOTHER]], "self.it[1][20] is reached twice"),
     (CYCLE, "self.it[0]['back'] is reached twice"),
     ((SHARED, deque([SHARED])), "self.it[1][0] is reached twice"),
     ({(1, Key(Local()))}, "self.it cannot be put in a snapshot: an item of it[1].name is a Local"),  # type: ignore[arg-type]
