@@ -658,7 +658,7 @@ async def test_deliveries_begin_with_what_is_held_and_leave_nothing_out(count: L
 
 
 async def test_an_actor_whose_state_cannot_go_into_snapshots_is_refused_when_the_group_opens() -> None:
-    with pytest.raises(CannotCapture, match=r"Locked: self\.lock is a lock, which cannot be put in a snapshot; keep it"):
+    with pytest.raises(CannotCapture, match=r"Locked: self\.lock is a lock, which cannot be put in a snapshot; keep"):
         async with local_group(Locked, replicas=1):
             pass
     with pytest.raises(TypeError, match=r"override snapshot\(\) and restore\(\)"):
