@@ -369,7 +369,7 @@ def _is_frozen(sort: str, kind: Any) -> bool:
 
 def _step(holder: Any, held: object) -> str:
     """How one gets from a container to what it holds."""
-    kind: type = type(holder)
+    kind = cast(type, type(holder))  # pyright: ignore[reportUnnecessaryCast]
     fields: Sequence[str] = getattr(holder, "_fields", ())
     if issubclass(kind, dict):
         found = (f"[{key!r}]" for key, item in cast("dict[object, object]", holder).items() if item is held)
