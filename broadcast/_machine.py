@@ -65,8 +65,12 @@ class Machine(Generic[A]):
         history: History,
         *,
         group: str = "",
+        base: Base | None = None,
     ) -> None:
-        """`actor` makes an instance as it is before the first command; `group`: the group's name, for people."""
+        """`actor` makes an instance as it is before the first command; `group`: the group's name, for people.
+
+        base: where undos begin, if one is to be watched.
+        """
         self.group = group
         self.interface = interface
         self.applied = 0
@@ -82,7 +86,7 @@ class Machine(Generic[A]):
         self._make = actor
         self._history = history
         self._context = LogContext()
-        self._base = Base()
+        self._base = Base() if base is None else base
         self._past = Past()
         self._markers = Markers()
         self.actor = self._begin()
@@ -335,6 +339,7 @@ class Machine(Generic[A]):
         load: Load,
         *,
         group: str = "",
+        base: Base | None = None,
     ) -> Machine[A]:
         """The machine that `capture()` was called on, as `load` gives its bytes, from their beginning at each call.
 
@@ -344,7 +349,7 @@ class Machine(Generic[A]):
         made = actor()
         pieces = Counted(load())
         tables = decode_tables(restore_state(made, pieces))
-        machine = cls(lambda: made, interface, tables.agreed.configuration, history, group=group)
+        machine = cls(lambda: made, interface, tables.agreed.configuration, history, group=group, base=base)
         machine._make = actor
         machine.applied, machine.time, machine.stamp = tables.applied, tables.time, tables.stamp
         machine.agreed = tables.agreed

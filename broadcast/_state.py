@@ -369,16 +369,16 @@ def _is_frozen(sort: str, kind: Any) -> bool:
 
 def _step(holder: Any, held: object) -> str:
     """How one gets from a container to what it holds."""
-    kind = cast(type, type(holder))  # pyright: ignore[reportUnnecessaryCast]
+    slots = slots_of(cast(object, holder).__class__)
     fields: Sequence[str] = getattr(holder, "_fields", ())
-    if issubclass(kind, dict):
+    if isinstance(holder, dict):
         found = (f"[{key!r}]" for key, item in cast("dict[object, object]", holder).items() if item is held)
         return next(found, f" (the key {held!r})")
-    if issubclass(kind, list | tuple | deque) and not fields:
+    if isinstance(holder, list | tuple | deque) and not fields:
         items = enumerate(cast("Iterable[object]", holder))
         return next((f"[{at}]" for at, item in items if item is held), "")
-    names = [*fields, *getattr(holder, "__dict__", ()), *slots_of(kind)]
-    return next((f".{name}" for name in names if getattr(holder, name, None) is held), "")
+    names = [*fields, *getattr(cast(object, holder), "__dict__", ()), *slots]
+    return next((f".{name}" for name in names if getattr(cast(object, holder), name, None) is held), "")
 
 
 # -- of an actor -------------------------------------------------------------------------------------------------------
