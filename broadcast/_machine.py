@@ -7,7 +7,7 @@ and chance come from there. It is total: whatever an entry holds, it has an agre
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from trio.lowlevel import enable_ki_protection
 
@@ -45,6 +45,7 @@ from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, View
 
 A = TypeVar("A", bound=Actor)
+B = TypeVar("B", bound=Actor)
 
 History = Callable[[int, int], Iterable[Batch]]
 """history(after, last): the batches with entries beyond index `after` and up to `last`."""
@@ -333,14 +334,14 @@ class Machine(Generic[A]):
     @classmethod
     def restored(
         cls,
-        actor: Callable[[], A],
+        actor: Callable[[], B],
         interface: Interface,
         history: History,
         load: Load,
         *,
         group: str = "",
         base: Base | None = None,
-    ) -> Machine[A]:
+    ) -> Machine[B]:
         """The machine that `capture()` was called on, as `load` gives its bytes, from their beginning at each call.
 
         An undo may call that later. Touches nothing that is shared, so that it may run in another thread. Raises
@@ -349,7 +350,8 @@ class Machine(Generic[A]):
         made = actor()
         pieces = Counted(load())
         tables = decode_tables(restore_state(made, pieces))
-        machine = cls(lambda: made, interface, tables.agreed.configuration, history, group=group, base=base)
+        configuration, make = tables.agreed.configuration, cast(Any, cls)
+        machine: Machine[B] = make(lambda: made, interface, configuration, history, group=group, base=base)
         machine._make = actor
         machine.applied, machine.time, machine.stamp = tables.applied, tables.time, tables.stamp
         machine.agreed = tables.agreed
