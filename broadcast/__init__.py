@@ -2,9 +2,9 @@
 
 from broadcast._client import connect
 from broadcast._consistency import Consistency
+from broadcast._delivery import Delivery
 from broadcast._errors import CannotApply, CannotCapture, Compacted, GroupClosed, SessionExpired
 from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
-from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.position import Position
 from broadcast._protocol.visits import Status

@@ -46,10 +46,12 @@ def encode_tables(tables: Tables) -> Iterator[bytes]:
 
 def decode_tables(frames: Frames) -> Tables:
     """The reverse. Raises `CannotRestore`."""
-    place, agreed, view, sessions, past, markers = Decoder(frames, "").value()
+    (applied, time, stamp), agreed, view, sessions, past, markers = Decoder(frames, "").value()
     try:
         return Tables(
-            *place,
+            applied,
+            time,
+            stamp,
             decode_struct(agreed, Agreed),
             None if view is None else decode_struct(view, View),
             [_session(*parts) for parts in sessions],

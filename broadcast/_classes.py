@@ -34,7 +34,7 @@ def _is_object(kind: type) -> bool:
 
 SORTS: Final[Mapping[str, Callable[[type], bool]]] = {
     "enum": lambda kind: issubclass(kind, enum.Enum),
-    "namedtuple": lambda kind: issubclass(kind, tuple) and kind.__bases__ == (tuple,) and hasattr(kind, "_fields"),
+    "namedtuple": lambda kind: kind.__bases__ == (tuple,) and "_fields" in vars(kind),
     "struct": lambda kind: issubclass(kind, msgspec.Struct),
     "dataclass": _is_object,
     "actor": lambda kind: issubclass(kind, Actor),

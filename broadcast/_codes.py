@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -78,7 +78,7 @@ def _zone_parts(zone: tzinfo | None) -> object:
     if zone is None:
         return None
     if type(zone) is timezone:
-        offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]
+        offset, *name = cast(Any, zone).__getinitargs__()
         return [offset.days, offset.seconds, offset.microseconds, *name]
     if type(zone) is ZoneInfo and zone.key:
         return zone.key
@@ -102,6 +102,10 @@ def _time(text: str, fold: int, zone: object) -> time:
     return time.fromisoformat(text).replace(fold=fold, tzinfo=_zone(zone))
 
 
+def _uuid(data: bytes) -> UUID:
+    return UUID(bytes=data)
+
+
 def _moment_parts(value: Any) -> tuple[object, ...]:
     return value.replace(tzinfo=None).isoformat(), value.fold, _zone_parts(value.tzinfo)
 
@@ -114,5 +118,5 @@ SINGLES: Final[Mapping[type, Single]] = {
     timezone: Single(Code.TIMEZONE, lambda value: (_zone_parts(value),), _zone),
     ZoneInfo: Single(Code.ZONE, lambda value: (_zone_parts(value),), _zone),
     Decimal: Single(Code.DECIMAL, lambda value: (str(value),), Decimal),
-    UUID: Single(Code.UUID, lambda value: (value.bytes,), lambda data: UUID(bytes=data)),
+    UUID: Single(Code.UUID, lambda value: (value.bytes,), _uuid),
 }

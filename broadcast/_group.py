@@ -19,11 +19,11 @@ from actors._nursery import Lasting, open_background
 from actors._protocol.address import check_name, parse_address
 from actors._ref import Ref
 from broadcast._consistency import Consistency
+from broadcast._delivery import Delivery
 from broadcast._disks import disk_writer
 from broadcast._door import Door
 from broadcast._errors import Compacted, GroupClosed
 from broadcast._handle import Handle, Way
-from broadcast._machine import Delivery
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.queries import Query

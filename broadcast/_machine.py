@@ -7,20 +7,20 @@ and chance come from there. It is total: whatever an entry holds, it has an agre
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from trio.lowlevel import enable_ki_protection
 
 from actors._actor import Actor, give_context
 from actors._interface import Interface
 from actors._plain import encode_plain, to_plain
-from actors._protocol.clock import Timestamp
 from actors._protocol.codec import DecodeError, decode
 from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
 from broadcast._base import Base, Load
 from broadcast._calls import open_call, open_calls, runs_of
 from broadcast._capture import Counted, Tables, decode_tables, encode_tables
+from broadcast._crashes import BY_CHANCE, NOT_ALONE, comes_again, name_of
+from broadcast._delivery import Delivery
 from broadcast._errors import CannotApply
 from broadcast._moment import LogContext, Moment
 from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_overload, pack_refusal
@@ -45,6 +45,7 @@ from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, View
 
 A = TypeVar("A", bound=Actor)
+B = TypeVar("B", bound=Actor)
 
 History = Callable[[int, int], Iterable[Batch]]
 """history(after, last): the batches with entries beyond index `after` and up to `last`."""
@@ -52,31 +53,6 @@ History = Callable[[int, int], Iterable[Batch]]
 _APPLIED = Outcome.APPLIED  # to look it up in its class is slow
 _RAN = (_APPLIED, Outcome.REFUSED)
 """Outcomes of commands whose effects, if any, stayed: what a replay runs again."""
-
-_BY_CHANCE = (
-    "and whether it does may depend on the process: on its memory, and on how deep its stack already is. If more of "
-    "that does not help, start all replicas with a class that does not come to it"
-)
-_NOT_ALONE = (
-    "when it was run again to undo a later command. Something besides messages and state decides what it does; start "
-    "all replicas with a class where it does not"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A command as it was applied: one place in the total order.
-
-    position: (epoch, index). timestamp: its Lamport stamp. time: log time, microseconds since 1970.
-    sender: who asked. tag: which command, `arguments`: with what.
-    """
-
-    position: Position
-    timestamp: Timestamp
-    time: int
-    sender: str
-    tag: str
-    arguments: tuple[object, ...]
 
 
 class Machine(Generic[A]):
@@ -90,8 +66,12 @@ class Machine(Generic[A]):
         history: History,
         *,
         group: str = "",
+        base: Base | None = None,
     ) -> None:
-        """`actor` makes an instance as it is before the first command; `group`: the group's name, for people."""
+        """`actor` makes an instance as it is before the first command; `group`: the group's name, for people.
+
+        base: where undos begin, if one is to be watched.
+        """
         self.group = group
         self.interface = interface
         self.applied = 0
@@ -107,7 +87,7 @@ class Machine(Generic[A]):
         self._make = actor
         self._history = history
         self._context = LogContext()
-        self._base = Base()
+        self._base = Base() if base is None else base
         self._past = Past()
         self._markers = Markers()
         self.actor = self._begin()
@@ -286,11 +266,11 @@ class Machine(Generic[A]):
         if isinstance(error, InvariantViolation):
             raise error
         if isinstance(error, (MemoryError, RecursionError)):
-            self._stop(call, index, f"it raised {_name(error)}, {_BY_CHANCE}", error)
+            self._stop(call, index, f"it raised {name_of(error)}, {BY_CHANCE}", error)
         self._undo(index)
         if not isinstance(error, Exception):
             call = open_calls(entry)[index - first]  # what a command was given, it may have changed
-            if not _comes_again(error, lambda: self._run(self.actor, call, index)):
+            if not comes_again(error, lambda: self._run(self.actor, call, index)):
                 raise error
             self._undo(index)
         return Outcome.CRASHED, pack_crash(error)
@@ -326,9 +306,9 @@ class Machine(Generic[A]):
             try:
                 outcome, _ = self._run(self.actor, call, index)
             except Exception as error:
-                self._stop(call, index, f"it was {before.name}, and raised {_name(error)} {_NOT_ALONE}", error)
+                self._stop(call, index, f"it was {before.name}, and raised {name_of(error)} {NOT_ALONE}", error)
             if outcome is not before:
-                self._stop(call, index, f"it was {before.name}, and is {outcome.name} {_NOT_ALONE}", None)
+                self._stop(call, index, f"it was {before.name}, and is {outcome.name} {NOT_ALONE}", None)
         self._context.end()
 
     def _stop(self, call: object, index: int, why: str, error: BaseException | None) -> NoReturn:
@@ -354,13 +334,14 @@ class Machine(Generic[A]):
     @classmethod
     def restored(
         cls,
-        actor: Callable[[], A],
+        actor: Callable[[], B],
         interface: Interface,
         history: History,
         load: Load,
         *,
         group: str = "",
-    ) -> Machine[A]:
+        base: Base | None = None,
+    ) -> Machine[B]:
         """The machine that `capture()` was called on, as `load` gives its bytes, from their beginning at each call.
 
         An undo may call that later. Touches nothing that is shared, so that it may run in another thread. Raises
@@ -369,7 +350,8 @@ class Machine(Generic[A]):
         made = actor()
         pieces = Counted(load())
         tables = decode_tables(restore_state(made, pieces))
-        machine = cls(lambda: made, interface, tables.agreed.configuration, history, group=group)
+        configuration, make = tables.agreed.configuration, cast(Any, cls)
+        machine: Machine[B] = make(lambda: made, interface, configuration, history, group=group, base=base)
         machine._make = actor
         machine.applied, machine.time, machine.stamp = tables.applied, tables.time, tables.stamp
         machine.agreed = tables.agreed
@@ -401,7 +383,7 @@ class Machine(Generic[A]):
         except InvariantViolation:
             raise
         except BaseException as error:  # the user's bug, told to who asked
-            if not isinstance(error, Exception) and not _comes_again(error, lambda: self._look(call, sender)):
+            if not isinstance(error, Exception) and not comes_again(error, lambda: self._look(call, sender)):
                 raise
             return pack_crash(error)
         finally:
@@ -438,20 +420,3 @@ class Machine(Generic[A]):
     def state(self) -> bytes:
         """The actor's attributes, encoded: equal bytes on replicas that agree."""
         return encode_plain(to_plain(vars(self.actor), type(self.actor).__name__))
-
-
-def _name(error: BaseException) -> str:
-    return type(error).__qualname__
-
-
-def _comes_again(error: BaseException, run: Callable[[], object]) -> bool:
-    """Is it the user's method that raises this, which is no `Exception`?
-
-    A handler of signals may raise such a thing as well: at any moment, but not at the same one twice. (Trio's own, for
-    Ctrl-C, waits until the machine is done.)
-    """
-    try:
-        run()
-    except BaseException as again:
-        return type(again) is type(error)
-    return False

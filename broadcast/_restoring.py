@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Flag
 from fractions import Fraction
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from actors._actor import Actor
 from actors._ref import ActorRef, GroupName
@@ -52,6 +52,11 @@ class Decoder:
         self._at += 1
         return self._tokens[self._at - 1]
 
+    def _head(self) -> list[Any]:
+        """Of the next value, if it has one."""
+        token: Any = self._token()
+        return cast(Any, token) if type(token) is list else [None]
+
     def _values(self, count: int) -> list[object]:
         """The next ones: not more than are written at once."""
         part = self._tokens[self._at : self._at + count]
@@ -63,12 +68,12 @@ class Decoder:
         return [self._value() for _ in range(count)]
 
     def _mixed(self, count: int) -> list[object]:
-        first: Any = self._token()
-        while type(first) is list and first[0] == Code.SHAPE:
-            self._learn(*first[1:])
-            first = self._token()
-        if type(first) is list and first[0] == Code.ALIKE:
-            return self._alike(first[1], count)
+        head = self._head()
+        while head[0] == Code.SHAPE:
+            self._learn(*head[1:])
+            head = self._head()
+        if head[0] == Code.ALIKE:
+            return self._alike(head[1], count)
         self._at -= 1
         return [self._value() for _ in range(count)]
 
@@ -88,7 +93,7 @@ class Decoder:
         self._depth += 1
         if self._depth > DEPTH_MAX + 1:
             raise CannotRestore(f"it is damaged: more than {DEPTH_MAX} containers inside one another")
-        value = _WAYS[code](self, *head[1:])
+        value = self._ways[code](self, *head[1:])
         self._depth -= 1
         return value
 
@@ -150,7 +155,7 @@ class Decoder:
         for at in range(0, count, CHUNK):
             some = min(CHUNK, count - at)
             keys = self._values(some)
-            dict.update(mapping, zip(keys, self._values(some), strict=True))
+            _update(mapping, zip(keys, self._values(some), strict=True))
         if len(mapping) != count:
             raise CannotRestore("two keys that differed are equal here: start with the class it was taken of")
         return mapping
@@ -204,31 +209,43 @@ class Decoder:
         numerator, denominator = self._values(2)
         return Fraction(cast(int, numerator), cast(int, denominator))
 
+    _ways: ClassVar[Mapping[int, Callable[..., object]]] = {
+        Code.OBJECT: _object,
+        Code.SHAPE: _shape,
+        Code.LIST: _list,
+        Code.TUPLE: _tuple,
+        Code.DEQUE: _deque,
+        Code.DICT: _dict,
+        Code.ORDEREDDICT: _ordered,
+        Code.COUNTER: _counter,
+        Code.DEFAULTDICT: _defaultdict,
+        Code.SET: _set,
+        Code.FROZENSET: _frozenset,
+        Code.STR: _str,
+        Code.BYTES: _bytes,
+        Code.BYTEARRAY: _bytearray,
+        Code.ENUM: _enum,
+        Code.FLAG: _flag,
+        Code.FRACTION: _fraction,
+        Code.REFERENCE: _reference,
+    }
 
-_WAYS: Final[Mapping[int, Callable[..., object]]] = {
-    Code.OBJECT: Decoder._object,
-    Code.SHAPE: Decoder._shape,
-    Code.LIST: Decoder._list,
-    Code.TUPLE: Decoder._tuple,
-    Code.DEQUE: Decoder._deque,
-    Code.DICT: Decoder._dict,
-    Code.ORDEREDDICT: Decoder._ordered,
-    Code.COUNTER: Decoder._counter,
-    Code.DEFAULTDICT: Decoder._defaultdict,
-    Code.SET: Decoder._set,
-    Code.FROZENSET: Decoder._frozenset,
-    Code.STR: Decoder._str,
-    Code.BYTES: Decoder._bytes,
-    Code.BYTEARRAY: Decoder._bytearray,
-    Code.ENUM: Decoder._enum,
-    Code.FLAG: Decoder._flag,
-    Code.FRACTION: Decoder._fraction,
-    Code.REFERENCE: Decoder._reference,
-}
+
+_update: Final = cast("Callable[[dict[object, object], Iterable[tuple[object, object]]], None]", cast(Any, dict).update)
+"""Also for a Counter, whose own adds."""
+
+
+def _int(data: bytes) -> int:
+    return int.from_bytes(data, "big", signed=True)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
 
 _SINGLES: Final[Mapping[int, Callable[..., object]]] = {
-    Code.INT: lambda data: int.from_bytes(data, "big", signed=True),
-    Code.TEXT: lambda data: data.decode("utf-8", "surrogatepass"),
+    Code.INT: _int,
+    Code.TEXT: _text,
     **{single.code: single.make for single in SINGLES.values()},
 }
 
@@ -251,7 +268,7 @@ def _tuple_maker(kind: Any, names: tuple[str, ...]) -> Callable[[list[object]], 
         raise CannotRestore(
             f"the NamedTuple {kind.__qualname__} had the fields {', '.join(names)}, and is another here"
         )
-    return lambda values: tuple.__new__(kind, values)
+    return lambda values: cast(Any, tuple).__new__(kind, values)
 
 
 _MAKERS: Final[Mapping[str, Callable[[Any, tuple[str, ...]], Callable[[list[object]], object]]]] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Flag
 from fractions import Fraction
 from itertools import chain, islice
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
@@ -119,7 +119,7 @@ class Encoder:
 
     def _enter(self, value: object, kind: type) -> _Items:
         """Write what is no token, or its head and some of its items; returns the rest."""
-        way = _WAYS.get(kind)
+        way = self._ways.get(kind)
         if way is not None:
             return way(self, value)
         single = SINGLES.get(kind)
@@ -290,9 +290,9 @@ class Encoder:
 
     def _set(self, value: Any) -> _Items:
         """Sorted by the bytes of each item: those of a token, or else all that are written for it alone."""
-        if type(value) is set:
-            self._once(value)
         code = _SETS[type(value)]
+        if code is Code.SET:
+            self._once(value)
         if set(map(type, value)) <= SCALARS:
             try:
                 items = sorted(value, key=msgspec.msgpack.encode)
@@ -329,28 +329,28 @@ class Encoder:
         self._tokens.append([Code.REFERENCE, value.to_text(), self._name_of(value.interface.actor)])
         return None
 
+    _ways: ClassVar[Mapping[type, Callable[..., _Items]]] = {
+        list: _list,
+        tuple: _tuple,
+        deque: _deque,
+        dict: _dict,
+        OrderedDict: _dict,
+        Counter: _dict,
+        defaultdict: _defaultdict,
+        set: _set,
+        frozenset: _set,
+        str: _large,
+        bytes: _large,
+        bytearray: _large,
+        Fraction: _fraction,
+        ActorRef: _reference,
+        GroupName: _reference,
+    }
 
-_WAYS: Final[Mapping[type, Callable[[Encoder, Any], _Items]]] = {
-    list: Encoder._list,
-    tuple: Encoder._tuple,
-    deque: Encoder._deque,
-    dict: Encoder._dict,
-    OrderedDict: Encoder._dict,
-    Counter: Encoder._dict,
-    defaultdict: Encoder._defaultdict,
-    set: Encoder._set,
-    frozenset: Encoder._set,
-    str: Encoder._large,
-    bytes: Encoder._large,
-    bytearray: Encoder._large,
-    Fraction: Encoder._fraction,
-    ActorRef: Encoder._reference,
-    GroupName: Encoder._reference,
-}  # pyright: ignore[reportPrivateUsage]
 
-_MAPPINGS: Final = {dict: Code.DICT, OrderedDict: Code.ORDEREDDICT, Counter: Code.COUNTER}
-_SETS: Final = {set: Code.SET, frozenset: Code.FROZENSET}
-_LARGE: Final = {str: Code.STR, bytes: Code.BYTES, bytearray: Code.BYTEARRAY}
+_MAPPINGS: Final[Mapping[type, Code]] = {dict: Code.DICT, OrderedDict: Code.ORDEREDDICT, Counter: Code.COUNTER}
+_SETS: Final[Mapping[type, Code]] = {set: Code.SET, frozenset: Code.FROZENSET}
+_LARGE: Final[Mapping[type, Code]] = {str: Code.STR, bytes: Code.BYTES, bytearray: Code.BYTEARRAY}
 
 
 _SLOTS: Final[Mapping[str, Callable[[Any], tuple[str, ...]]]] = {
@@ -369,17 +369,16 @@ def _is_frozen(sort: str, kind: Any) -> bool:
 
 def _step(holder: Any, held: object) -> str:
     """How one gets from a container to what it holds."""
+    slots = slots_of(cast(object, holder).__class__)
+    fields: Sequence[str] = getattr(holder, "_fields", ())
     if isinstance(holder, dict):
-        mapping = cast("dict[object, object]", holder)
-        found = (f"[{key!r}]" for key, item in mapping.items() if item is held)
+        found = (f"[{key!r}]" for key, item in cast("dict[object, object]", holder).items() if item is held)
         return next(found, f" (the key {held!r})")
-    if isinstance(holder, tuple) and hasattr(holder, "_fields"):
-        found = (f".{name}" for name in cast(Any, holder)._fields if getattr(holder, name) is held)
-        return next(found, "")
-    if isinstance(holder, list | tuple | deque):
-        return next((f"[{at}]" for at, item in enumerate(cast("Iterable[object]", holder)) if item is held), "")
-    names = [*getattr(holder, "__dict__", ()), *slots_of(type(holder))]
-    return next((f".{name}" for name in names if getattr(holder, name, None) is held), "")
+    if isinstance(holder, list | tuple | deque) and not fields:
+        items = enumerate(cast("Iterable[object]", holder))
+        return next((f"[{at}]" for at, item in items if item is held), "")
+    names = [*fields, *getattr(cast(object, holder), "__dict__", ()), *slots]
+    return next((f".{name}" for name in names if getattr(cast(object, holder), name, None) is held), "")
 
 
 # -- of an actor -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from actors._protocol.codec import decode
-from broadcast._machine import Delivery
+from broadcast._delivery import Delivery
 from broadcast._protocol.reports import Report
 from broadcast._protocol.sessions import Outcome
 

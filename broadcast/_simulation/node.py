@@ -390,19 +390,15 @@ class Node:
 
     def _begin_machine(self, formation: Formation) -> Machine[Any]:
         play, history = self._play, self._living.replica.log.between
-        machine = Machine(play.actor, play.interface, formation.configuration, history, group=formation.group)
-        machine._base = CountedBase(self._world.marks)  # pyright: ignore[reportPrivateUsage]
-        return machine
+        base = CountedBase(self._world.marks)
+        return Machine(play.actor, play.interface, formation.configuration, history, group=GROUP, base=base)
 
     def _restore(self, snapshot: Snapshot) -> Machine[Any]:
         """A machine at this snapshot, which is on the disk."""
         play, history = self._play, self._living.replica.log.between
         load = partial(self._disk.snapshots.pieces, snapshot)
-        machine = Machine.restored(play.actor, play.interface, history, load, group=GROUP)
-        counted = CountedBase(self._world.marks)
-        counted.move(snapshot.index, snapshot.size, load)
-        machine._base = counted  # pyright: ignore[reportPrivateUsage]
-        return machine
+        base = CountedBase(self._world.marks)
+        return Machine.restored(play.actor, play.interface, history, load, group=GROUP, base=base)
 
     def _note_configurations(self) -> None:
         """Another is in force."""

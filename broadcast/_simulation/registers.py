@@ -9,7 +9,7 @@ from typing import cast
 from actors._actor import Actor, command, query
 from actors._interface import Interface
 from actors._protocol.codec import decode
-from broadcast._machine import Delivery
+from broadcast._delivery import Delivery
 from broadcast._protocol.sessions import Outcome
 from broadcast._simulation import linearizability
 from broadcast._simulation.calls import Answer, Call, Fate, Read

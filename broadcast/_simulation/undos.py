@@ -23,7 +23,10 @@ class CountedBase(Base):
         self._marks["undos from a copy"] += index > 0
         return index
 
+    def undone(self, actor: Actor, index: int) -> None:
+        super().undone(actor, index)
+        self._undoing = False
+
     def take(self, actor: Actor, index: int) -> None:
         super().take(actor, index)
         self._marks["copies made anew"] += not self._undoing
-        self._undoing = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, open_node, query
 from broadcast import (
+    CannotCapture,
+    Compacted,
     Consistency,
     Delivery,
     Group,
@@ -32,6 +35,11 @@ from membership import Limits, Majority, Weighted
 SECONDS_MAX = 20  # of a test: on real time, since loopback is real
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
+
+
+class Locked(Actor):
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 class Full(Refused):
@@ -623,6 +631,39 @@ async def test_a_group_that_closes_waits_for_what_it_was_told() -> None:
             nursery.start_soon(release)
         assert released
     assert len(await first(2, group.replicas[0].deliveries())) == 2
+
+
+async def test_deliveries_begin_with_what_is_held_and_leave_nothing_out(count: LocalGroup[Count]) -> None:
+    """Rule 9: who falls behind what is forgotten, or what a snapshot jumped over, is told, and where to go on."""
+    replica = count.replicas[0]
+    for number in range(1, 6):
+        await count.ask(Count.add, number)
+    indices = [said.position.index for said in await first(5, replica.deliveries(1))]
+    slow = replica.deliveries(1)
+    assert (await anext(slow)).position.index == indices[0]
+    machine: Any = replica._host.machine  # pyright: ignore[reportPrivateUsage]
+    machine._past.forget(indices[2] - 1)
+    assert [said.position.index for said in await first(3, replica.deliveries())] == indices[2:]
+    assert [said.position.index for said in await first(2, replica.deliveries(indices[3]))] == indices[3:]
+    with pytest.raises(Compacted, match=f"the order is held from index {indices[2]} on") as told:
+        await anext(slow)
+    assert told.value.first_index == indices[2]
+    with pytest.raises(Compacted):
+        await first(1, replica.deliveries(indices[2] - 1))
+    waiting = replica.deliveries(indices[4] + 1)
+    machine._past.forget(10**6)
+    await count.ask(Count.add, 6)
+    with pytest.raises(Compacted):
+        await anext(waiting)
+
+
+async def test_an_actor_whose_state_cannot_go_into_snapshots_is_refused_when_the_group_opens() -> None:
+    with pytest.raises(CannotCapture, match=r"Locked: self\.lock is a lock, which cannot be put in a snapshot; keep"):
+        async with local_group(Locked, replicas=1):
+            pass
+    with pytest.raises(TypeError, match=r"override snapshot\(\) and restore\(\)"):
+        async with open_group("locked", Locked, node="a", members={"a": "127.0.0.1:0"}, data=None):
+            pass
 
 
 async def test_deliveries_end_with_the_group(count: LocalGroup[Count]) -> None:

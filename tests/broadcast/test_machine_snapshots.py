@@ -142,6 +142,7 @@ def test_views_go_on_from_the_last_with_its_number_and_its_members() -> None:
     scene.apply(Configured(added))
     scene.apply(Reached(("a", "c")))
     other = restored(scene)
+    assert (other.machine.agreed, other.machine.agreed.reachable) == (scene.machine.agreed, ("a", "c"))
     scene.apply(EpochStart("b"), epoch=2)
     follow(scene, other)
     assert other.machine.views[-1] == scene.machine.views[-1]

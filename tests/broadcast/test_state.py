@@ -124,19 +124,24 @@ def same(one: Any, other: Any) -> bool:
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 2**1000, -(2**1000), 10**5000,
     0.0, 1e-320, math.inf, -math.inf, "", "ü", "\ud800", "x" * (PART + 1), "\ud800" * (PART + 1), b"", b"\xff",
-    b"y" * (3 * PART), bytearray(b"z"), bytearray(b"z" * (PART + 1)), [], [1, "a"], (), (1, (2, ())), {}, {"b": 1, "a": 2},
+    b"y" * (3 * PART), bytearray(b"z"), bytearray(b"z" * (PART + 1)), [], [1, "a"], (), (1, (2, ())), {},
+    {"b": 1, "a": 2},
     {1: "a", 1.5: "b", None: "c", (1, 2): "d", b"x": "e", frozenset({1}): "f", Key("k"): "g", Colour.RED: "h"},
     set(), {1, 2**70, -1}, {"b", "a"}, {(1, 2), (1,)}, frozenset({frozenset({1}), frozenset()}), {"\ud800"},
     deque([1, 2, 3]), deque([1, 2], maxlen=2), deque(maxlen=0), Counter("hello"), OrderedDict(b=1, a=2),
     defaultdict(list, a=[1]), defaultdict(None, a=1), defaultdict(int, {1: 2}),
     Account("me", 5, Account("you")), Key("k", 7), Place(1, [Place(2, 3)]), Point(1, Point(2)), Fixed(x=2),
-    [Account(str(at), at) for at in range(3000)], [Key(str(at)) for at in range(20)], [Place(at, 2**70) for at in range(9)],
-    [Point(at, "\ud800") for at in range(10)], [Fixed(x=at) for at in range(CHUNK + 1)], {at: Place(at, "") for at in range(5000)},
+    [Account(str(at), at) for at in range(3000)], [Key(str(at)) for at in range(20)],
+    [Place(at, 2**70) for at in range(9)],
+    [Point(at, "\ud800") for at in range(10)], [Fixed(x=at) for at in range(CHUNK + 1)],
+    {at: Place(at, "") for at in range(5000)},
     [Account("a", at, [at]) for at in range(30)], [*[Point(1)] * 1, *[Place(1, 2)] * 9],
     Colour.RED, Colour.BLUE, Level.LOW, Access.READ, Access.READ | Access.RUN, Access(0), [Level.LOW] * 9,
     date.min, datetime.max, datetime(2026, 1, 1, fold=1), datetime(2026, 1, 1, tzinfo=UTC), time(1, 2, 3, 4), time.max,
-    datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1), time(1, tzinfo=timezone(timedelta(hours=-1))),
-    datetime(2026, 1, 1, tzinfo=timezone(timedelta(seconds=-1, microseconds=7), "mine")), timedelta.min, timedelta.max, UTC,
+    datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1),
+    time(1, tzinfo=timezone(timedelta(hours=-1))),
+    datetime(2026, 1, 1, tzinfo=timezone(timedelta(seconds=-1, microseconds=7), "mine")),
+    timedelta.min, timedelta.max, UTC,
     timezone(timedelta(hours=2)), ZoneInfo("Asia/Tokyo"), Decimal("-0.00"), Decimal("sNaN12"), Decimal("1E+500"),
     Fraction(1, 3), Fraction(-(10**5000), 7), UUID(int=5), ActorRef("b/counter", Bank), GroupName("bank", Bank),
     {"x" * PART: list(range(3 * CHUNK)), "deep": [[[[{"a": ({},)}]]]]}, {at: [at] for at in range(3 * CHUNK)},
@@ -181,11 +186,11 @@ def test_all_that_an_object_keeps_comes_back_and_no_more() -> None:
 
 
 def test_sets_are_equal_bytes_whatever_their_history() -> None:
-    shrunk = {*map(str, range(1000))}
-    shrunk -= {*map(str, range(7, 1000))}
-    assert [*shrunk] != [*map(str, range(7))] or [*shrunk] != [*{*map(str, range(7))}]
-    assert encoded(shrunk) == encoded({*map(str, reversed(range(7)))})
-    assert encoded({(at,) for at in range(9)}) == encoded({(at,) for at in reversed(range(9))})
+    for kind in (int, Fraction):
+        one, other = {kind(0), kind(8)}, {kind(8), kind(0)}
+        assert [*one] != [*other], "they iterate as they were filled"
+        assert encoded(one) == encoded(other)
+        assert encoded(frozenset(one)) == encoded(frozenset(other))
 
 
 def test_the_module_of_the_actor_may_have_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,17 +246,18 @@ REFUSED: list[tuple[Any, str]] = [
     ([Key(Local())] * 20, "self.it[0].name is a Local"),  # type: ignore[arg-type]
     ({"a": SHARED, "b": [SHARED]}, "self.it['b'][0] is reached twice, and would be two things when it is restored: "),
     ([ANOTHER] * 2, "self.it[0] is reached twice"),
-    ([*[Account("a") for _ in range(20)], ANOTHER, ANOTHER], "self.it[20] is reached twice"),
+    ([Account("b"), [*[Account("a") for _ in range(20)], ANOTHER, ANOTHER]], "self.it[1][20] is reached twice"),
+    ([ANOTHER, [*[Account("a") for _ in range(20)], ANOTHER]], "self.it[1][20] is reached twice"),
     (CYCLE, "self.it[0]['back'] is reached twice"),
     ((SHARED, deque([SHARED])), "self.it[1][0] is reached twice"),
     ({(1, Key(Local()))}, "self.it cannot be put in a snapshot: an item of it[1].name is a Local"),  # type: ignore[arg-type]
     (nested(DEPTH_MAX + 1), f"[0] lies in more than {DEPTH_MAX} containers"),
     (defaultdict(lambda: 1), "self.it is a defaultdict of another default than int, float,"),
-    (datetime(2026, 1, 1, tzinfo=Odd()), "self.it has a tzinfo that cannot be put in a snapshot; use UTC or a zoneinfo"),
+    (time(1, tzinfo=Odd()), "self.it has a tzinfo that cannot be put in a snapshot; use UTC or a zoneinfo"),
     (type("Text", (str,), {})("x"), "self.it is a Text, which cannot"),
     (Wrapped("x"), "self.it is a Wrapped, which cannot"),  # type: ignore[arg-type]
     (Checked(1), "self.it is a Checked, a Struct with a __post_init__; make it a dataclass"),
-    (local_dataclass(), "self.it cannot be put in a snapshot: there is no class test_state.local_dataclass.<locals>.Inner"),
+    (local_dataclass(), "self.it cannot be put in a snapshot: there is no class test_state.local_dataclass.<locals>."),
     ((each for each in ()), "self.it is a generator"),
 ]  # fmt: skip
 
@@ -291,7 +297,7 @@ class Cached(Actor):
         self.lock = threading.Lock()
 
     def snapshot(self) -> list[int]:
-        return [number for number in self.numbers]
+        return list(self.numbers)
 
     def restore(self, state: list[int]) -> None:
         self.numbers = state

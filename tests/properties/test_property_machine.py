@@ -1,4 +1,4 @@
-"""T7, T4: sessions and the apply loop beside a reference model: retries, gaps, expiry, numbers out of order; snapshots."""
+"""T7, T4: sessions, the apply loop and snapshots beside a model: retries, gaps, expiry, numbers out of order."""
 
 from __future__ import annotations
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
-from effort import CI
+from effort import CI, FEW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broadcast._errors import CannotRestore
 from broadcast._restoring import Decoder
 from broadcast._state import Encoder
 from broadcast._tokens import Frames
@@ -93,7 +95,7 @@ def _alike(kind: Any, rows: list[tuple[object, object]]) -> list[object]:
     return [kind(*row) for row in rows]
 
 
-STATES = st.dictionaries(st.text(max_size=3), st.recursive(SINGLES, containers, max_leaves=30), max_size=4)
+STATES = st.dictionaries(st.text(max_size=3), st.recursive(SINGLES, containers, max_leaves=12), max_size=4)
 
 
 def seen(value: Any) -> object:
@@ -114,7 +116,7 @@ def encoded(value: object) -> bytes:
     return b"".join(Encoder(__name__).pieces(value))
 
 
-@settings(CI, max_examples=300)
+@settings(CI)
 @given(STATES)
 def test_any_state_comes_back_as_it_was(state: dict[str, Any]) -> None:
     data = encoded(state)
@@ -123,14 +125,12 @@ def test_any_state_comes_back_as_it_was(state: dict[str, Any]) -> None:
     assert encoded(came) == data
 
 
-@settings(CI, max_examples=100)
+@settings(FEW)
 @given(STATES, st.data())
 def test_what_is_cut_short_or_changed_ends_in_one_kind_of_error(state: dict[str, Any], data: st.DataObject) -> None:
     """The digest has told already; but no damage does more than that."""
     whole = encoded(state)
     at = data.draw(st.integers(0, len(whole) - 1))
     harmed = whole[:at] + data.draw(st.binary(max_size=4)) + whole[at + data.draw(st.integers(0, 4)) :]
-    try:
+    with suppress(CannotRestore):
         Decoder(Frames([harmed]), __name__).value()
-    except Exception as error:
-        assert type(error).__name__ == "CannotRestore"

@@ -140,6 +140,12 @@ class Tally(Actor):
         self.total += amount * times
         return self.total
 
+    def snapshot(self) -> int:
+        return self.total
+
+    def restore(self, state: int) -> None:
+        self.total = state
+
     @command
     def reset(self, *, to: int = 0) -> None:
         self.total = to

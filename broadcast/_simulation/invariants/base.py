@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from broadcast._machine import Delivery, Machine
+from broadcast._delivery import Delivery
+from broadcast._machine import Machine
 from broadcast._protocol.entries import Entry
 from broadcast._protocol.messages import Message
 from broadcast._protocol.output import Input, Persist
