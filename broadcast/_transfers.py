@@ -72,7 +72,7 @@ class _Line:
 
 
 class Transfers(Generic[A]):
-    """What a replica owes to those who send it snapshots and to those who get them. Run `read_parts` and `keep_parts`."""
+    """What a replica owes those who send it snapshots and those who get them. Run `read_parts` and `keep_parts`."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Transfers(Generic[A]):
         give: Callable[[Input], None],
         failed: Callable[[DiskFailed], None],
     ) -> None:
-        """load(snapshot): a machine made of what is in its file; for another thread. give(input): hand it to the core."""
+        """load(snapshot): a machine made of its file; for another thread. give(input): hand it to the core."""
         self._loaded: Machine[A] | None = None
         self.began = 0.0
         """When the first part came of the one that came last, on the monotonic clock, in seconds."""
