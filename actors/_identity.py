@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -139,6 +140,33 @@ class DataDirectory:
             os.close(lock)
 
 
+@contextmanager
+def looked_at(path: Path) -> Generator[str]:
+    """The name of the node whose data directory this is; nobody may use it meanwhile, and nothing of it changes.
+
+    Raises DataDirectoryInUse, DataDirectoryError, OSError.
+    """
+    if not (path / "node").exists():
+        raise DataDirectoryError(f"{path} is no data directory of a node: it has no file 'node'")
+    lock = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(path, lock) from None
+        yield _decode(path, (path / "node").read_bytes()).name
+    finally:
+        os.close(lock)
+
+
+def _in_use(path: Path, lock: int) -> DataDirectoryInUse:
+    holder = os.pread(lock, 20, 0).decode("ascii", "replace")
+    by = f"process {holder}" if holder.isdigit() else "another process"
+    return DataDirectoryInUse(
+        f"the data directory {path} is in use by {by}: stop that one first, or give this node its own directory"
+    )
+
+
 def _lock(path: Path) -> int:
     """The descriptor that holds the lock until it is closed."""
     lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -148,12 +176,9 @@ def _lock(path: Path) -> int:
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
     except BlockingIOError:
-        holder = os.pread(lock, 20, 0).decode("ascii", "replace")
+        error = _in_use(path, lock)
         os.close(lock)
-        by = f"process {holder}" if holder.isdigit() else "another process"
-        raise DataDirectoryInUse(
-            f"the data directory {path} is in use by {by}: stop that one first, or give this node its own directory"
-        ) from None
+        raise error from None
     except BaseException:
         os.close(lock)
         raise

@@ -33,12 +33,15 @@ FILE_SIZE = 4096  # at first: room for the slots of 63 groups
 class Marks:
     """The marks file, open and locked. Pair n belongs to the group with number n of the database, from 1."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file. Raises DiskRefused if another process has it, DiskFailed if it cannot be opened."""
+    def __init__(self, path: Path, *, may_change: bool = True) -> None:
+        """Open or create the file. Raises DiskRefused if another process has it, DiskFailed if it cannot be opened.
+
+        may_change: unless this is so, it is only looked at.
+        """
         self._path = path
         self._newest: dict[int, int] = {}  # by number of the group: which of its slots was written last
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(path, (os.O_RDWR | os.O_CREAT if may_change else os.O_RDONLY) | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _failure(path, error) from error
         try:

@@ -68,7 +68,7 @@ def _refound(disk: StoppedDisk, stored: Stored, node: str, group: str) -> Recove
     old = stored.formation
     if old is None:
         raise CannotRecover(f"the group {group!r} has never formed on this disk: there is nothing to begin anew with")
-    log, before = Log(stored.batches), _latest(old, stored)
+    log, before = _log_of(stored), _latest(old, stored)
     mine = before.member(node)
     if mine is not None and mine.storage != stored.storage:
         raise CannotRecover(f"the group {group!r} knows {node!r} by another disk than this one")
@@ -84,6 +84,15 @@ def _refound(disk: StoppedDisk, stored: Stored, node: str, group: str) -> Recove
     return Recovered(group, node, log.last.index, stored.commit, before.voter_names, new.cluster, old.cluster)
 
 
+def _log_of(stored: Stored) -> Log:
+    snapshot = stored.snapshot
+    if snapshot is None or stored.batches:
+        return Log(stored.batches, stored.start)
+    return Log((), stored.start, stamp=snapshot.stamp, time=snapshot.time)
+
+
 def _latest(formation: Formation, stored: Stored) -> Configuration:
+    """What the log says of the members in the end, as far as it goes back; else what stood in it before."""
     found = [configuration_in(batch) for batch in stored.batches]
-    return next((each for each in reversed(found) if each is not None), formation.configuration)
+    before = formation.configuration if stored.snapshot is None else stored.snapshot.agreed.configuration
+    return next((each for each in reversed(found) if each is not None), before)

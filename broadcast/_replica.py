@@ -51,7 +51,7 @@ from broadcast._protocol.output import (
     Tick,
     Wanted,
 )
-from broadcast._protocol.position import INTEGER_MAX, Batch
+from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._snapshots import Pieces, SnapshotKeeper
@@ -305,15 +305,11 @@ class ReplicaHost(Generic[A]):
 
     def _enter(self, machine: Machine[A]) -> None:
         """Go on with this machine."""
-        before, self.machine = self._desk, machine
-        self._desk = Desk(machine.sessions)
-        self._desk.route([], machine.applied)
+        self.machine = machine
+        if self._desk is None:
+            self._desk = Desk(machine.sessions)
+        self._desk.installed(machine.sessions, machine.applied)
         self._begin_views(machine, 0)
-        if (
-            before is not None
-        ):  # what its sessions had sent may have been applied, here unseen: they are to say it again
-            before.route([], INTEGER_MAX)
-            before.lost()
         self.progressed.unpark_all()
 
     def _install(self, snapshot: Snapshot) -> None:

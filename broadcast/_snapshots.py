@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Generic, TypeVar
 
 import trio
 
 from actors._actor import Actor
-from actors._protocol.errors import violated
+from actors._protocol.errors import invariant
+from broadcast._large import uncollected
 from broadcast._log import log
 from broadcast._machine import Machine
 from broadcast._protocol.output import Input, Persist, SnapshotTaken, Transfer
 from broadcast._protocol.position import Batch
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._storage import DiskFailed, Snapshots, Stored
-from broadcast._taking import Taking
+from broadcast._taking import AT_ONCE_SIZE_MAX, Taking
 from broadcast._transfers import Transfers, in_thread
 
 A = TypeVar("A", bound=Actor)
@@ -51,7 +53,7 @@ class SnapshotKeeper(Generic[A]):
         """The one that the disk names, or will once it is done with what it was asked for."""
         self._writing: list[tuple[int, Snapshot]] = []  # number of a write, and the one that the disk names after it
         self._taking = Taking(group, files, 0, self._taken, failed)
-        self._transfers = Transfers[Machine[A]](group, files, self._load, give, failed)
+        self._transfers = Transfers[A](group, files, self._load, give, failed)
         self._progressed = trio.lowlevel.ParkingLot()
 
     @property
@@ -76,7 +78,8 @@ class SnapshotKeeper(Generic[A]):
         self._files.close()
 
     def _load(self, snapshot: Snapshot) -> Machine[A]:
-        return self._make(partial(self._files.pieces, snapshot))
+        with uncollected() if snapshot.size > AT_ONCE_SIZE_MAX else nullcontext():
+            return self._make(partial(self._files.pieces, snapshot))
 
     # -- taking ----------------------------------------------------------------------------------------------------
 
@@ -117,9 +120,10 @@ class SnapshotKeeper(Generic[A]):
 
     def install(self, snapshot: Snapshot) -> Machine[A]:
         """The machine that was made of this one, which takes the place of the one that there is."""
-        machine = self._transfers.loaded
-        if machine is None or machine.applied != snapshot.index:
-            violated("what is installed was loaded", index=snapshot.index)
+        machine = self._transfers.take_loaded()
+        invariant(machine.applied == snapshot.index, "what is installed was loaded", index=snapshot.index)
+        if self._machine is not None:
+            self._transfers.give_up(self._machine.actor)
         self._machine, self._newest = machine, snapshot
         seconds = round(time.monotonic() - self._transfers.began, 3)
         log.info("snapshot installed", group=self._group, index=snapshot.index, bytes=snapshot.size, seconds=seconds)

@@ -116,14 +116,12 @@ class SqliteDisk:
             elif not self._marked.begun:
                 raise DiskDamaged(f"{self._directory} has lost its log.marks")
             marks = self._marked.read()
-            self._scan_journal()
-            place = _place(self._path)
-            self._connection = connection = _connect(self._path)
-            self._check_identity(connection, place)
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise DiskDamaged(f"the structure of {self._path} is damaged ({verdict})")
-            self._groups = self._read_groups(connection, marks)
+            scan_journal(self._journal_path)
+            place = place_of(self._path)
+            self._connection = connection = connect(self._path)
+            check_identity(connection, self._path, place)
+            check_structure(connection, self._path)
+            self._groups = read_groups(connection, self._path, marks)
             # From here on nothing depends on frames that an earlier life may have failed to sync (rule 27).
             (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
@@ -140,8 +138,8 @@ class SqliteDisk:
         for remains in self._directory.glob(beginning.name + "*"):
             remains.unlink()
         beginning.touch()
-        place = _place(beginning)
-        connection = _connect(beginning)
+        place = place_of(beginning)
+        connection = connect(beginning)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(IDENTITY_TABLE)
@@ -154,41 +152,6 @@ class SqliteDisk:
         self._marked.begin()
         sync(beginning)
         beginning.rename(self._path)
-
-    def _scan_journal(self) -> None:
-        if self._journal_path.exists():
-            with self._journal_path.open("rb") as journal:
-                verdict = _journal.scan(journal)
-            if isinstance(verdict, _journal.Damage):
-                raise DiskDamaged(f"{self._journal_path} is damaged at byte {verdict.offset}: {verdict.why}")
-
-    def _check_identity(self, connection: sqlite3.Connection, place: Place) -> None:
-        rows: list[tuple[object, object]] = connection.execute("SELECT * FROM identity").fetchall()
-        identity, checksum = rows[0] if len(rows) == 1 else (None, None)
-        if not isinstance(identity, bytes) or zlib.crc32(identity) != checksum:
-            raise DiskDamaged(f"the identity in {self._path} fails its checksum")
-        version, *made = IDENTITY.unpack_from(identity)
-        if version > VERSION:
-            raise DiskRefused(
-                f"{self._path} has a schema of version {version}, and this program knows versions up to {VERSION}; "
-                "start the newer program"
-            )
-        if tuple(made) != place:
-            raise DiskRefused(
-                f"{self._path} is a copy: it was made on another file system or as another file, and the original "
-                "may be in use. Start this node with an empty directory, and have it added again"
-            )
-
-    def _read_groups(self, connection: sqlite3.Connection, marks: dict[int, tuple[bytes, int]]) -> dict[str, Group]:
-        groups: dict[str, Group] = {}
-        for group in _rows.read_groups(connection, str(self._path)):
-            storage, written = marks.pop(group.number, (group.record.storage, 0))
-            if storage != group.record.storage:
-                raise DiskDamaged(f"{self._path} and its log.marks do not belong together")
-            groups[group.record.name] = msgspec.structs.replace(group, written=written)
-        if marks:
-            raise DiskDamaged(f"{self._path} has lost the groups with the numbers {sorted(marks)}")
-        return groups
 
     def _begin_group(self, name: str) -> Group:
         number = max((group.number for group in self._groups.values()), default=0) + 1
@@ -383,7 +346,8 @@ MEANINGS: dict[int, type[Exception]] = {
 """Of SQLite's primary result codes: https://sqlite.org/rescode.html"""
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database, and nobody else may; or make one."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=1)
     try:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # first: so there is no shared memory file
@@ -401,7 +365,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _place(path: Path) -> Place:
+def place_of(path: Path) -> Place:
     """What a copy of a file does not have: its file system, its inode, and the inode's generation.
 
     On some file systems (XFS) the id of the file system is the number of its device, which may be another one after a
@@ -425,3 +389,54 @@ def _generation(file: int) -> int:
         return int.from_bytes(fcntl.ioctl(file, GET_GENERATION, bytes(8))[:4], sys.byteorder)
     except OSError:
         return 0
+
+
+# -- what is not trusted ----------------------------------------------------------------------------------------------
+
+
+def scan_journal(path: Path) -> None:
+    """Raise DiskDamaged unless SQLite may open this journal, if there is one."""
+    if path.exists():
+        with path.open("rb") as journal:
+            verdict = _journal.scan(journal)
+        if isinstance(verdict, _journal.Damage):
+            raise DiskDamaged(f"{path} is damaged at byte {verdict.offset}: {verdict.why}")
+
+
+def check_structure(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise DiskDamaged unless SQLite finds nothing wrong. `path`: whose name is told."""
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise DiskDamaged(f"the structure of {path} is damaged ({verdict})")
+
+
+def check_identity(connection: sqlite3.Connection, path: Path, place: Place) -> None:
+    """Raise DiskDamaged or DiskRefused unless this is what was made at that place, by a program that we know."""
+    rows: list[tuple[object, object]] = connection.execute("SELECT * FROM identity").fetchall()
+    identity, checksum = rows[0] if len(rows) == 1 else (None, None)
+    if not isinstance(identity, bytes) or zlib.crc32(identity) != checksum:
+        raise DiskDamaged(f"the identity in {path} fails its checksum")
+    version, *made = IDENTITY.unpack_from(identity)
+    if version > VERSION:
+        raise DiskRefused(
+            f"{path} has a schema of version {version}, and this program knows versions up to {VERSION}; "
+            "start the newer program"
+        )
+    if tuple(made) != place:
+        raise DiskRefused(
+            f"{path} is a copy: it was made on another file system or as another file, and the original "
+            "may be in use. Start this node with an empty directory, and have it added again"
+        )
+
+
+def read_groups(connection: sqlite3.Connection, path: Path, marks: dict[int, tuple[bytes, int]]) -> dict[str, Group]:
+    """The groups by name, as far as the marks know them. Raises DiskDamaged."""
+    groups: dict[str, Group] = {}
+    for group in _rows.read_groups(connection, str(path)):
+        storage, written = marks.pop(group.number, (group.record.storage, 0))
+        if storage != group.record.storage:
+            raise DiskDamaged(f"{path} and its log.marks do not belong together")
+        groups[group.record.name] = msgspec.structs.replace(group, written=written)
+    if marks:
+        raise DiskDamaged(f"{path} has lost the groups with the numbers {sorted(marks)}")
+    return groups

@@ -26,6 +26,8 @@ def status_of(host: ReplicaHost[Any]) -> Status:
         applied=replica.applied,
         last=replica.log.last.index,
         durable=replica.durable,
+        snapshot=replica.snapshot.index if replica.snapshot else 0,
+        first=replica.log.start.index + 1,
         sessions=len(machine.sessions) if machine else 0,
         voters=voters,
         members=members_of(host),

@@ -15,8 +15,12 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import trio
 
+from actors._actor import Actor
+from actors._protocol.errors import violated
 from broadcast._errors import CannotRestore
+from broadcast._large import give_up
 from broadcast._log import log
+from broadcast._machine import Machine
 from broadcast._protocol.output import (
     Input,
     Load,
@@ -31,7 +35,7 @@ from broadcast._protocol.output import (
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, SnapshotBroken, Snapshots
 
-M = TypeVar("M")
+A = TypeVar("A", bound=Actor)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -48,34 +52,38 @@ class _Retain:
     in_use: tuple[Snapshot, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _GiveUp:
+    """The state of an actor that nobody uses any more."""
+
+    actor: Actor
+
+
 class _Line:
     """Work that is done in its order."""
 
     def __init__(self) -> None:
-        self.waiting = deque[Transfer | _Retain]()
+        self.waiting = deque[Transfer | _Retain | _GiveUp]()
         self.came = trio.Event()
 
-    def add(self, work: Transfer | _Retain) -> None:
+    def add(self, work: Transfer | _Retain | _GiveUp) -> None:
         self.waiting.append(work)
         self.came.set()
 
 
-class Transfers(Generic[M]):
-    """What a replica owes to those who send it snapshots and to those who get them. Run `read_parts` and `keep_parts`.
-
-    loaded: what was made of the one for which `Loaded` is being given, to be taken then or never.
-    """
+class Transfers(Generic[A]):
+    """What a replica owes those who send it snapshots and those who get them. Run `read_parts` and `keep_parts`."""
 
     def __init__(
         self,
         group: str,
         files: Snapshots,
-        load: Callable[[Snapshot], M],
+        load: Callable[[Snapshot], Machine[A]],
         give: Callable[[Input], None],
         failed: Callable[[DiskFailed], None],
     ) -> None:
-        """load(snapshot): a state made of what is in its file; for another thread. give(input): hand it to the core."""
-        self.loaded: M | None = None
+        """load(snapshot): a machine made of its file; for another thread. give(input): hand it to the core."""
+        self._loaded: Machine[A] | None = None
         self.began = 0.0
         """When the first part came of the one that came last, on the monotonic clock, in seconds."""
         self._group = group
@@ -87,6 +95,13 @@ class Transfers(Generic[M]):
         self._storing = _Line()
         self._sending: dict[str, float] = {}  # member -> when the first part was read for it
 
+    def take_loaded(self) -> Machine[A]:
+        """What was made of the snapshot for which `Loaded` is being given: then, or never."""
+        machine, self._loaded = self._loaded, None
+        if machine is None:
+            violated("what is installed was loaded", group=self._group)
+        return machine
+
     def perform(self, work: Transfer) -> None:
         """Do this in its turn."""
         (self._reading if isinstance(work, ReadPart) else self._storing).add(work)
@@ -94,6 +109,10 @@ class Transfers(Generic[M]):
     def retain(self, newest: Snapshot, in_use: tuple[Snapshot, ...]) -> None:
         """The disk names `newest` now: remove the older ones, but for these."""
         self._storing.add(_Retain(newest, in_use))
+
+    def give_up(self, actor: Actor) -> None:
+        """This one is not used any more."""
+        self._storing.add(_GiveUp(actor))
 
     async def read_parts(self) -> None:
         """See to what others get, until cancelled."""
@@ -142,18 +161,21 @@ class Transfers(Generic[M]):
         snapshot = asked.snapshot
         try:
             await in_thread(self._files, self._files.complete, snapshot)
-            self.loaded = await in_thread(self._files, self._load, snapshot)
+            self._loaded = await in_thread(self._files, self._load, snapshot)
         except _UNUSABLE as error:
             why = error.what if isinstance(error, DiskDamaged) else str(error)
             self._give(LoadFailed(snapshot.position, why))
             return
-        try:
-            self._give(Loaded(snapshot.position))
-        finally:
-            self.loaded = None
+        self._give(Loaded(snapshot.position))
+        ignored, self._loaded = self._loaded, None
+        if ignored is not None:
+            self.give_up(ignored.actor)
 
     async def _remove(self, asked: _Retain) -> None:
         await in_thread(self._files, self._files.retain, asked.newest, asked.in_use)
+
+    async def _end(self, asked: _GiveUp) -> None:
+        await in_thread(self._files, give_up, asked.actor)
 
 
 async def in_thread(files: Snapshots, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -170,4 +192,5 @@ _WAYS: dict[type, Callable[[Transfers[Any], Any], Any]] = {
     StorePart: Transfers._store,  # pyright: ignore[reportPrivateUsage]
     Load: Transfers._make,  # pyright: ignore[reportPrivateUsage]
     _Retain: Transfers._remove,  # pyright: ignore[reportPrivateUsage]
+    _GiveUp: Transfers._end,  # pyright: ignore[reportPrivateUsage]
 }

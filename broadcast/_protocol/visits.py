@@ -9,7 +9,7 @@ import msgspec
 from actors._protocol.codec import OneOf
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.portions import COUNT_MAX
-from broadcast._protocol.position import Natural
+from broadcast._protocol.position import Natural, Positive
 from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Report
 from membership._protocol.view import ClusterId, Limits, Name
@@ -27,7 +27,8 @@ class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """What a replica knows of its group at this moment.
 
     role: "forming", "follower", "canvasser", "candidate" or "leader". leader: whom it knows to lead.
-    commit, applied, last, durable: indices; `applied <= commit <= last`.
+    first, snapshot, applied, commit, last, durable: indices. The log holds the entries `first` to `last`; the snapshot
+    is of the state at an index beyond which none is missing, 0 without one. `snapshot <= applied <= commit <= last`.
     members: name -> address, as this replica knows them. reachable: as leader, those heard of within an election
     timeout; else None.
     waiting: why nothing can be committed at present, as far as this replica can tell; None if nothing is amiss.
@@ -42,6 +43,8 @@ class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     applied: Natural
     last: Natural
     durable: Natural
+    snapshot: Natural
+    first: Positive
     sessions: Natural
     voters: tuple[str, ...]
     members: dict[str, str]

@@ -8,7 +8,7 @@ from typing import cast
 
 import click
 
-_COMMANDS = {each: f"broadcast.cli.{each}" for each in ("certs", "demo", "recover", "status", "trace")}
+_COMMANDS = {each: f"broadcast.cli.{each}" for each in ("certs", "demo", "log", "recover", "status", "trace")}
 """Name -> the module that holds it as `command`; imported when it is wanted, so that `troupe --help` is quick."""
 
 

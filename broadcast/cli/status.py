@@ -20,7 +20,7 @@ from broadcast._protocol.visits import TO_CLIENT, Status, StatusAsked
 ANSWER_SECONDS = 3.0  # within which a member answers
 UNKNOWN = "?"
 FILE = click.Path(exists=True, dir_okay=False)
-COLUMNS = ("member", "address", "role", "epoch", "leader", "commit", "applied", "last", "sessions")
+COLUMNS = ("member", "address", "role", "epoch", "leader", "commit", "applied", "last", "first", "snapshot", "sessions")
 
 
 class Silent(msgspec.Struct, frozen=True):
@@ -102,7 +102,7 @@ def table(group: str, found: Sequence[Status | Silent]) -> str:
 def _row(said: Status | Silent) -> tuple[str, ...]:
     if isinstance(said, Silent):
         return (said.node, said.address, "silent", *["-"] * (len(COLUMNS) - 3))
-    numbers = (said.commit, said.applied, said.last, said.sessions)
+    numbers = (said.commit, said.applied, said.last, said.first, said.snapshot, said.sessions)
     address = said.members.get(said.node) or UNKNOWN
     return (said.node, address, said.role, str(said.epoch), said.leader or "-", *map(str, numbers))
 

@@ -415,8 +415,8 @@ def met_with_an_older_page_of(table: str, data: Path, lost: Persist, rest: Persi
 def test_the_check_of_the_journal_is_what_finds_it(dead: Dead, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite alone forgets silently: without the scan and the marks the tests above would fail."""
     marks = old_marks(dead)
-    silently: Callable[[SqliteDisk], None] = lambda disk: None  # noqa: E731
-    monkeypatch.setattr(SqliteDisk, "_scan_journal", silently)
+    silently: Callable[[Path], None] = lambda path: None  # noqa: E731
+    monkeypatch.setattr(_sqlite, "scan_journal", silently)
     journal = bytearray(dead.files[JOURNAL])
     journal[32 + 2 * FRAME + 1000] ^= 1
     dead.put_back(**{JOURNAL: bytes(journal), MARKS: marks})

@@ -67,6 +67,9 @@ static void *real(const char *name) {
     return found;
 }
 
+static void before_fork(void) { pthread_mutex_lock(&lock); } /* no other thread may hold it in the child, for ever */
+static void after_fork(void) { pthread_mutex_unlock(&lock); }
+
 __attribute__((constructor)) static void begin(void) {
     const char *wanted = getenv("POWERCUT_DIR"), *kept = getenv("POWERCUT_UNDO");
     if (wanted == NULL || kept == NULL)
@@ -77,6 +80,7 @@ __attribute__((constructor)) static void begin(void) {
     }
     strcpy(undo, kept);
     directory_size = strlen(directory);
+    pthread_atfork(before_fork, after_fork, after_fork);
     is_on = 1;
 }
 

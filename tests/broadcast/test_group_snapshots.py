@@ -1,0 +1,379 @@
+"""Snapshots of a real replica: taken while it runs and when it stops, begun with, sent to who has missed too much."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from actors import Actor, Node, command, open_node, query
+from broadcast import Compacted, Group, connect, join, open_group
+from broadcast import _snapshot_files as snapshot_files
+from broadcast import _snapshots as keeping
+from broadcast import _taking as taking
+from broadcast._protocol import own
+from broadcast._storage import DiskDamaged, DiskFull, Written
+from membership import Limits
+
+SECONDS_MAX = 30  # of a test, on real time
+LIMITS = Limits(snapshot_entries=10)
+NEVER = Limits(snapshot_entries=10**6)
+NAMES = ("a", "b", "c")
+
+
+class Shelf(Actor):
+    def __init__(self) -> None:
+        self.items: dict[str, int] = {}
+
+    @command
+    def put(self, item: str) -> int:
+        self.items[item] = self.items.get(item, 0) + 1
+        return self.items[item]
+
+    @command
+    def fill(self, count: int) -> None:
+        self.items.update((f"item {number}", number) for number in range(count))
+
+    @command
+    def fail(self) -> None:
+        self.items.clear()
+        raise ZeroDivisionError
+
+    @query
+    def content(self) -> dict[str, int]:
+        return self.items
+
+
+class Opaque(Shelf):
+    """Keeps what cannot be put in a snapshot."""
+
+    @command
+    def spoil(self) -> None:
+        self.lock = object()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the log below a snapshot, for followers that are a little behind."""
+    monkeypatch.setattr(own, "KEPT_SIZE_MAX", 0)
+    monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """No state is small enough to be encoded here; which children were begun."""
+    begun: list[int] = []
+    fork = os.fork
+
+    def counted() -> int:
+        pid = fork()
+        begun.append(pid)
+        return pid
+
+    monkeypatch.setattr(os, "fork", counted)
+    monkeypatch.setattr(taking, "AT_ONCE_SIZE_MAX", 0)
+    return begun
+
+
+@asynccontextmanager
+async def one(data: Path, limits: Limits = LIMITS, actor: type[Shelf] = Shelf) -> AsyncGenerator[Group[Any]]:
+    with trio.fail_after(SECONDS_MAX):
+        async with open_group(
+            "shelf", actor, node="a", members={"a": "127.0.0.1:0"}, data=data / "a", limits=limits
+        ) as group:
+            yield group
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Looked at again whenever something may have come: nobody tells of what a replica or a directory is like."""
+    while not true():  # noqa: ASYNC110
+        await trio.sleep(0.001)
+
+
+async def put(group: Group[Any], count: int, first: int = 0) -> None:
+    for number in range(first, first + count):
+        await group.ask(Shelf.put, f"{number % 7}")
+
+
+async def taken(group: Group[Any], at_least: int) -> int:
+    """The index of its snapshot, once it is that far: a marker met while another is under way is passed over."""
+    while group.status().snapshot < at_least:
+        await group.ask(Shelf.put, "more")
+    return group.status().snapshot
+
+
+def assert_no_child_is_left() -> None:
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def events(logs: list[MutableMapping[str, Any]], event: str) -> list[MutableMapping[str, Any]]:
+    return [each for each in logs if each["event"] == event]
+
+
+async def test_a_replica_begins_with_its_snapshot_and_goes_on_from_there(tmp_path: Path) -> None:
+    async with one(tmp_path) as group:
+        await put(group, 35)
+        await taken(group, 30)
+        assert group.status().first > 20
+        state, views = group.state(), group.membership.view
+    async with one(tmp_path) as group:
+        assert group.state() == state
+        assert group.membership.view == views
+        await put(group, 35, first=35)
+        assert (await group.ask(Shelf.content)).items() >= {f"{n}": 10 for n in range(7)}.items()
+        await taken(group, 60)
+        await until(lambda: len(list((tmp_path / "a" / "snapshots").iterdir())) == 1)  # the older ones go
+
+
+async def test_a_clean_stop_takes_one_if_anything_was_applied_since_the_last(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with one(tmp_path, NEVER) as group:
+            await put(group, 3)
+            assert group.status().snapshot == 0
+            applied = group.status().applied
+    assert len(events(logs, "snapshot taken")) == 1
+    with capture_logs() as logs:
+        async with one(tmp_path, NEVER) as group:
+            status = group.status()
+            assert status.snapshot == status.applied >= applied
+            left = status.applied
+            await until(lambda: group.status().applied > left)  # its epoch has begun
+    assert len(events(logs, "snapshot taken")) == 1
+    async with one(tmp_path, NEVER) as group:
+        assert group.status().snapshot > left
+
+
+async def test_a_stop_waits_for_a_snapshot_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(draft: object, machine: object, parent: int) -> bytes:
+        signal.pause()
+        return b""
+
+    monkeypatch.setattr(keeping, "LAST_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(taking, "AT_ONCE_SIZE_MAX", 0)
+    monkeypatch.setattr(taking, "_in_child", sleep)
+    async with one(tmp_path, NEVER) as group:
+        await put(group, 3)
+    assert_no_child_is_left()
+    monkeypatch.undo()
+    async with one(tmp_path, NEVER) as group:
+        assert await group.ask(Shelf.content) == {"0": 1, "1": 1, "2": 1}
+
+
+async def test_a_large_state_is_written_by_a_child_as_it_was_at_the_marker(tmp_path: Path, children: list[int]) -> None:
+    with capture_logs() as logs:
+        async with one(tmp_path) as group:
+            await group.ask(Shelf.fill, 1000)
+            await put(group, 30)
+            await taken(group, 30)
+            state = group.state()
+    assert len(children) > 2
+    assert events(logs, "no snapshot could be taken: the log stays as it is") == []
+    async with one(tmp_path) as group:
+        assert group.state() == state
+    assert_no_child_is_left()
+
+
+async def test_what_grows_beyond_what_was_thought_is_given_to_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: list[int]
+) -> None:
+    monkeypatch.setattr(taking, "AT_ONCE_SIZE_MAX", 5000)
+    async with one(tmp_path) as group:
+        await put(group, 12)
+        await taken(group, 10)
+        assert children == []
+        await group.ask(Shelf.fill, 1000)
+        await put(group, 12)
+        await taken(group, 20)
+        assert len(children) == 1
+
+
+async def test_a_child_that_is_killed_costs_its_snapshot_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(draft: object, machine: object, parent: int) -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""
+
+    with capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(taking, "AT_ONCE_SIZE_MAX", 0)
+        patch.setattr(taking, "_in_child", die)
+        async with one(tmp_path) as group:
+            await put(group, 12)
+            await until(lambda: bool(events(logs, "no snapshot could be taken: the log stays as it is")))
+            patch.undo()
+            await put(group, 12)
+            assert await taken(group, 10) >= 20
+    assert "status -9" in events(logs, "no snapshot could be taken: the log stays as it is")[0]["reason"]
+
+
+@pytest.mark.parametrize("by_child", [False, True])
+async def test_where_there_is_no_room_the_group_goes_on_and_the_next_marker_is_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_child: bool
+) -> None:
+    is_full = True
+    write = snapshot_files._FileDraft.write  # pyright: ignore[reportPrivateUsage]
+
+    def full(self: snapshot_files._FileDraft, pieces: Iterator[bytes]) -> Written:  # pyright: ignore[reportPrivateUsage]
+        if is_full:
+            self.path.write_bytes(b"half of it")
+            raise DiskFull("no room")
+        return write(self, pieces)
+
+    monkeypatch.setattr(snapshot_files._FileDraft, "write", full)  # pyright: ignore[reportPrivateUsage]
+    if by_child:
+        monkeypatch.setattr(taking, "AT_ONCE_SIZE_MAX", 0)
+    with capture_logs() as logs:
+        async with one(tmp_path) as group:
+            await put(group, 12)
+            await until(lambda: bool(events(logs, "no snapshot could be taken: the log stays as it is")))
+            await until(lambda: not list((tmp_path / "a" / "snapshots").iterdir()))
+            assert group.status().snapshot == 0
+            is_full = False
+            await put(group, 12)
+            await taken(group, 20)
+
+
+async def test_a_state_that_cannot_be_captured_is_told_and_the_group_goes_on(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with one(tmp_path, actor=Opaque) as group:
+            await group.ask(Opaque.spoil)
+            await put(group, 20)
+            assert group.status().snapshot == 0
+    told = events(logs, "no snapshot could be taken: the log stays as it is")
+    assert "lock" in told[0]["reason"]
+
+
+async def test_a_damaged_snapshot_is_not_begun_with(tmp_path: Path) -> None:
+    async with one(tmp_path) as group:
+        await put(group, 12)
+    *_, path = sorted((tmp_path / "a" / "snapshots").iterdir(), key=lambda path: int(path.name.split("-")[1]))
+    content = path.read_bytes()
+    for damaged, said in ((content[:-1] + b"?", "fails its checksum"), (content[1:], "bytes"), (None, "is gone")):
+        path.unlink(missing_ok=True)
+        if damaged is not None:
+            path.write_bytes(damaged)
+        with pytest.raises(DiskDamaged, match=f"{said}.*added again"):
+            async with one(tmp_path):
+                pass
+    path.write_bytes(content)
+    async with one(tmp_path) as group:
+        assert await group.ask(Shelf.put, "one more") == 1
+
+
+async def test_a_crash_is_undone_after_a_restart_from_the_snapshot(tmp_path: Path) -> None:
+    async with one(tmp_path) as group:
+        await put(group, 25)
+    async with one(tmp_path) as group:
+        before = await group.ask(Shelf.content)
+        with pytest.raises(Exception, match="ZeroDivisionError"):
+            await group.ask(Shelf.fail)
+        assert await group.ask(Shelf.content) == before
+
+
+async def test_what_a_snapshot_holds_is_delivered_no_more_and_said_so(tmp_path: Path) -> None:
+    async with one(tmp_path) as group:
+        await put(group, 45)
+        await taken(group, 40)
+        async with aclosing(group.deliveries(1)) as deliveries:
+            with pytest.raises(Compacted) as compacted:
+                await anext(deliveries)
+        async with aclosing(group.deliveries(compacted.value.first_index)) as deliveries:
+            assert (await anext(deliveries)).position.index >= compacted.value.first_index
+
+
+# -- three of them ----------------------------------------------------------------------------------------------------
+
+
+class Trio:
+    """Three replicas on nodes of their own, each of which may stop and start again."""
+
+    def __init__(self, data: Path, nursery: trio.Nursery) -> None:
+        self.groups: dict[str, Group[Shelf]] = {}
+        self.addresses: dict[str, str] = {}
+        self._data = data
+        self._nursery = nursery
+        self._nodes: dict[str, Node] = {}
+        self._stops: dict[str, trio.Event] = {}
+        self._stopped: dict[str, trio.Event] = {}
+
+    async def start(self, *names: str) -> None:
+        starts = {name: trio.Event() for name in names}
+        for name in names:
+            self._nodes[name] = await self._nursery.start(self._live, name, starts[name])
+            self.addresses[name] = str(self._nodes[name].address)
+        for name in names:
+            self._nodes[name].set_peers(self.addresses)
+            starts[name].set()
+        await until(lambda: all(name in self.groups for name in names))
+
+    async def stop(self, name: str) -> None:
+        self._stops[name].set()
+        await self._stopped[name].wait()
+
+    async def _live(self, name: str, start: trio.Event, task_status: trio.TaskStatus[Node]) -> None:
+        stop, stopped = self._stops[name], self._stopped[name] = trio.Event(), trio.Event()
+        listen = self.addresses.get(name, "127.0.0.1:0")
+        async with open_node(name, listen=listen, data=self._data / name) as node:
+            task_status.started(node)
+            await start.wait()
+            async with join(node, "shelf", Shelf, members=self.addresses, limits=LIMITS) as group:
+                self.groups[name] = group
+                await stop.wait()
+                del self.groups[name]
+        stopped.set()
+
+
+@asynccontextmanager
+async def three(data: Path) -> AsyncGenerator[Trio]:
+    with trio.fail_after(SECONDS_MAX):
+        async with trio.open_nursery() as nursery:
+            rig = Trio(data, nursery)
+            await rig.start(*NAMES)
+            yield rig
+            for name in list(rig.groups):
+                await rig.stop(name)
+
+
+async def test_who_has_missed_what_is_compacted_gets_a_snapshot(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with three(tmp_path) as rig:
+            await put(rig.groups["a"], 5)
+            await rig.stop("c")
+            await put(rig.groups["a"], 60)
+            for name in "ab":
+                await taken(rig.groups[name], 40)
+            await rig.start("c")
+            late = rig.groups["c"]
+            await put(rig.groups["a"], 1)
+            await until(lambda: late.status().applied == rig.groups["a"].status().applied)
+            assert late.state() == rig.groups["a"].state()
+            assert late.membership.view == rig.groups["a"].membership.view
+            assert await late.ask(Shelf.put, "by c") == 1
+            assert late.status().first > 30
+    installed = events(logs, "snapshot installed")
+    assert len(installed) == 1
+    assert installed[0].keys() >= {"index", "bytes", "seconds", "group"}
+    assert "c" in {each["to"] for each in events(logs, "snapshot sent")}
+
+
+async def test_sessions_at_a_replica_that_was_given_a_snapshot_go_on(tmp_path: Path) -> None:
+    """A client whose only member was cut off; it hears what came of what it had asked for before."""
+    async with three(tmp_path) as rig:
+        late = rig.groups["c"]
+        async with connect("shelf", Shelf, members=rig.addresses) as client:
+            assert await client.ask(Shelf.put, "client's") == 1
+            assert await late.ask(Shelf.put, "c's") == 1
+            await rig.stop("c")
+            await put(rig.groups["a"], 60)
+            await rig.start("c")
+            await put(rig.groups["b"], 20)
+            assert await client.ask(Shelf.put, "client's") == 2
+            assert await rig.groups["c"].ask(Shelf.put, "c's") == 2

@@ -1,0 +1,91 @@
+"""Large states: no collections while one is made, and one is given up piece by piece."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from actors import Actor
+from broadcast._large import give_up, uncollected
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_there_are_no_collections_until_the_last_pause_ends() -> None:
+    with uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_where_there_were_none_before_there_are_none_after() -> None:
+    gc.disable()
+    with uncollected():
+        pass
+    assert not gc.isenabled()
+
+
+def test_it_ends_with_an_error_too() -> None:
+    with pytest.raises(ZeroDivisionError), uncollected():
+        raise ZeroDivisionError
+    assert gc.isenabled()
+
+
+def test_what_was_made_meanwhile_is_not_looked_at_any_more() -> None:
+    with uncollected():
+        made = [[number] for number in range(1000)]
+    assert gc.get_freeze_count() >= len(made)
+    looked_at = {id(each) for each in gc.get_objects()}
+    assert looked_at.isdisjoint(map(id, made))
+
+
+class Holder(Actor):
+    def __init__(self) -> None:
+        self.items: dict[int, list[int]] = {number: [number] for number in range(1000)}
+        self.rows = [{0: [1]}, {1: list(range(500))}]
+        self.names = {"a", "b"}
+        self.table = TABLE
+        self.text = "x"
+
+
+TABLE = {1: [2, 3], 4: list(range(500))}
+
+
+def test_a_state_that_is_given_up_is_emptied_but_for_what_others_hold() -> None:
+    holder = Holder()
+    items, deep = holder.items, holder.rows[1][1]
+    rows = [holder.rows.pop()]
+    give_up(holder)
+    assert vars(holder) == {}
+    assert len(items) == 1000
+    assert {1: [2, 3], 4: list(range(500))} == TABLE
+    assert deep == list(range(500))
+    assert rows == [{1: deep}]
+
+
+def test_what_only_it_held_ends_one_by_one() -> None:
+    ended: list[int] = []
+
+    class Item:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def __del__(self) -> None:
+            ended.append(self.number)
+
+    class Shelf(Actor):
+        def __init__(self) -> None:
+            self.items = [Item(number) for number in range(10)]
+
+    shelf = Shelf()
+    give_up(shelf)
+    assert ended == list(range(9, -1, -1))  # from the end: it was taken apart, and did not end as a whole
