@@ -73,7 +73,8 @@ class Membership:
         """Every view from this number on, in order; waits for those to come.
 
         None is left out of those that began while this replica was level with the group. Of those before the snapshot
-        that it began with, or got to catch up by, it has the last one only: their numbers show the gap. Raises `broadcast.GroupClosed` after the last one if the group is closed here.
+        that it began with, or got to catch up by, it has the last one only: their numbers show the gap. Raises
+        `broadcast.GroupClosed` after the last one if the group is closed here.
         """
         number = max(from_number, 1)
         while True:
