@@ -3,7 +3,7 @@
 from broadcast._client import connect
 from broadcast._consistency import Consistency
 from broadcast._delivery import Delivery
-from broadcast._errors import CannotApply, CannotCapture, Compacted, GroupClosed, SessionExpired
+from broadcast._errors import CannotApply, CannotCapture, Compacted, Diverged, GroupClosed, SessionExpired
 from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.position import Position
@@ -19,6 +19,7 @@ __all__ = [
     "DiskDamaged",
     "DiskFailed",
     "DiskRefused",
+    "Diverged",
     "Group",
     "GroupClosed",
     "GroupRef",

@@ -40,6 +40,27 @@ class CannotApply(Exception):
         self.command = command
 
 
+class Diverged(Exception):
+    """This replica's state is not what a majority of the voters has: it has stopped, and stays so (rule 28).
+
+    The order is agreed on. So what a command did here was not decided by the state and its arguments alone, or this
+    machine does not compute what others do. Every start on this data directory ends so.
+
+    group. index: where the states were compared. agreed: where they were last found equal; 0 if they never were.
+    """
+
+    def __init__(self, group: str, index: int, agreed: int) -> None:
+        super().__init__(
+            f"group {group}: at index {index} a majority of the voters has another state than this replica, which has "
+            f"stopped. A command between index {agreed} and {index} is not deterministic (broadcast.testing.simulate "
+            "finds which), or this machine is at fault. Remove this member, and add it again with an empty data "
+            "directory: it gets the state of the others"
+        )
+        self.group = group
+        self.index = index
+        self.agreed = agreed
+
+
 class CannotCapture(TypeError):
     """A part of an actor's state cannot be put in a snapshot, exactly: which one, why, and what to do."""
 

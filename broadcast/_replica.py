@@ -19,6 +19,7 @@ from actors import Envelope, Node, Origin
 from actors._actor import Actor
 from actors._interface import Interface
 from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant, violated
+from broadcast import _errors as errors
 from broadcast._errors import GroupClosed
 from broadcast._handle import monotonic
 from broadcast._log import log
@@ -30,6 +31,7 @@ from broadcast._protocol.output import (
     Answered,
     Applied,
     Connected,
+    Diverged,
     Formed,
     Input,
     LeaderKnown,
@@ -53,7 +55,7 @@ from broadcast._protocol.output import (
 )
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import Divergence, Snapshot
 from broadcast._snapshots import Pieces, SnapshotKeeper
 from broadcast._storage import DiskFailed, Stored
 from broadcast._trace import described
@@ -153,6 +155,8 @@ class ReplicaHost(Generic[A]):
         reports = Reports(self._on_written, self._on_disk_full, self._on_disk_failed)
         stored: Stored = await self._writer.open_group(self.plan.group, reports)
         stored.check(self.plan.group)
+        if stored.divergence is not None:
+            raise self._diverged(stored.divergence)
         files = await self._writer.snapshots(self.plan.group)
         keeper = SnapshotKeeper[A](self.plan.group, files, self._restored, self.give, self._on_disk_failed)
         await keeper.open(stored)
@@ -336,8 +340,15 @@ class ReplicaHost(Generic[A]):
                 self._on_answered(settled)
             case Removed():
                 self._on_removed()
+            case Diverged(divergence):
+                error = self._diverged(divergence)
+                log.error("diverged: this replica stops", group=self.plan.group, reason=str(error))
+                self._fail(error)
             case Noticed():
                 log.warning(settled.text, group=self.plan.group, node=self.node.name)
+
+    def _diverged(self, divergence: Divergence) -> errors.Diverged:
+        return errors.Diverged(self.plan.group, divergence.at, divergence.agreed)
 
     # -- what the core tells ---------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ import msgspec
 
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import START, Batch, Position
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import Divergence, Snapshot
 from broadcast._storage import DiskDamaged, Ledger
 from membership._protocol.view import Formation, Promise
 
@@ -59,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     promise: Promise = Promise()
     snapshot: Snapshot | None = None
     start: Position = START
+    divergence: Divergence | None = None
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
@@ -118,6 +119,7 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
         formation=persist.formation or group.record.formation,
         promise=persist.promise or group.record.promise,
         snapshot=persist.snapshot or group.record.snapshot,
+        divergence=persist.divergence or group.record.divergence,
         start=ledger.start,
     )
     group = msgspec.structs.replace(group, written=record.serial, record=record)
@@ -132,8 +134,8 @@ def is_one_statement(persist: Persist) -> bool:
 
 def is_append(persist: Persist) -> bool:
     """Are rows appended, and is nothing else done?"""
-    record = persist.promise is not None or persist.formation is not None or persist.snapshot is not None
-    return bool(persist.batches) and not (record or persist.truncate is not None or persist.compact)
+    changed = persist.promise, persist.formation, persist.truncate, persist.snapshot, persist.divergence
+    return bool(persist.batches) and not persist.compact and all(each is None for each in changed)
 
 
 def end_before(connection: sqlite3.Connection, group: Group, index: int) -> Position:

@@ -101,7 +101,16 @@ class SqliteDisk:
             self._marked.sync()
         self._groups[group] = read
         record = read.record
-        return Stored(record.storage, record.formation, record.promise, batches, commit, record.snapshot, record.start)
+        return Stored(
+            record.storage,
+            record.formation,
+            record.promise,
+            batches,
+            commit,
+            record.snapshot,
+            record.start,
+            record.divergence,
+        )
 
     def snapshots(self, group: str) -> FileSnapshots:
         opened = self._opened(group)

@@ -19,7 +19,7 @@ from actors._protocol.errors import RemoteProtocolError, invariant
 from broadcast._protocol.entries import check_content
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import START, Batch, Position
-from broadcast._protocol.snapshots import DIGEST_SIZE, Snapshot
+from broadcast._protocol.snapshots import DIGEST_SIZE, Divergence, Snapshot
 from membership._protocol.view import Formation, Promise
 
 STORAGE_ID_SIZE = 16  # bytes
@@ -62,6 +62,7 @@ class Stored:
     commit: the highest commit mark stored with it: up to here it was known to be committed when it was last written.
     snapshot: the last one, whose file `Disk.snapshots` has. It holds what the log does not.
     start: position of the entry before the log's first; it is at or below the snapshot.
+    divergence: why the state that was kept here must not be used, if it must not.
     """
 
     storage: bytes
@@ -71,6 +72,7 @@ class Stored:
     commit: int = 0
     snapshot: Snapshot | None = None
     start: Position = START
+    divergence: Divergence | None = None
 
     @property
     def end(self) -> Position:
@@ -369,6 +371,7 @@ class _Group:
     batches: list[Batch] = field(default_factory=list[Batch])
     ledger: Ledger = field(default_factory=Ledger)
     snapshot: Snapshot | None = None
+    divergence: Divergence | None = None
     files: MemorySnapshots = field(default_factory=MemorySnapshots)
 
     def end_before(self, index: int) -> Position:
@@ -385,6 +388,7 @@ class _Group:
                 self.batches.pop()
         if persist.snapshot is not None:
             self.snapshot = persist.snapshot
+        self.divergence = persist.divergence or self.divergence
         if persist.compact:
             self.batches = [batch for batch in self.batches if batch.first > persist.compact]
         self.batches.extend(persist.batches)
@@ -413,6 +417,7 @@ class MemoryDisk:
             ledger.commit,
             found.snapshot,
             ledger.start,
+            found.divergence,
         )
 
     def copy(self) -> MemoryDisk:

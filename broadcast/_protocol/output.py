@@ -14,7 +14,7 @@ import msgspec
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import Message
 from broadcast._protocol.position import Batch, Position
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import Divergence, Snapshot
 from membership._protocol.messages import Verdict, Wish
 from membership._protocol.view import Configuration, Formation, Member, Promise
 
@@ -166,6 +166,7 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     snapshot: takes the place of the log up to it, or of all of it; its file is complete. The others are not needed.
     compact: remove all batches whose `first` is at or below this index, after `truncate` and before `batches`.
     batches: to append, consecutive.
+    divergence: keep in mind that the state here is not what the others have: it must not be used again.
     commit: the commit index known when this was asked for, but below `truncate`: nothing committed is ever cut.
         Stored beside each batch, to tell a torn tail (which nobody was told of) from damage (rule 26).
     """
@@ -178,6 +179,7 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     commit: int = 0
     snapshot: Snapshot | None = None
     compact: int = 0
+    divergence: Divergence | None = None
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
@@ -270,13 +272,9 @@ class Load(msgspec.Struct, frozen=True, gc=False):
 
 
 class Diverged(msgspec.Struct, frozen=True, gc=False):
-    """At `position` a majority of the voters has another state than this replica, which has stopped for good (rule 28).
+    """This replica's state is not what the others have: it stops for good."""
 
-    agreed: the newest place at which a majority had the same; None: none is known.
-    """
-
-    position: Position
-    agreed: Position | None
+    divergence: Divergence
 
 
 Transfer = ReadPart | StorePart | Load

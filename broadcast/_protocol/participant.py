@@ -42,7 +42,7 @@ from broadcast._protocol.output import (
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.position import Position
 from broadcast._protocol.reads import Reads
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import Divergence, Snapshot
 from membership._protocol.configurations import Agreed
 from membership._protocol.election import Election
 from membership._protocol.messages import (
@@ -321,7 +321,10 @@ class Participant:
 
     def _look_for_divergence(self, opinion: Opinion, position: Position) -> None:
         if opinion is Opinion.DIVERGED:
-            self._outbox.settle(Diverged(position, self._digests.agreed))
+            agreed = self._digests.agreed
+            divergence = Divergence(position.index, agreed.index if agreed else 0)
+            self._own.writes.diverge(divergence)
+            self._outbox.settle(Diverged(divergence))
         elif opinion is Opinion.DIVIDED:
             self._outbox.notice(
                 f"the members' states differ at index {position.index}, and no majority of them is equal so far: "

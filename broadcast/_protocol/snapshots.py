@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from broadcast._protocol.position import Natural, Position
+from broadcast._protocol.position import Natural, Position, Positive
 from membership._protocol.configurations import Agreed
 
 DIGEST_SIZE = 32  # bytes of a BLAKE2b digest
@@ -40,3 +40,13 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     def index(self) -> int:
         """Of the last entry that it has seen."""
         return self.position.index
+
+
+class Divergence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A majority of the voters has another state at index `at` than this replica (rule 28).
+
+    agreed: the newest index at which a majority had the same; 0 if none is known.
+    """
+
+    at: Positive
+    agreed: Natural

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from actors._protocol.errors import invariant
 from broadcast._protocol.output import Persist, Send
 from broadcast._protocol.position import Batch
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import Divergence, Snapshot
 from membership._protocol.view import Formation, Promise
 
 
@@ -47,6 +47,7 @@ class Writes:
         self._formation: Formation | None = None
         self._snapshot: Snapshot | None = None
         self._compact = 0
+        self._divergence: Divergence | None = None
         self._held: dict[tuple[str, type], tuple[Promise, Send]] = {}  # by receiver and kind of message
 
     @property
@@ -92,13 +93,17 @@ class Writes:
         self._batches.clear()
         self.install(snapshot, last)
 
+    def diverge(self, divergence: Divergence) -> None:
+        """Keep in mind that the state here is not what the others have."""
+        self._divergence = divergence
+
     def flush(self, promise: Promise, commit: int, now: int) -> Persist | None:
         """What must be written now, given the promise as it stands; None if that is nothing."""
         if self._truncate is not None:
             commit = min(commit, self._truncate - 1)  # of what takes the place of the cut, none is on disk so far
         changed = promise if promise != self._asked_promise else None
-        nothing = self._truncate is None and self._formation is None and self._snapshot is None
-        if nothing and changed is None and not self._batches:
+        others = self._truncate, self._formation, self._snapshot, self._divergence
+        if changed is None and not self._batches and others == (None, None, None, None):
             return None
         self._number += 1
         batches = tuple(self._batches)
@@ -107,10 +112,18 @@ class Writes:
         size = sum(batch.size for batch in batches)
         self._asked.append(Writing(self._number, end, promise, now, size))
         asked = Persist(
-            self._number, changed, self._formation, self._truncate, batches, commit, snapshot, self._compact
+            self._number,
+            changed,
+            self._formation,
+            self._truncate,
+            batches,
+            commit,
+            snapshot,
+            self._compact,
+            self._divergence,
         )
         self._asked_promise, self._batches, self._truncate, self._formation = promise, [], None, None
-        self._snapshot, self._compact = None, 0
+        self._snapshot, self._compact, self._divergence = None, 0, None
         return asked
 
     def persisted(self, number: int) -> None:

@@ -383,8 +383,8 @@ class Node:
                 self._world.marks["members that learnt of their removal"] += 1
                 self.removed = True
                 raise Killed
-            case Diverged(position):
-                broken("no replica differs from a majority", name=self.name, position=position)
+            case Diverged(divergence):
+                broken("no replica differs from a majority", name=self.name, divergence=divergence)
             case Noticed(text):
                 self._watch.noticed(self, text)
 

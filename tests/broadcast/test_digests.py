@@ -11,7 +11,7 @@ from broadcast._protocol.digests import Digests, Opinion
 from broadcast._protocol.messages import Append, Digested
 from broadcast._protocol.output import Applied, Connected, Diverged, Noticed, Output, Received, SnapshotTaken, Submitted
 from broadcast._protocol.position import Position
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import Divergence, Snapshot
 
 ONE, OTHER, THIRD = b"1" * 32, b"2" * 32, b"3" * 32
 
@@ -54,7 +54,7 @@ def test_who_differs_from_a_majority_stops(first: str) -> None:
     outputs += [one.hear(name, told(3, OTHER)) for name in "bc"]
     outputs += [one.step(SnapshotTaken(of(3)))] if first == "theirs" else []
     assert [each for output in outputs for each in output.settle if isinstance(each, Diverged)] == [
-        Diverged(Position(1, 3), None)
+        Diverged(Divergence(3, 0))
     ]
 
 
@@ -64,7 +64,7 @@ def test_it_is_told_where_a_majority_agreed_last() -> None:
     one.hear("b", told(3, ONE))
     one.step(SnapshotTaken(of(5)))
     one.hear("b", told(5, OTHER))
-    assert Diverged(Position(1, 5), Position(1, 3)) in one.hear("c", told(5, OTHER)).settle
+    assert Diverged(Divergence(5, 3)) in one.hear("c", told(5, OTHER)).settle
 
 
 def test_who_is_with_the_majority_goes_on() -> None:

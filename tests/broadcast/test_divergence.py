@@ -1,0 +1,86 @@
+"""A replica whose state is not what the others have is found where snapshots are compared, and stops (rule 28)."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from random import Random
+
+import trio
+
+from actors import Actor, command, query
+from actors.testing import MemoryNetwork
+from broadcast import Consistency, Diverged, Group, open_group
+from membership import Limits
+
+SECONDS_MAX = 30
+LIMITS = Limits(snapshot_entries=10)
+MEMBERS = {name: f"{name}:1" for name in "abc"}
+
+
+class Tally(Actor):
+    def __init__(self) -> None:
+        self.total = 0
+
+    @command
+    def add(self, amount: int) -> int:
+        self.total += amount
+        return self.total
+
+    @query
+    def value(self) -> int:
+        return self.total
+
+
+class Crooked(Tally):
+    """Started by mistake at one of the members."""
+
+    @command
+    def add(self, amount: int) -> int:
+        return super().add(amount) if amount != 7 else super().add(8)
+
+
+class Village:
+    """Members of a group, each in a task of its own. why: what ended one, by its name."""
+
+    def __init__(self, data: Path) -> None:
+        self.groups: dict[str, Group[Tally]] = {}
+        self.why: dict[str, str] = {}
+        self.ended = trio.lowlevel.ParkingLot()
+        self._data = data
+        self._network = MemoryNetwork(random=Random(5), latency=0.001)
+
+    async def live(self, name: str, kind: type[Tally], task_status: trio.TaskStatus[None]) -> None:
+        disk, network = self._data / name, self._network.host(name)
+        try:
+            async with open_group(
+                "tally", kind, node=name, members=MEMBERS, data=disk, limits=LIMITS, network=network
+            ) as self.groups[name]:
+                task_status.started()
+                await trio.sleep_forever()
+        except* Diverged as errors:
+            self.why[name] = "".join(traceback.format_exception(errors))
+            self.ended.unpark_all()
+
+    async def end(self, name: str) -> str:
+        while name not in self.why:
+            await self.ended.park()
+        return self.why.pop(name)
+
+
+async def test_who_differs_from_a_majority_stops_and_every_start_on_its_data_ends_so(tmp_path: Path) -> None:
+    village = Village(tmp_path)
+    with trio.fail_after(SECONDS_MAX):
+        async with trio.open_nursery() as nursery:
+            for name, kind in (("a", Tally), ("b", Tally), ("c", Crooked)):
+                await nursery.start(village.live, name, kind)
+            for amount in (1, 7, *[1] * 20):
+                await village.groups["a"].ask(Tally.add, amount)
+            why = await village.end("c")
+            assert "at index 10 a majority of the voters has another state than this replica" in why
+            assert "A command between index 0 and 10 is not deterministic" in why
+            assert await village.groups["b"].ask(Tally.value) == 28
+            nursery.start_soon(nursery.start, village.live, "c", Tally)
+            assert "Remove this member, and add it again with an empty data directory" in await village.end("c")
+            assert await village.groups["a"].reading(Consistency.LOCAL).ask(Tally.value) == 28
+            nursery.cancel_scope.cancel()
