@@ -9,7 +9,7 @@ from functools import partial
 import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
-from actors._exchange import Exchange, Origin, log
+from actors._exchange import Exchange, Origin
 from actors._network import host_of, prove
 from actors._protocol.credential import objection_to
 from actors._protocol.envelope import Hello
@@ -76,7 +76,7 @@ class Acceptor:
             return
         except RemoteProtocolError as error:
             self._exchange.statistics.faults += 1
-            log.warning("stranger turned away", node=self._exchange.name, peer=host, reason=str(error))
+            self._complain("stranger turned away", host, peer=host, reason=str(error))
             return
         finally:
             self._arriving.pop(scope, None)
@@ -95,7 +95,7 @@ class Acceptor:
         reason = asked.objection or objection_to(credential, hello) or self._objection(hello, host)
         if reason is not None:
             exchange.statistics.refused += 1
-            log.warning("link refused", node=exchange.name, peer=hello.node, reason=reason)
+            self._complain("link refused", host, peer=hello.node, address=host, reason=reason)
             await stream.send_all(link.refuse(reason))
             return None
         is_known = self._is_known(hello)
@@ -103,7 +103,7 @@ class Acceptor:
         connection = Connection(stream, link, ANSWERS_SIZE_MAX, exchange.gate)
         consent = link.accept(exchange.name, exchange.identity.incarnation, exchange.safe_counter())
         connection.outbox.put(consent, control=True)
-        return connection, Origin(hello, connection, exchange, is_known=is_known)
+        return connection, Origin(hello, connection, exchange, host, is_known=is_known)
 
     def _objection(self, hello: Hello, host: str | None) -> str | None:
         if not self._is_known(hello):
@@ -129,7 +129,7 @@ class Acceptor:
             await connection.run(partial(deliver, origin))
         finally:
             self._leave(connection, origin, host)
-        exchange.closed(connection, origin.name, dialed=False)
+        exchange.closed(connection, origin.name, host, dialed=False)
 
     def _enter(self, connection: Connection, origin: Origin, host: str | None) -> None:
         self._connections[connection] = origin
@@ -160,11 +160,14 @@ class Acceptor:
                     self._exchange.forget(origin.name)
         self._exchange.tell_disconnected(origin)
 
+    def _complain(self, event: str, host: str | None, **facts: object) -> None:
+        self._exchange.complaints.warning(event, host, node=self._exchange.name, **facts)
+
     def _has_room(self, host: str | None) -> bool:
         """Makes room if it can. Logs once when it gets full, not for each that is closed."""
         full = self._open > CONNECTIONS_MAX
         if full and not self._full:
-            log.warning("too many connections", node=self._exchange.name, allowed=CONNECTIONS_MAX)
+            self._complain("too many connections", None, allowed=CONNECTIONS_MAX)
         self._full = full
         if full:
             return self._displace(next(iter(self._arriving), None))
@@ -178,8 +181,7 @@ class Acceptor:
             return False
         if host not in self._full_hosts:
             self._full_hosts.add(host)
-            node, allowed = self._exchange.name, CONNECTIONS_PER_HOST_MAX
-            log.warning("too many connections from one address", node=node, peer=host, allowed=allowed)
+            self._complain("too many connections from one address", host, peer=host, allowed=CONNECTIONS_PER_HOST_MAX)
         return True
 
     def _displace(self, eldest: trio.CancelScope | None) -> bool:
