@@ -12,6 +12,7 @@ from actors._gate import Gate
 from actors._protocol.envelope import Envelope
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Answer, Event, Link, LinkClosed
+from actors._room import SMALL, Room
 
 WRITE_SIZE = 2**18
 """Bytes that are joined into one write, about."""
@@ -47,13 +48,28 @@ class Outbox:
     or two, not one for each message.
 
     bulk_size_max: bytes in the bulk lane. gate: stamps wait there; None if they need not.
+    keep: told of how many bytes wait, while those are many, and whether some have just been sent; None if nobody need
+        know.
     """
 
-    __slots__ = ("_bulk", "_bulk_size", "_control", "_direct", "_gate", "_turn", "_writer", "bulk_size_max")
+    __slots__ = (
+        "_bulk",
+        "_bulk_size",
+        "_control",
+        "_direct",
+        "_gate",
+        "_keep",
+        "_size",
+        "_turn",
+        "_writer",
+        "bulk_size_max",
+    )
 
-    def __init__(self, bulk_size_max: int, gate: Gate | None) -> None:
+    def __init__(self, bulk_size_max: int, gate: Gate | None, keep: Callable[[int, bool], None] | None = None) -> None:
         self.bulk_size_max = bulk_size_max
         self._gate = gate
+        self._keep = keep
+        self._size = 0  # bytes of both lanes, and of the write under way
         self._control: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
         self._bulk_size = 0
@@ -71,6 +87,7 @@ class Outbox:
             if not rest:
                 return True
             self._control.append(rest)  # whichever lane it came by: nothing may get between its parts
+            self._size += len(rest)
         elif not self._queue(data, control):
             return False
         self._direct = None
@@ -94,6 +111,9 @@ class Outbox:
                 return False
             self._bulk.append(data)
             self._bulk_size += len(data)
+        self._size += len(data)
+        if self._size > SMALL and self._keep is not None:
+            self._keep(self._size, False)
         return True
 
     async def write_to(self, stream: trio.abc.SendStream) -> NoReturn:
@@ -106,6 +126,9 @@ class Outbox:
             if self._gate is not None and not self._gate.is_open:
                 await self._gate.open()
             await stream.send_all(data)
+            was, self._size = self._size, self._size - len(data)
+            if was > SMALL and self._keep is not None:
+                self._keep(self._size, True)
             if self._control or self._bulk:
                 await trio.lowlevel.checkpoint()
 
@@ -137,12 +160,21 @@ class Connection:
 
     heard: when bytes last came, on Trio's clock. ended: why it is over; None while it is not.
     fault: did the peer break the rules?
+    rooms: that it shares with others, for what comes and for what is to be sent; None if what it may keep is its own.
     """
 
-    __slots__ = ("_link", "_scope", "_stream", "ended", "fault", "heard", "outbox")
+    __slots__ = ("_link", "_rooms", "_scope", "_stream", "ended", "fault", "heard", "outbox")
 
-    def __init__(self, stream: trio.abc.Stream, link: Link, bulk_size_max: int, gate: Gate) -> None:
-        self.outbox = Outbox(bulk_size_max, gate)
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        link: Link,
+        bulk_size_max: int,
+        gate: Gate,
+        rooms: tuple[Room, Room] | None = None,
+    ) -> None:
+        self.outbox = Outbox(bulk_size_max, gate, None if rooms is None else self._keep_outgoing)
+        self._rooms = rooms
         self.heard = trio.current_time()
         self.ended: str | None = None
         self.fault = False
@@ -170,6 +202,17 @@ class Connection:
                     await self._read(receive)
         finally:
             self.ended = self.ended or "this node is stopping"
+            for room in self._rooms or ():
+                room.hold(self, 0, moved=True)
+
+    def _keep_incoming(self) -> None:
+        """A frame that has come as a whole leaves little behind: who holds much gets no further until it has."""
+        if self._rooms is not None and self.ended is None:
+            self._rooms[0].hold(self, self._link.waiting, moved=False)
+
+    def _keep_outgoing(self, size: int, moved: bool) -> None:
+        if self._rooms is not None and self.ended is None:
+            self._rooms[1].hold(self, size, moved=moved)
 
     async def _write(self) -> None:
         try:
@@ -186,6 +229,7 @@ class Connection:
                         receive(event)
                     else:
                         self._handle(event)
+                self._keep_incoming()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
                 self.heard = trio.current_time()
         except RemoteProtocolError as error:
