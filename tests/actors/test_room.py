@@ -13,9 +13,11 @@ from test_node import Recorder, Stranger, peer_hello, recorded
 
 from actors import _acceptor
 from actors._acceptor import CONNECTIONS_MAX, _places  # pyright: ignore[reportPrivateUsage]
+from actors._connection import Connection
 from actors._node import Node, Origin
 from actors._protocol import envelope as e
-from actors._protocol.link import PeerReady
+from actors._protocol.frames import FRAME_SIZE_MAX
+from actors._protocol.link import Link, PeerReady
 from actors._room import SMALL, Room
 
 BIG = 2 * SMALL
@@ -121,6 +123,44 @@ async def test_of_those_who_take_no_answers_the_eldest_go(monkeypatch: pytest.Mo
         gone = [whom for what, whom in box.told if what == "disconnected"]
         assert gone
         assert "c3" not in gone
+
+
+async def test_who_has_taken_its_answers_keeps_nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = bytes(2**22)
+    monkeypatch.setattr(_acceptor, "OUTGOING_SIZE_MAX", 2 * len(answer) + BIG)
+
+    async with crowded() as (_, box, strangers):
+
+        def reply(origin: Origin, envelope: e.Envelope) -> None:
+            assert origin.send("", "answer", answer)
+
+        box.answer = reply
+        for count, stranger in enumerate(strangers[:3], 1):
+            await stranger.stream.send_all(e.pack_envelope("box", "", 1, 0, "question", b""))
+            await box.wait("received", "question", count)
+            if count == 2:
+                assert isinstance(await stranger.event(), e.Envelope)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not [what for what in box.told if what[0] == "disconnected"]
+
+
+async def test_who_has_gone_keeps_nothing_here() -> None:
+    rooms = Room(10 * BIG, "a frame"), Room(10 * BIG, "what is to be sent")
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    link, _ = Link.dial(e.Hello(1, 1, "c", 1, "client", 0))
+    async with recorded("a") as (a, _):
+        gate = a._exchange.gate  # pyright: ignore[reportPrivateUsage]
+        connection = Connection(ours, link, 10 * BIG, gate, rooms)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.run, None)
+            link.become_ready(FRAME_SIZE_MAX)
+            await theirs.send_all(LETTER[:-9])
+            connection.outbox.put(bytes(BIG))
+            await trio.testing.wait_all_tasks_blocked()
+            assert (rooms[0].size, rooms[1].size) == (len(LETTER) - 9, BIG)
+            connection.close("the test is over")
+        assert (rooms[0].size, rooms[1].size) == (0, 0)
 
 
 async def test_known_peers_have_room_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
