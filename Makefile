@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart jepsen deaths fuzz fix wheel-test bench clean
+.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart jepsen deaths fuzz hostile fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -101,6 +101,10 @@ deaths: setup ## SIGKILL of a replica within the n-th change to its disk, for n 
 fuzz: FRAMES ?= 1000000
 fuzz: setup ## FRAMES=1000000 spoiled frames, on all processors; finds nothing (SEED=n: the same frames)
 	@$(BIN)/python tests/fuzz --frames $(FRAMES) $(if $(SEED),--seed $(SEED))
+
+hostile: SECONDS ?= 20
+hostile: setup ## attacks on a replica, each for SECONDS=20: others wait no longer than twice (leave the machine alone)
+	@SECONDS=$(SECONDS) $(SOAK) -q -s tests/processes/test_hostile.py >&2
 
 wheel-test: setup ## build the wheel, install it somewhere else, and use it there
 	@.ci/wheel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import NoReturn
 
 import trio
@@ -20,6 +21,10 @@ DIRECT_SIZE_MAX = 2**15
 """Bytes that are written at once by whoever sends them; more are left to the writer, where the time is in the bytes."""
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
+AHEAD_SIZE_MAX = 2**18
+"""Bytes that wait to be sent to a client before nothing more is read of it until it has taken some."""
+TURN_SECONDS = 0.002
+"""That what one client has sent is looked at, before others have their turn."""
 CONTROL_COUNT_MAX = 10_000
 """Messages in a control lane."""
 HANDSHAKE_SECONDS = 5.0
@@ -53,6 +58,7 @@ class Outbox:
     """
 
     __slots__ = (
+        "_behind",
         "_bulk",
         "_bulk_size",
         "_control",
@@ -70,6 +76,7 @@ class Outbox:
         self._gate = gate
         self._keep = keep
         self._size = 0  # bytes of both lanes, and of the write under way
+        self._behind = trio.lowlevel.ParkingLot()  # who waits until they are few
         self._control: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
         self._bulk_size = 0
@@ -125,12 +132,28 @@ class Outbox:
             data = self._take()
             if self._gate is not None and not self._gate.is_open:
                 await self._gate.open()
-            await stream.send_all(data)
-            was, self._size = self._size, self._size - len(data)
-            if was > SMALL and self._keep is not None:
-                self._keep(self._size, True)
+            if len(data) <= 2 * WRITE_SIZE:
+                await stream.send_all(data)
+                self._sent(len(data))
+            else:  # so that it shows when some of it is taken
+                for at in range(0, len(data), WRITE_SIZE):
+                    part = data[at : at + WRITE_SIZE]
+                    await stream.send_all(part)
+                    self._sent(len(part))
             if self._control or self._bulk:
                 await trio.lowlevel.checkpoint()
+
+    def _sent(self, size: int) -> None:
+        was, self._size = self._size, self._size - size
+        if was > SMALL and self._keep is not None:
+            self._keep(self._size, True)
+        if self._size <= AHEAD_SIZE_MAX and self._behind:
+            self._behind.unpark_all()
+
+    async def wait_taken(self) -> None:
+        """Until little waits to be sent. No checkpoint if that is so."""
+        while self._size > AHEAD_SIZE_MAX:
+            await self._behind.park()
 
     async def _wait(self, stream: trio.abc.SendStream) -> None:
         self._direct = getattr(stream, "send_nowait", None)  # not every stream has it (see `Network`)
@@ -158,7 +181,8 @@ class Outbox:
 class Connection:
     """A connection whose link is ready, until it is lost or closed.
 
-    heard: when bytes last came, on Trio's clock. ended: why it is over; None while it is not.
+    heard: when bytes last came, or many that waited for it were sent, on Trio's clock.
+    ended: why it is over; None while it is not.
     fault: did the peer break the rules?
     rooms: that it shares with others, for what comes and for what is to be sent; None if what it may keep is its own.
     """
@@ -211,6 +235,8 @@ class Connection:
             self._rooms[0].hold(self, self._link.waiting, moved=False)
 
     def _keep_outgoing(self, size: int, moved: bool) -> None:
+        if moved:
+            self.heard = trio.current_time()  # in that it takes what it is sent: perhaps nothing is read of it now
         if self._rooms is not None and self.ended is None:
             self._rooms[1].hold(self, size, moved=moved)
 
@@ -221,15 +247,21 @@ class Connection:
             self.close(f"the connection broke: {error.__cause__ or error}")
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
-        link = self._link
+        link, shares = self._link, self._rooms is not None
         try:
             while True:
+                began = perf_counter()
                 while self.ended is None and (event := link.next_event()) is not None:
                     if type(event) is Envelope and receive is not None:
                         receive(event)
                     else:
                         self._handle(event)
-                self._keep_incoming()
+                    if shares and perf_counter() - began > TURN_SECONDS:
+                        await trio.lowlevel.checkpoint()
+                        began = perf_counter()
+                if shares:
+                    self._keep_incoming()
+                    await self.outbox.wait_taken()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
                 self.heard = trio.current_time()
         except RemoteProtocolError as error:

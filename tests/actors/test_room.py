@@ -11,14 +11,15 @@ import trio
 import trio.testing
 from test_node import Recorder, Stranger, peer_hello, recorded
 
-from actors import _acceptor
+from actors import _acceptor, _connection
 from actors._acceptor import CONNECTIONS_MAX, _places  # pyright: ignore[reportPrivateUsage]
 from actors._connection import Connection
-from actors._node import Node, Origin
+from actors._node import Node, Origin, open_node
 from actors._protocol import envelope as e
 from actors._protocol.frames import FRAME_SIZE_MAX
 from actors._protocol.link import Link, PeerReady
 from actors._room import SMALL, Room
+from actors.testing import MemoryNetwork
 
 BIG = 2 * SMALL
 
@@ -213,3 +214,96 @@ async def test_a_process_that_may_open_few_files_can_still_open_some() -> None:
                 await stream.aclose()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# -- turns -----------------------------------------------------------------------------------------------------------
+
+
+async def test_of_who_takes_no_answers_nothing_more_is_read_until_it_does() -> None:
+    """T44: it is held up, and nobody else is; it loses nothing."""
+    async with recorded("a") as (a, box):
+        stranger = await Stranger.meet(a, e.Hello(1, 1, "c", 1, "client", 0))
+        assert isinstance(await stranger.event(), PeerReady)
+
+        def reply(origin: Origin, envelope: e.Envelope) -> None:
+            assert origin.send("", envelope.tag, bytes(2**16))
+
+        box.answer = reply
+        asked = 1_000  # far less than sockets take, if they were read
+        questions = b"".join(e.pack_envelope("box", "", 1, 0, f"{number}", bytes(200)) for number in range(asked))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stranger.stream.send_all, questions)
+            received = -1
+            while received != a.statistics().received:  # until it gets no further
+                received = a.statistics().received
+                await trio.testing.wait_all_tasks_blocked(0.05)
+            assert received < asked / 2
+            for number in range(asked):
+                answer = await stranger.event()
+                assert isinstance(answer, e.Envelope)
+                assert answer.tag == f"{number}"
+        await stranger.stream.aclose()
+
+
+async def test_who_takes_no_answers_for_long_is_closed(autojump_clock: trio.testing.MockClock) -> None:
+    network = MemoryNetwork()
+    async with open_node("a", listen="a:1", network=network.host("a")) as a:
+        box = Recorder()
+        a.attach("box", box)
+
+        def reply(origin: Origin, envelope: e.Envelope) -> None:
+            origin.send("", "answer", bytes(2**20))
+
+        box.answer = reply
+        stream = await network.host("c").dial(a.address)
+        await stream.send_all(e.pack(e.Hello(1, 1, "c", 1, "client", 0)))
+        await stream.send_all(e.pack_envelope("box", "", 1, 0, "t", b"") * 8)
+        began = trio.current_time()
+        with trio.move_on_after(60):
+            while "disconnected" not in [what for what, _ in box.told]:
+                await stream.send_all(e.pack(e.Ping(1)))  # it is there, and takes nothing
+                await trio.sleep(1)
+        assert 10 <= trio.current_time() - began < 15
+        await trio.aclose_forcefully(stream)
+
+
+async def test_who_takes_its_answers_slowly_gets_them(autojump_clock: trio.testing.MockClock) -> None:
+    """64 KiB in a second: for more than a minute nothing is read of it, and all the time it takes something."""
+    network = MemoryNetwork()
+    async with open_node("a", listen="a:1", network=network.host("a")) as a:
+        box = Recorder()
+        a.attach("box", box)
+
+        def reply(origin: Origin, envelope: e.Envelope) -> None:
+            assert origin.send("", "answer", bytes(2**22))
+
+        box.answer = reply
+        stream = await network.host("c").dial(a.address)
+        await stream.send_all(e.pack(e.Hello(1, 1, "c", 1, "client", 0)))
+        await stream.send_all(e.pack_envelope("box", "", 1, 0, "t", b""))
+        received = 0
+        while received < 2**22:
+            chunk = await stream.receive_some(2**16)
+            assert chunk, "the link is open"
+            received += len(chunk)
+            await trio.sleep(1)
+        assert trio.current_time() > 60
+        assert box.told == [("received", "t")]
+        await trio.aclose_forcefully(stream)
+
+
+async def test_what_takes_long_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "TURN_SECONDS", 0.0)
+    async with recorded("a") as (a, box):
+        pouring = await Stranger.meet(a, e.Hello(1, 1, "pouring", 1, "client", 0))
+        polite = await Stranger.meet(a, e.Hello(1, 1, "polite", 1, "client", 0))
+        await polite.event()
+        await pouring.event()
+        drop = e.pack_envelope("box", "", 1, 0, "drop", b"")
+        await pouring.stream.send_all(drop * 200)
+        await polite.stream.send_all(e.pack_envelope("box", "", 1, 0, "asked", b""))
+        await box.wait("received", "asked")
+        assert box.told.count(("received", "drop")) < 100
+        for stranger in (pouring, polite):
+            await stranger.stream.aclose()

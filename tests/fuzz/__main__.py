@@ -46,7 +46,7 @@ def main() -> int:
                 places[finding.place] += 1
             if time.monotonic() - shown >= PROGRESS_SECONDS:
                 shown = time.monotonic()
-                print(f"{total.frames:,} frames, {shown - began:.0f} s, seed {seed}", file=sys.stderr, flush=True)
+                print(progress(total, shown - began, seed), file=sys.stderr, flush=True)
     for line in summary(total, time.monotonic() - began):
         print(line)
     failures = shortfalls(total)
@@ -60,6 +60,11 @@ def show(seed: int, finding: Finding) -> None:
         f"FOUND in frame {finding.number} of chunk {finding.chunk}, made of a {finding.kind} message:\n{finding.error}"
     )
     print(f"frame: {finding.frame}\nagain: python tests/fuzz --seed {seed} --chunk {finding.chunk}", flush=True)
+
+
+def progress(total: Tally, seconds: float, seed: int) -> str:
+    reached, found = total.reached / total.frames, len(total.findings)
+    return f"{total.frames:,} frames, {reached:.1%} held against types, {found} findings, {seconds:.0f} s, seed {seed}"
 
 
 def summary(total: Tally, seconds: float) -> list[str]:
