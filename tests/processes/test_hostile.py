@@ -16,14 +16,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import trio
 from hostile import KINDS
 from tally import Tally
 from wanted import number_wanted
 
+from actors import Tls
 from actors._acceptor import INCOMING_SIZE_MAX
 from actors._complaints import LINES_MAX, PERIOD_SECONDS
+from actors._protocol.credential import Credential
 from broadcast import GroupRef, connect
+from broadcast.cli._certificates import make_authority, make_leaf
 from broadcast.cli._process import ReplicaProcess, open_replicas, start_all
 
 SECONDS = number_wanted("SECONDS", 0)
@@ -33,6 +37,7 @@ PATIENCE_SECONDS_MAX = 60.0  # for whatever must come in the end
 GROWN_MAX = 2**26  # bytes of memory, whatever the attack: frames of a megabyte, several times while they are looked at
 KEPT_MAX = {"endless": INCOMING_SIZE_MAX}  # and what may be kept for all strangers together
 SLOWER_MAX = 2.0  # times what the slowest hundredth of asks took before
+BEFORE_TLS = "garbage", "a browser", "oversized", "half-closed", "slow", "silent"
 EVENTS_MAX = 3  # kinds of lines that an attack gives cause for
 LINE_LENGTH_MAX = 1_000
 
@@ -96,6 +101,17 @@ def warnings_in(log: Path) -> list[str]:
     return [line for line in log.read_text().splitlines() if "[warning" in line or "[error" in line]
 
 
+def certified(directory: Path) -> Tls:
+    """The certificate of a client; that of the replica is beside it, where the replica looks for it."""
+    make_authority(directory)
+    for credential in (Credential("node", "a"), Credential("client", "honest")):
+        make_leaf(directory, credential)
+    for kind in ("pem", "key"):
+        (directory / f"node-a.{kind}").rename(directory / f"node.{kind}")
+    files = directory / "client-honest.pem", directory / "client-honest.key", directory / "authority.pem"
+    return Tls(certificate=files[0], key=files[1], authority=files[2])
+
+
 @dataclass
 class Borne:
     """What came of an attack. before, during: seconds that 99 of 100 asks took at most. grown: bytes."""
@@ -141,16 +157,21 @@ async def bear(kind: str, replica: ReplicaProcess, honest: Honest, told: Path) -
     return Borne(kind, tries, before, during, grown, warnings_in(replica.log)[known:])
 
 
-async def test_a_replica_bears_whatever_is_done_to_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kinds", [tuple(KINDS), BEFORE_TLS], ids=["plain", "before TLS"])
+async def test_a_replica_bears_whatever_is_done_to_it(kinds: tuple[str, ...], tmp_path: Path) -> None:
+    tls = certified(tmp_path / "certs") if kinds is BEFORE_TLS else None
     async with open_replicas("tally", {"a": "tally:Tally"}, tmp_path) as replicas:
         replica = replicas["a"]
+        if tls is not None:
+            replica.command = sys.executable, "-m", "certified"
+            replica.environment = {"CERTIFICATES": str(tmp_path / "certs")}
         await start_all([replica])
-        pid, borne = replica.pid, list[Borne]()
-        async with connect("tally", Tally, members=replica.settings.members) as client, trio.open_nursery() as nursery:
+        pid, borne, members = replica.pid, list[Borne](), replica.settings.members
+        async with connect("tally", Tally, members=members, tls=tls) as client, trio.open_nursery() as nursery:
             honest = Honest(client)
             nursery.start_soon(honest.run)
             await honest.slowest_hundredth(1.0)
-            for kind in KINDS:
+            for kind in kinds:
                 borne.append(await bear(kind, replica, honest, tmp_path / kind))
                 tell(str(borne[-1]))
             nursery.cancel_scope.cancel()
