@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 from test_every_message import EPOCH, MESSAGES, RELATIONS
-from test_replica_steps import CLUSTER, disk
+from test_replica_steps import CLUSTER, batch, disk
 from trees import Nested, opened
 
 from actors._post import ADDRESS
@@ -17,7 +17,8 @@ from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN
 from actors._protocol.envelope import Hello, LinkMessage, Ping, Pong, Ready, Refusal
 from actors._protocol.parcels import Answered, Asked, Ended, Parcel, Stopped, Told, Watched, Withdrawn
 from broadcast._protocol.entries import Commands, Entry
-from broadcast._protocol.messages import GroupMessage, Message
+from broadcast._protocol.messages import Append, AppendReply, Committed, GroupMessage, Message
+from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.visits import Enter, FromClient, GiveUp, Offer, Read, StatusAsked, ToClient
 
 GROUP, ACTOR, CLIENT, PEER = "local", "bag", "me", "p"
@@ -150,17 +151,37 @@ _ENTRY = maker(Entry)
 
 # -- everyday life ---------------------------------------------------------------------------------------------------
 
-
-def _everyday_of_members() -> list[object]:
-    return [
-        msgspec.to_builtins(GroupMessage(CLUSTER, disk("b"), make(EPOCH + more)), builtin_types=(bytes,))
-        for make in MESSAGES.values()
-        for more in RELATIONS.values()
-    ]
+_EVERY: tuple[Callable[[int], Message], ...] = tuple(MESSAGES.values())
 
 
-def _again(everyday: list[object]) -> Make:
-    return lambda random: opened(random.choice(everyday))
+def _append(random: Random) -> Append:
+    """Batches that may follow what is there: the logs of the replicas are short."""
+    epoch, first = random.choice((EPOCH - 2, EPOCH, EPOCH, EPOCH, EPOCH + 2)), random.randrange(1, 6)
+    before = random.choice((epoch, epoch, epoch - 1)) if first > 1 else 0
+    previous, batches = Position(before, first - 1), list[Batch]()
+    for _ in range(random.choice((0, 1, 1, 2, 3))):
+        batches.append(batch(epoch, first, random.choice((1, 1, 2, 3)), before))
+        first, before = batches[-1].last + 1, epoch
+    return Append(epoch, previous, tuple(batches), random.randrange(first + 1))
+
+
+def _append_reply(random: Random) -> AppendReply:
+    places = random.choice(((None, None), (None, None), (random.randrange(4), random.randrange(1, 4))))
+    return AppendReply(EPOCH, random.randrange(4), *places)
+
+
+def _everyday(random: Random) -> object:
+    sender, chance = disk(random.choice("bc")), random.random()
+    message: Message
+    if chance < 0.4:
+        sender, message = disk("b"), _append(random)
+    elif chance < 0.6:
+        message = _append_reply(random)
+    elif chance < 0.7:
+        sender, message = disk("b"), Committed(EPOCH, random.randrange(8))
+    else:
+        message = random.choice(_EVERY)(EPOCH + random.choice(tuple(RELATIONS.values())))
+    return opened(msgspec.to_builtins(GroupMessage(CLUSTER, sender, message), builtin_types=(bytes,)))
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -185,7 +206,7 @@ def _kinds(*types: type[msgspec.Struct]) -> Make:
 KINDS: Mapping[str, Kind] = {
     "link": Kind(None, "", _kinds(Hello, Ready, Refusal, Ping, Pong)),
     "member": Kind("bank", "replica", _group_message),
-    "member, everyday": Kind("bank", "replica", _again(_everyday_of_members())),
+    "member, everyday": Kind("bank", "replica", _everyday),
     "client": Kind(GROUP, "group", _kinds(Enter, StatusAsked, Read, GiveUp, *[Offer] * 6)),
     "to a client": Kind("to a client", "group", maker(ToClient)),
     "actors": Kind(ADDRESS, "actors", _kinds(Asked, Told, Withdrawn, Stopped, Watched, Answered, Ended, Asked, Told)),

@@ -10,7 +10,7 @@ from typing import Any, cast
 import trio
 from kinds import ACTOR, CLIENT, GROUP, PEER
 from test_every_message import ROLES
-from test_replica_steps import One
+from test_replica_steps import One, disk
 
 from actors import Actor, command, query
 from actors._connection import Connection
@@ -160,11 +160,14 @@ class World:
         one, count = self._replicas.get(role) or (ROLES[role](), 0)
         self._replicas.pop(role, None)  # one that breaks is not used again
         one.stamp += 1
-        sender, nonsense = self._random.choice("bc"), None
+        sender, nonsense = "c" if said.storage == disk("c") else "b", None
+        commit = one.replica.commit
         try:
             one.step(Received(sender, said.cluster, said.storage, one.stamp, said.message))
         except RemoteProtocolError as error:
             nonsense = error
+            if one.replica.commit != commit:
+                raise AssertionError(f"index {one.replica.commit} is committed by what was refused") from error
         if self._random.random() < 0.3:
             one.written()
         if count < REPLICA_FRAMES:
