@@ -207,7 +207,7 @@ class World:
         """Let the node's tasks run. Raises what ended its replica."""
         replica = self._host.replica
         assert replica is not None
-        with trio.fail_after(60):
+        with trio.fail_after(600):  # the process may be stopped for a while
             while replica.applied < replica.log.last.index:
                 await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
@@ -219,7 +219,7 @@ class World:
 async def open_world(random: Random) -> AsyncGenerator[World]:
     """A world whose node runs for as long as it lasts."""
     async with local_group(Bag, replicas=1, name=GROUP) as group:
-        with trio.fail_after(60):
+        with trio.fail_after(600):  # the process may be stopped for a while
             await group.ask(Bag.put, [1])
         host = cast("ReplicaHost[Any]", group.replicas[0]._host)  # pyright: ignore[reportPrivateUsage]
         host.node.add_peer(PEER, "127.0.0.1:1")
