@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fix wheel-test bench clean
+.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fuzz hostile fix wheel-test bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ test: setup ## the tests
 harsh: setup ## the unit tests under -O, -X dev, warnings as errors, a random hash seed
 	@PYTHONHASHSEED=random $(BIN)/python -O -X dev -W error -m pytest -q \
 	  -W "ignore:assertions not in test modules:pytest.PytestConfigWarning" \
-	  tests/actors tests/membership tests/broadcast tests/paper tests/transcripts tests/properties
+	  tests/actors tests/membership tests/broadcast tests/paper tests/transcripts tests/properties tests/fuzz
 
 verify: ## what CI does: tests, lint, types, contracts, examples, demo, wheel
 	@.ci/run
@@ -101,6 +101,14 @@ jepsen: setup ## whatever can strike real processes, for MINUTES=10; histories a
 deaths: DEATHS ?= 100
 deaths: setup ## SIGKILL of a replica within the n-th change to its disk, for n = 1..DEATHS=100
 	@DEATHS=$(DEATHS) $(SOAK) -q -s tests/processes/test_disk_faults.py -k dies >&2
+
+fuzz: FRAMES ?= 1000000
+fuzz: setup ## FRAMES=1000000 spoiled frames, on all processors; finds nothing (SEED=n: the same frames)
+	@$(BIN)/python tests/fuzz --frames $(FRAMES) $(if $(SEED),--seed $(SEED))
+
+hostile: SECONDS ?= 20
+hostile: setup ## attacks on a replica, each for SECONDS=20: others wait no longer than twice (leave the machine alone)
+	@SECONDS=$(SECONDS) $(SOAK) -q -s tests/processes/test_hostile.py >&2
 
 wheel-test: setup ## build the wheel, install it somewhere else, and use it there
 	@.ci/wheel

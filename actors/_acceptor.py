@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
-from actors._exchange import Exchange, Origin, log
+from actors._exchange import Exchange, Origin
 from actors._network import host_of, prove
 from actors._protocol.credential import objection_to
 from actors._protocol.envelope import Hello
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Asked, Link
+from actors._room import Room
 
 CONNECTIONS_MAX = 1_000
 """Accepted connections at a time. One more takes the place of the eldest that is not linked yet, or else is closed."""
@@ -27,6 +30,34 @@ CONNECTIONS_PER_HOST_MAX, STRANGERS_PER_HOST_MAX = 500, 400
 """The same for those from one address: nobody takes all places from one."""
 ANSWERS_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to one client."""
+INCOMING_SIZE_MAX, OUTGOING_SIZE_MAX = 2**28, 2**28
+"""Bytes of frames that have not come as a whole, and bytes that wait to be sent, of all clients and unknown peers
+together: see `Room`."""
+DESCRIPTORS_KEPT = 128
+"""Files that the process may need besides, or half of those that it may open. Where connections would take these, there
+are fewer places, in proportion: a disk that cannot be opened stops a replica, and a connection that is closed does not.
+"""
+
+
+class _Places(NamedTuple):
+    """How many connections there may be at a time; of them, of strangers; and the same for each address."""
+
+    all: int
+    strangers: int
+    of_host: int
+    strangers_of_host: int
+
+
+def _places(descriptors: int) -> _Places:
+    """In a process that may have so many files open."""
+    room = descriptors - min(DESCRIPTORS_KEPT, descriptors // 2)
+    limits = CONNECTIONS_MAX, STRANGERS_MAX, CONNECTIONS_PER_HOST_MAX, STRANGERS_PER_HOST_MAX
+    return _Places(*(max(min(limit, limit * room // CONNECTIONS_MAX), 1) for limit in limits))
+
+
+def _descriptors() -> int:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 2**31 if limit == resource.RLIM_INFINITY else limit
 
 
 class Acceptor:
@@ -35,6 +66,8 @@ class Acceptor:
     def __init__(self, exchange: Exchange, is_peer: Callable[[str], bool]) -> None:
         self._exchange = exchange
         self._is_peer = is_peer
+        self._places = _places(_descriptors())
+        self._rooms = Room(INCOMING_SIZE_MAX, "a frame"), Room(OUTGOING_SIZE_MAX, "what is to be sent")
         self._open = 0
         self._full = False
         self._strangers = 0
@@ -76,7 +109,7 @@ class Acceptor:
             return
         except RemoteProtocolError as error:
             self._exchange.statistics.faults += 1
-            log.warning("stranger turned away", node=self._exchange.name, peer=host, reason=str(error))
+            self._complain("stranger turned away", host, peer=host, reason=str(error))
             return
         finally:
             self._arriving.pop(scope, None)
@@ -95,22 +128,24 @@ class Acceptor:
         reason = asked.objection or objection_to(credential, hello) or self._objection(hello, host)
         if reason is not None:
             exchange.statistics.refused += 1
-            log.warning("link refused", node=exchange.name, peer=hello.node, reason=reason)
+            self._complain("link refused", host, peer=hello.node, address=host, reason=reason)
             await stream.send_all(link.refuse(reason))
             return None
         is_known = self._is_known(hello)
         exchange.witness(hello.counter, known=is_known)
-        connection = Connection(stream, link, ANSWERS_SIZE_MAX, exchange.gate)
+        rooms = None if is_known else self._rooms
+        connection = Connection(stream, link, ANSWERS_SIZE_MAX, exchange.gate, rooms)
         consent = link.accept(exchange.name, exchange.identity.incarnation, exchange.safe_counter())
         connection.outbox.put(consent, control=True)
-        return connection, Origin(hello, connection, exchange, is_known=is_known)
+        return connection, Origin(hello, connection, exchange, host, is_known=is_known)
 
     def _objection(self, hello: Hello, host: str | None) -> str | None:
         if not self._is_known(hello):
-            if self._strangers >= STRANGERS_MAX:
-                return f"{STRANGERS_MAX} clients and unknown peers are here already, and no more are taken"
-            if host is not None and self._strangers_of[host] >= STRANGERS_PER_HOST_MAX:
-                return f"{STRANGERS_PER_HOST_MAX} clients and unknown peers are here from {host} already"
+            places = self._places
+            if self._strangers >= places.strangers:
+                return f"{places.strangers} clients and unknown peers are here already, and no more are taken"
+            if host is not None and self._strangers_of[host] >= places.strangers_of_host:
+                return f"{places.strangers_of_host} clients and unknown peers are here from {host} already"
         if hello.role == "client":
             return None
         if hello.node == self._exchange.name:
@@ -129,7 +164,7 @@ class Acceptor:
             await connection.run(partial(deliver, origin))
         finally:
             self._leave(connection, origin, host)
-        exchange.closed(connection, origin.name, dialed=False)
+        exchange.closed(connection, origin.name, host, dialed=False)
 
     def _enter(self, connection: Connection, origin: Origin, host: str | None) -> None:
         self._connections[connection] = origin
@@ -160,11 +195,14 @@ class Acceptor:
                     self._exchange.forget(origin.name)
         self._exchange.tell_disconnected(origin)
 
+    def _complain(self, event: str, host: str | None, **facts: object) -> None:
+        self._exchange.complaints.warning(event, host, node=self._exchange.name, **facts)
+
     def _has_room(self, host: str | None) -> bool:
         """Makes room if it can. Logs once when it gets full, not for each that is closed."""
-        full = self._open > CONNECTIONS_MAX
+        full = self._open > self._places.all
         if full and not self._full:
-            log.warning("too many connections", node=self._exchange.name, allowed=CONNECTIONS_MAX)
+            self._complain("too many connections", None, allowed=self._places.all)
         self._full = full
         if full:
             return self._displace(next(iter(self._arriving), None))
@@ -173,13 +211,13 @@ class Acceptor:
         return True
 
     def _is_full_of(self, host: str) -> bool:
-        if self._hosts[host] <= CONNECTIONS_PER_HOST_MAX:
+        allowed = self._places.of_host
+        if self._hosts[host] <= allowed:
             self._full_hosts.discard(host)
             return False
         if host not in self._full_hosts:
             self._full_hosts.add(host)
-            node, allowed = self._exchange.name, CONNECTIONS_PER_HOST_MAX
-            log.warning("too many connections from one address", node=node, peer=host, allowed=allowed)
+            self._complain("too many connections from one address", host, peer=host, allowed=allowed)
         return True
 
     def _displace(self, eldest: trio.CancelScope | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import NoReturn
 
 import trio
@@ -12,6 +13,7 @@ from actors._gate import Gate
 from actors._protocol.envelope import Envelope
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Answer, Event, Link, LinkClosed
+from actors._room import SMALL, Room
 
 WRITE_SIZE = 2**18
 """Bytes that are joined into one write, about."""
@@ -19,6 +21,10 @@ DIRECT_SIZE_MAX = 2**15
 """Bytes that are written at once by whoever sends them; more are left to the writer, where the time is in the bytes."""
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
+AHEAD_SIZE_MAX = 2**18
+"""Bytes that wait to be sent to a client before nothing more is read of it until it has taken some."""
+TURN_SECONDS = 0.002
+"""That what one client has sent is looked at, before others have their turn."""
 CONTROL_COUNT_MAX = 10_000
 """Messages in a control lane."""
 HANDSHAKE_SECONDS = 5.0
@@ -47,13 +53,30 @@ class Outbox:
     or two, not one for each message.
 
     bulk_size_max: bytes in the bulk lane. gate: stamps wait there; None if they need not.
+    keep: told of how many bytes wait, while those are many, and whether some have just been sent; None if nobody need
+        know.
     """
 
-    __slots__ = ("_bulk", "_bulk_size", "_control", "_direct", "_gate", "_turn", "_writer", "bulk_size_max")
+    __slots__ = (
+        "_behind",
+        "_bulk",
+        "_bulk_size",
+        "_control",
+        "_direct",
+        "_gate",
+        "_keep",
+        "_size",
+        "_turn",
+        "_writer",
+        "bulk_size_max",
+    )
 
-    def __init__(self, bulk_size_max: int, gate: Gate | None) -> None:
+    def __init__(self, bulk_size_max: int, gate: Gate | None, keep: Callable[[int, bool], None] | None = None) -> None:
         self.bulk_size_max = bulk_size_max
         self._gate = gate
+        self._keep = keep
+        self._size = 0  # bytes of both lanes, and of the write under way
+        self._behind = trio.lowlevel.ParkingLot()  # who waits until they are few
         self._control: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
         self._bulk_size = 0
@@ -71,6 +94,7 @@ class Outbox:
             if not rest:
                 return True
             self._control.append(rest)  # whichever lane it came by: nothing may get between its parts
+            self._size += len(rest)
         elif not self._queue(data, control):
             return False
         self._direct = None
@@ -94,6 +118,9 @@ class Outbox:
                 return False
             self._bulk.append(data)
             self._bulk_size += len(data)
+        self._size += len(data)
+        if self._size > SMALL and self._keep is not None:
+            self._keep(self._size, False)
         return True
 
     async def write_to(self, stream: trio.abc.SendStream) -> NoReturn:
@@ -105,9 +132,28 @@ class Outbox:
             data = self._take()
             if self._gate is not None and not self._gate.is_open:
                 await self._gate.open()
-            await stream.send_all(data)
+            if len(data) <= 2 * WRITE_SIZE:
+                await stream.send_all(data)
+                self._sent(len(data))
+            else:  # so that it shows when some of it is taken
+                for at in range(0, len(data), WRITE_SIZE):
+                    part = data[at : at + WRITE_SIZE]
+                    await stream.send_all(part)
+                    self._sent(len(part))
             if self._control or self._bulk:
                 await trio.lowlevel.checkpoint()
+
+    def _sent(self, size: int) -> None:
+        was, self._size = self._size, self._size - size
+        if was > SMALL and self._keep is not None:
+            self._keep(self._size, True)
+        if self._size <= AHEAD_SIZE_MAX and self._behind:
+            self._behind.unpark_all()
+
+    async def wait_taken(self) -> None:
+        """Until little waits to be sent. No checkpoint if that is so."""
+        while self._size > AHEAD_SIZE_MAX:
+            await self._behind.park()
 
     async def _wait(self, stream: trio.abc.SendStream) -> None:
         self._direct = getattr(stream, "send_nowait", None)  # not every stream has it (see `Network`)
@@ -135,14 +181,24 @@ class Outbox:
 class Connection:
     """A connection whose link is ready, until it is lost or closed.
 
-    heard: when bytes last came, on Trio's clock. ended: why it is over; None while it is not.
+    heard: when bytes last came, or many that waited for it were sent, on Trio's clock.
+    ended: why it is over; None while it is not.
     fault: did the peer break the rules?
+    rooms: that it shares with others, for what comes and for what is to be sent; None if what it may keep is its own.
     """
 
-    __slots__ = ("_link", "_scope", "_stream", "ended", "fault", "heard", "outbox")
+    __slots__ = ("_link", "_rooms", "_scope", "_stream", "ended", "fault", "heard", "outbox")
 
-    def __init__(self, stream: trio.abc.Stream, link: Link, bulk_size_max: int, gate: Gate) -> None:
-        self.outbox = Outbox(bulk_size_max, gate)
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        link: Link,
+        bulk_size_max: int,
+        gate: Gate,
+        rooms: tuple[Room, Room] | None = None,
+    ) -> None:
+        self.outbox = Outbox(bulk_size_max, gate, None if rooms is None else self._keep_outgoing)
+        self._rooms = rooms
         self.heard = trio.current_time()
         self.ended: str | None = None
         self.fault = False
@@ -170,6 +226,19 @@ class Connection:
                     await self._read(receive)
         finally:
             self.ended = self.ended or "this node is stopping"
+            for room in self._rooms or ():
+                room.hold(self, 0, moved=True)
+
+    def _keep_incoming(self) -> None:
+        """A frame that has come as a whole leaves little behind: who holds much gets no further until it has."""
+        if self._rooms is not None and self.ended is None:
+            self._rooms[0].hold(self, self._link.waiting, moved=False)
+
+    def _keep_outgoing(self, size: int, moved: bool) -> None:
+        if moved:
+            self.heard = trio.current_time()  # in that it takes what it is sent: perhaps nothing is read of it now
+        if self._rooms is not None and self.ended is None:
+            self._rooms[1].hold(self, size, moved=moved)
 
     async def _write(self) -> None:
         try:
@@ -178,14 +247,21 @@ class Connection:
             self.close(f"the connection broke: {error.__cause__ or error}")
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
-        link = self._link
+        link, shares = self._link, self._rooms is not None
         try:
             while True:
+                began = perf_counter()
                 while self.ended is None and (event := link.next_event()) is not None:
                     if type(event) is Envelope and receive is not None:
                         receive(event)
                     else:
                         self._handle(event)
+                    if shares and perf_counter() - began > TURN_SECONDS:
+                        await trio.lowlevel.checkpoint()
+                        began = perf_counter()
+                if shares:
+                    self._keep_incoming()
+                    await self.outbox.wait_taken()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
                 self.heard = trio.current_time()
         except RemoteProtocolError as error:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import trio
 
+from actors._complaints import Complaints
 from actors._connection import Connection
 from actors._gate import Gate
 from actors._identity import Identity
@@ -54,14 +55,18 @@ class Origin:
     """Where envelopes come from: the accepted link of a peer or a client.
 
     name: of the peer's node, or of the client; only a peer's is unique.
+    host: the address that its connections are counted by; None if there is none.
     is_known: when it came, it was a peer that this node keeps a link to. Anybody can be another, and is trusted with no
         more than a client is.
     """
 
-    __slots__ = ("_connection", "_exchange", "incarnation", "is_client", "is_known", "name")
+    __slots__ = ("_connection", "_exchange", "host", "incarnation", "is_client", "is_known", "name")
 
-    def __init__(self, hello: Hello, connection: Connection, exchange: Exchange, *, is_known: bool) -> None:
+    def __init__(
+        self, hello: Hello, connection: Connection, exchange: Exchange, host: str | None, *, is_known: bool
+    ) -> None:
         self.name = hello.node
+        self.host = host
         self.is_client = hello.role == "client"
         self.is_known = is_known
         self.incarnation = hello.incarnation
@@ -115,7 +120,7 @@ class NodeStatistics:
 class Exchange:
     """What the links of a node share.
 
-    gate: what every link sends leaves through it.
+    gate: what every link sends leaves through it. complaints: what the log is told of those at the other ends.
     data: the directory that the identity is kept in; None if it is not.
     dialed: the ready link to each peer, which is where envelopes for it are sent.
     receivers: by the name that envelopes are for.
@@ -129,6 +134,7 @@ class Exchange:
         self.clock = LamportClock(name, identity.counter, identity.reserved)
         self.gate = Gate(self.clock, identity, data)
         self.statistics = NodeStatistics()
+        self.complaints = Complaints()
         self.dialed: dict[str, Connection] = {}
         self.receivers: dict[str, Receiver] = {}
         self.on_lost: Callable[[str], None] | None = None
@@ -197,7 +203,8 @@ class Exchange:
         except Exception as error:
             who = "client" if origin.is_client else "peer"
             what = f"a {who}'s envelope made its receiver crash: please report this"
-            log.error(what, node=self.name, origin=origin.name, to=envelope.to, tag=envelope.tag, exc_info=error)
+            facts = {"node": self.name, "origin": origin.name, "to": envelope.to, "tag": envelope.tag}
+            self.complaints.error(what, origin.host, **facts, exc_info=error)
             raise RemoteProtocolError(f"{envelope.tag!r} to {envelope.to!r} made its receiver crash") from error
 
     def tell_connected(self, peer: str) -> None:
@@ -220,11 +227,13 @@ class Exchange:
         """Every receiver once, however many names it has."""
         return list({id(receiver): receiver for receiver in self.receivers.values()}.values())
 
-    def closed(self, connection: Connection, who: str, *, dialed: bool) -> None:
-        """A link is over: one line in the log, louder if the other side broke the rules."""
+    def closed(self, connection: Connection, who: str, about: str | None, *, dialed: bool) -> None:
+        """A link is over: one line in the log, louder if the other side broke the rules. about: see `Complaints`."""
         if connection.fault:
             self.statistics.faults += 1
-            log.warning("link closed for a fault", node=self.name, peer=who, reason=connection.ended)
+            self.complaints.warning(
+                "link closed for a fault", about, node=self.name, peer=who, address=about, reason=connection.ended
+            )
         elif dialed:
             log.info("link down", node=self.name, peer=who, reason=connection.ended)
         else:

@@ -334,7 +334,7 @@ async def _running(
             stack.callback(node.end_actors)
             acceptor = Acceptor(exchange, node.has_peer)
             links.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
-            links.start_soon(_keep_beating, node, acceptor)
+            links.start_soon(_keep_beating, node, acceptor, exchange)
             if isinstance(network, TlsNetwork):
                 links.start_soon(network.credentials.watch)
             try:
@@ -356,11 +356,12 @@ async def secured(
     return TlsNetwork(await trio.to_thread.run_sync(Credentials, tls, expected), network or _tcp)
 
 
-async def _keep_beating(node: Node, acceptor: Acceptor) -> None:
+async def _keep_beating(node: Node, acceptor: Acceptor, exchange: Exchange) -> None:
     while True:
         await trio.sleep(PING_SECONDS)
         node.beat()
         acceptor.beat()
+        exchange.complaints.beat()
 
 
 async def _open_identity(name: str, data: Path | None) -> Identity:

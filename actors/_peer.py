@@ -195,12 +195,16 @@ class Peer:
                 del exchange.dialed[self.name]
             exchange.statistics.peers_dialed -= 1
             exchange.tell_lost(self.name)
-        exchange.closed(connection, self.name, dialed=True)
+        exchange.closed(connection, self.name, str(self.address), dialed=True)
 
     def _failed(self, outcome: _Outcome, trouble: str, *, fault: bool = False) -> _Outcome:
         """Logs what is new only: the next try follows soon."""
         if trouble != self._trouble:
             self._trouble = trouble
-            say = log.warning if fault else log.info
-            say("no link", node=self._exchange.name, peer=self.name, address=str(self.address), reason=trouble)
+            address = str(self.address)
+            facts = {"node": self._exchange.name, "peer": self.name, "address": address, "reason": trouble}
+            if fault:
+                self._exchange.complaints.warning("no link", address, **facts)
+            else:
+                log.info("no link", **facts)
         return outcome

@@ -47,11 +47,13 @@ class Tls:
 
     certificate: its own, with those of intermediate authorities behind it, if any. key: of the certificate, without a
     passphrase, in a file that others cannot read. authority: certificates of the authorities whose word counts.
+    revoked: lists of certificates that count no more, one of each authority; None if all count until they end.
     """
 
     certificate: str | os.PathLike[str]
     key: str | os.PathLike[str]
     authority: str | os.PathLike[str]
+    revoked: str | os.PathLike[str] | None = None
 
 
 class _Loaded:
@@ -236,7 +238,9 @@ def _signature(tls: Tls) -> _Signature:
     return tuple(_status(getattr(tls, field.name)) for field in fields(tls))
 
 
-def _status(path: str | os.PathLike[str]) -> tuple[int, int, int, int] | None:
+def _status(path: str | os.PathLike[str] | None) -> tuple[int, int, int, int] | None:
+    if path is None:
+        return None
     try:
         found = os.stat(path)
     except OSError:
@@ -261,8 +265,8 @@ def _context(protocol: int, tls: Tls) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     if protocol == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0  # each connection is judged by the certificates of its time
-    for path in (tls.certificate, tls.authority):
-        if not os.access(path, os.R_OK):
+    for path in (tls.certificate, tls.authority, tls.revoked):
+        if path is not None and not os.access(path, os.R_OK):
             raise TlsError(f"the file {path} cannot be read: is it there, and may this user read it?")
     try:
         context.load_cert_chain(tls.certificate, tls.key, _refuse_passphrase)
@@ -275,7 +279,21 @@ def _context(protocol: int, tls: Tls) -> ssl.SSLContext:
         context.load_verify_locations(tls.authority)
     except (ssl.SSLError, OSError) as error:
         raise TlsError(f"the authority {tls.authority} cannot be used ({_why(error)}): it must be in PEM") from None
+    if tls.revoked is not None:
+        _load_revoked(context, tls.revoked)
     return context
+
+
+def _load_revoked(context: ssl.SSLContext, path: str | os.PathLike[str]) -> None:
+    """From now on no certificate counts that is in a list, nor one of an authority that has no list there."""
+    before = context.cert_store_stats()["crl"]
+    try:
+        context.load_verify_locations(path)
+    except (ssl.SSLError, OSError) as error:
+        raise TlsError(f"the list {path} cannot be used ({_why(error)}): it must be in PEM") from None
+    if context.cert_store_stats()["crl"] == before:
+        raise TlsError(f"the file {path} holds no list of revoked certificates: `troupe certs revoke` makes one")
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def _refuse_passphrase() -> NoReturn:

@@ -130,7 +130,7 @@ class OneOf(Generic[T]):
         tag = items[0] if items else None
         kind = self._types.get(tag) if type(tag) is str else None
         if kind is None:
-            raise DecodeError(f"a message of unknown kind: {str(tag)[:40]!r}")
+            raise DecodeError(f"a message of unknown kind: {tag[:40] if type(tag) is str else type(tag).__name__!r}")
         return convert(items, kind)
 
 

@@ -49,6 +49,11 @@ class FrameReader:
         """Is everything that came used up? The end of a stream is clean only here."""
         return self._at == len(self._buffer)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that are kept: of a frame that has not come as a whole, once `next_frame` has given None."""
+        return len(self._buffer) - self._at
+
     def receive_data(self, data: bytes | bytearray) -> None:
         """Take what came from the peer."""
         if self._at:

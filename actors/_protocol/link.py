@@ -133,6 +133,11 @@ class Link:
         else:
             self._ended = True
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that are kept of a frame that has not come as a whole."""
+        return self._reader.waiting
+
     def next_event(self) -> Event | None:
         """What has happened, or None until more has come. Raises RemoteProtocolError for what no correct peer does."""
         try:

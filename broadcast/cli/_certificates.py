@@ -1,7 +1,7 @@
 """A cluster's certificates: its authority, and what that signs for nodes and clients. Needs `cryptography`.
 
 Whom a certificate names stands in its one URI (see `actors._protocol.credential`). A node's is good for both ends of a
-connection, a client's for the dialing one only. No file is ever written over.
+connection, a client's for the dialing one only. No file is ever written over, but for the list of what is revoked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -98,6 +99,70 @@ def make_leaf(
         .sign(signer, hashes.SHA256())
     )
     return _write(out, f"{credential.role}-{credential.name}", key, certificate)
+
+
+def revoke(directory: Path, certificates: Sequence[Path]) -> Path:
+    """Put these certificates of the authority in `directory` on its list, `revoked.pem` there; returns the list's path.
+
+    What is on the list stays on it, and it holds for as long as the authority does. Raises CannotCertify.
+    """
+    authority, signer = _read_authority(directory)
+    path, now = directory / "revoked.pem", datetime.now(UTC)
+    entries = {entry.serial_number: entry for entry in _read_list(path, authority)}
+    number = 1 + len(entries)
+    for each in certificates:
+        serial = _serial_of(each, authority)
+        entries.setdefault(
+            serial, x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - CLOCKS_APART).build()
+        )
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.subject)
+        .last_update(now - CLOCKS_APART)
+        .next_update(authority.not_valid_after_utc)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for entry in entries.values():
+        builder = builder.add_revoked_certificate(entry)
+    beside = path.with_name("revoked.pem.new")
+    try:
+        beside.write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        sync(beside)
+        beside.replace(path)
+        sync(directory)
+    except OSError as error:
+        raise CannotCertify(f"{directory} cannot be written to: {error.strerror}") from None
+    return path
+
+
+def _read_list(path: Path, authority: x509.Certificate) -> list[x509.RevokedCertificate]:
+    try:
+        found = x509.load_pem_x509_crl(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise CannotCertify(f"the list {path} cannot be read: {error}") from None
+    key = authority.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not found.is_signature_valid(key):
+        raise CannotCertify(f"the list {path} is another authority's")
+    return list(found)
+
+
+def _serial_of(path: Path, authority: x509.Certificate) -> int:
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise CannotCertify(f"the certificate {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise CannotCertify(f"the certificate {path} cannot be read: {error}") from None
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        raise CannotCertify(f"another authority signed {path}: that one has to revoke it") from None
+    if certificate == authority:
+        raise CannotCertify(f"{path} is the authority itself: make another one (`troupe certs init`)")
+    return certificate.serial_number
 
 
 # -- certificates ----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def command() -> None:
     troupe certs init certs                the cluster's authority, once
     troupe certs node certs a              for each node, by its name
     troupe certs client certs reports      for each client program
+    troupe certs revoke certs certs/node-a.pem    when a key was stolen
 
     Each machine needs three files: its own .pem and .key, and authority.pem. authority.key stays where it was made: who
     has it can make a certificate for anybody. A program names the files:
@@ -44,7 +45,7 @@ def command() -> None:
     \b
     Tls(certificate="node-a.pem", key="node-a.key", authority="authority.pem")
 
-    as tls= of open_group, open_node or connect. Nothing is ever written over.
+    as tls= of open_group, open_node or connect. Nothing is ever written over, but for the list of what is revoked.
     """
 
 
@@ -94,6 +95,22 @@ def client(directory: Path, name: str, days: int, out: Path | None) -> None:
     credential = Credential("client", name)
     make = _maker()
     _tell(lambda: make.make_leaf(directory, credential, (), days, out))
+
+
+@command.command
+@_DIRECTORY
+@click.argument("certificates", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+def revoke(directory: Path, certificates: tuple[Path, ...]) -> None:
+    """Put CERTIFICATES on the list of those that count no more, the file revoked.pem in DIRECTORY.
+
+    Give the list to all machines, and name it: Tls(..., revoked="revoked.pem"). It may be empty, so that there is one.
+    """
+    make = _maker()
+    try:
+        path = make.revoke(directory, certificates)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{path}  to be given to all machines")
 
 
 def _maker() -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import ssl
@@ -25,7 +26,7 @@ from actors._protocol.credential import Credential, check_answerer, credential_i
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Link
 from actors._tls import WATCH_SECONDS, Credentials, TlsNetwork
-from broadcast.cli._certificates import Files, make_authority, make_leaf
+from broadcast.cli._certificates import Files, make_authority, make_leaf, revoke
 
 YEARS_AGO = datetime.now(UTC) - timedelta(days=700)
 
@@ -617,6 +618,52 @@ async def test_links_that_are_open_stay_when_files_change(cluster: Cluster, othe
         assert b.send("a", "box", "as before", b"")
         await at_a.wait_tag("as before")
         assert at_b.connections == ["a"]
+
+
+async def test_a_certificate_that_is_revoked_counts_no_more_from_the_next_connection_on(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """A client's at a node, a node's at a client, and a node's at itself."""
+    stolen, kept = cluster.tls("client", "stolen"), cluster.tls("client", "kept")
+    listed = copied(cluster.tls("node", "a"), tmp_path / "a")
+    empty = tmp_path / "list.pem"
+    shutil.copyfile(revoke(cluster.directory, []), empty)
+    tls = dataclasses.replace(listed, revoked=empty)
+    async with boxed("a", tls) as (a, _):
+        assert await ask(a, stolen) == "stolen"
+        replace(empty, revoke(cluster.directory, [Path(stolen.certificate)]))
+        with structlog.testing.capture_logs() as lines, pytest.raises(OSError, match=r"saw our certificate|broke"):
+            await ask(a, stolen)
+        await wait_for_faults(a, 1)
+        told = [line for line in lines if line["event"] == "stranger turned away"]
+        assert [line["reason"] for line in told] == ["its certificate is refused: certificate revoked"]
+        assert await ask(a, kept) == "kept"
+        revoke(cluster.directory, [Path(listed.certificate)])
+        wary = dataclasses.replace(kept, revoked=cluster.directory / "revoked.pem")
+        with pytest.raises(OSError, match="certificate revoked"):
+            await ask(a, wary)
+        with pytest.raises(OSError, match=r"saw our certificate|broke"):  # the list still holds what it held
+            await ask(a, stolen)
+    assert "certificate revoked" in expect_unusable(
+        dataclasses.replace(listed, revoked=cluster.directory / "revoked.pem")
+    )
+    (cluster.directory / "revoked.pem").unlink()
+
+
+def test_a_list_that_is_none_or_of_another_authority_cannot_be_used(
+    cluster: Cluster, other: Cluster, tmp_path: Path
+) -> None:
+    """With a list that does not say whether its own certificate counts, a node would turn away everybody."""
+    tls = copied(cluster.tls("node", "a"), tmp_path / "a")
+    missing = tmp_path / "missing.pem"
+    assert f"the file {missing} cannot be read" in expect_unusable(dataclasses.replace(tls, revoked=missing))
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("garbage")
+    assert "must be in PEM" in expect_unusable(dataclasses.replace(tls, revoked=garbage))
+    assert "holds no list" in expect_unusable(dataclasses.replace(tls, revoked=tls.authority))
+    foreign = revoke(other.directory, [])
+    assert "unable to get certificate CRL" in expect_unusable(dataclasses.replace(tls, revoked=foreign))
+    foreign.unlink()
 
 
 def damage(path: str | os.PathLike[str]) -> None:

@@ -132,3 +132,50 @@ def test_the_help_says_what_goes_where() -> None:
     told = run("--help").output
     for word in ("authority.pem", "authority.key", "node-a.pem", "tls=", "open_group"):
         assert word in told
+
+
+# -- revoking --------------------------------------------------------------------------------------------------------
+
+
+def serials(path: Path) -> set[int]:
+    return {entry.serial_number for entry in x509.load_pem_x509_crl(path.read_bytes())}
+
+
+def serial(path: Path) -> int:
+    return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+
+
+def test_what_is_revoked_is_on_the_list_and_stays_there(directory: Path) -> None:
+    for name in "ab":
+        run("node", directory, name)
+    a, b, revoked = directory / "node-a.pem", directory / "node-b.pem", directory / "revoked.pem"
+    assert run("revoke", directory).output.split()[0] == str(revoked)
+    assert serials(revoked) == set()
+    assert run("revoke", directory, a).exit_code == 0
+    assert run("revoke", directory, a, b).exit_code == 0
+    assert serials(revoked) == {serial(a), serial(b)}
+    authority = x509.load_pem_x509_certificate((directory / "authority.pem").read_bytes())
+    assert x509.load_pem_x509_crl(revoked.read_bytes()).next_update_utc == authority.not_valid_after_utc
+    assert not (directory / "revoked.pem.new").exists()
+
+
+def test_what_cannot_be_revoked_is_told_and_changes_nothing(directory: Path, tmp_path: Path) -> None:
+    assert run("init", tmp_path / "other").exit_code == 0
+    run("node", tmp_path / "other", "a")
+    run("node", directory, "a")
+    run("revoke", directory, directory / "node-a.pem")
+    before = (directory / "revoked.pem").read_bytes()
+    for path, told in (
+        (tmp_path / "other" / "node-a.pem", "another authority signed"),
+        (directory / "authority.pem", "is the authority itself"),
+        (directory / "node-a.key", "cannot be read"),
+        (directory / "missing.pem", "No such file"),
+    ):
+        refused = run("revoke", directory, path)
+        assert (refused.exit_code, told in refused.output) == (1, True), refused.output
+    assert (directory / "revoked.pem").read_bytes() == before
+    run("revoke", tmp_path / "other")
+    (directory / "revoked.pem").write_bytes((tmp_path / "other" / "revoked.pem").read_bytes())
+    assert "is another authority's" in run("revoke", directory).output
+    (directory / "revoked.pem").write_text("nothing of use")
+    assert "cannot be read" in run("revoke", directory).output
