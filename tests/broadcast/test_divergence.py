@@ -50,7 +50,9 @@ class Village:
         self._data = data
         self._network = MemoryNetwork(random=Random(5), latency=0.001)
 
-    async def live(self, name: str, kind: type[Tally], task_status: trio.TaskStatus[None]) -> None:
+    async def live(
+        self, name: str, kind: type[Tally], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         disk, network = self._data / name, self._network.host(name)
         try:
             async with open_group(
@@ -80,7 +82,7 @@ async def test_who_differs_from_a_majority_stops_and_every_start_on_its_data_end
             assert "at index 10 a majority of the voters has another state than this replica" in why
             assert "A command between index 0 and 10 is not deterministic" in why
             assert await village.groups["b"].ask(Tally.value) == 28
-            nursery.start_soon(nursery.start, village.live, "c", Tally)
+            nursery.start_soon(village.live, "c", Tally)
             assert "Remove this member, and add it again with an empty data directory" in await village.end("c")
             assert await village.groups["a"].reading(Consistency.LOCAL).ask(Tally.value) == 28
             nursery.cancel_scope.cancel()
