@@ -12,6 +12,7 @@ Each system proves it of itself, by arithmetic, for any number of voters, when i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import cache
 from typing import Annotated, Any, NoReturn, TypeAlias, cast
 
 import msgspec
@@ -73,7 +74,7 @@ class System(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
             raise ValueError(f"{self}: {flaw}")
 
     def __post_init__(self) -> None:
-        for field in msgspec.structs.fields(type(self)):
+        for field in _fields_of(type(self)):
             given = getattr(self, field.name)
             try:
                 _check_ordered(given)
@@ -87,6 +88,12 @@ class System(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
     def __str__(self) -> str:
         return _cut(repr(self))  # a peer's may be long
+
+
+@cache
+def _fields_of(kind: type[System]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Found once: that takes longer than all the rest."""
+    return msgspec.structs.fields(kind)
 
 
 class Majority(System, frozen=True, tag="majority"):
