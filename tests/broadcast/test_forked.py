@@ -16,7 +16,7 @@ import trio
 
 from broadcast._forked import Child, ChildFailed, while_wanted
 
-LONG = 3600.0
+LONG = 60.0  # seconds; whatever fails, no child is left for longer
 
 
 def sleep() -> bytes:
@@ -95,11 +95,13 @@ sys.stdout.write(f"{os.getpid()} ")
 async def test_a_connection_that_is_closed_meanwhile_ends_for_the_other_side() -> None:
     here, there = socket.socketpair()
     child = Child(sleep)
-    here.close()
-    there.settimeout(30)
-    assert there.recv(1) == b""
-    there.close()
-    await child.kill()
+    try:
+        here.close()
+        there.settimeout(30)
+        assert there.recv(1) == b""
+    finally:
+        there.close()
+        await child.kill()
 
 
 async def test_threads_that_hold_locks_do_not_hold_it_up() -> None:
@@ -124,7 +126,7 @@ import os, sys, time, trio
 from broadcast._forked import Child, while_wanted
 parent = os.getpid()
 def pieces():
-    while True:
+    for _ in range(3000):
         time.sleep(0.01)
         yield b""
 def work():
@@ -141,5 +143,7 @@ trio.run(main)
         assert parent.stdout is not None
         int(parent.stdout.readline())
         parent.kill()
+        killed = time.monotonic()
         assert parent.stdout.read() == ""  # which ends when the child does: it has this open too
+        assert time.monotonic() - killed < 20  # a child that went on would take 30 s
     assert list(while_wanted([b"a", b"b"], os.getppid())) == [b"a", b"b"]

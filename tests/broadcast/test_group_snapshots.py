@@ -278,6 +278,32 @@ async def test_a_crash_is_undone_after_a_restart_from_the_snapshot(tmp_path: Pat
         assert await group.ask(Shelf.content) == before
 
 
+async def test_a_crash_is_undone_from_a_snapshot_that_was_taken_meanwhile(tmp_path: Path) -> None:
+    """Of the log before it nothing is left."""
+    async with one(tmp_path) as group:
+        await put(group, 25)
+        await taken(group, 20)
+        before = await group.ask(Shelf.content)
+        with pytest.raises(Exception, match="ZeroDivisionError"):
+            await group.ask(Shelf.fail)
+        assert await group.ask(Shelf.content) == before
+
+
+async def test_a_marker_that_is_met_while_one_is_under_way_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: list[int]
+) -> None:
+    def sleep(draft: object, machine: object, parent: int) -> bytes:
+        signal.pause()
+        return b""
+
+    monkeypatch.setattr(taking, "_in_child", sleep)
+    monkeypatch.setattr(keeping, "LAST_SECONDS_MAX", 0.01)
+    async with one(tmp_path) as group:
+        await put(group, 35)
+        assert len(children) == 1
+    assert_no_child_is_left()
+
+
 async def test_what_a_snapshot_holds_is_delivered_no_more_and_said_so(tmp_path: Path) -> None:
     async with one(tmp_path) as group:
         await put(group, 45)

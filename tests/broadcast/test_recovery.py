@@ -94,6 +94,18 @@ async def test_one_goes_on_with_what_it_has_and_takes_others_in(
                 assert await new.ask(Count.add, 1) == 7
 
 
+async def test_who_was_a_voter_last_is_told_though_that_has_gone_into_a_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "KEPT_SIZE_MAX", 0)
+    monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
+    async with house(tmp_path) as it:
+        async with it.member("a") as one, it.member("b"):
+            await one.membership.remove("c")
+        told = run(it.data("a"), "--node", "a", "--group", "count", "--accept-data-loss")
+        assert "with a, b.\n" in told.output
+
+
 async def test_who_comes_back_from_the_old_group_takes_no_part(tmp_path: Path) -> None:
     said = trio.Event()
 

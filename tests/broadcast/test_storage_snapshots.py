@@ -88,6 +88,7 @@ def take(snapshots: Snapshots, index: int, content: bytes = CONTENT) -> Snapshot
 
 WRITES = {
     "nothing goes": (Persist(2, snapshot=snapshot(4)), START, [1, 4, 5, 7]),
+    "nothing goes, and more comes": (Persist(2, snapshot=snapshot(4), batches=(batch(8),)), START, [1, 4, 5, 7, 8]),
     "some goes": (Persist(2, snapshot=snapshot(6), compact=4), Position(1, 4), [5, 7]),
     "all up to it goes": (Persist(2, snapshot=snapshot(6), compact=6), Position(1, 6), [7]),
     "all goes": (Persist(2, snapshot=snapshot(7), compact=7, commit=7), Position(1, 7), []),
