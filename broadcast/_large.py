@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,15 +56,23 @@ def give_up(actor: Actor) -> None:
         waiting.append(attributes.popitem()[1])
         while waiting:
             value = waiting.pop()
-            take = _TAKE.get(type(value))
+            take = _TAKE.get(_kind(value))
             if take is None or sys.getrefcount(value) > ALONE:
                 continue
             while value:
-                taken = take(value)
-                if type(taken) in _TAKE and len(taken) > FEW:
+                taken: Any = take(value)
+                if _kind(taken) in _TAKE and len(taken) > FEW:
                     waiting.append(taken)
+
+
+def _kind(value: object) -> type:
+    return type(value)
+
+
+def _value_of_last(mapping: dict[Any, Any]) -> Any:
+    return mapping.popitem()[1]
 
 
 FEW = 100  # items of a container that may end in one go
 ALONE = 2  # references to what only we hold: ours, and that of the call which counts them
-_TAKE: dict[type, Any] = {dict: lambda it: it.popitem()[1], list: list.pop, set: set.pop}
+_TAKE: dict[type, Callable[[Any], Any]] = {dict: _value_of_last, list: list[Any].pop, set: set[Any].pop}

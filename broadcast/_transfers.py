@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -167,9 +167,13 @@ class Transfers(Generic[A]):
             self._give(LoadFailed(snapshot.position, why))
             return
         self._give(Loaded(snapshot.position))
-        ignored, self._loaded = self._loaded, None
-        if ignored is not None:
-            self.give_up(ignored.actor)
+        self._drop_loaded()
+
+    def _drop_loaded(self) -> None:
+        """What was loaded and not taken."""
+        if self._loaded is not None:
+            self.give_up(self._loaded.actor)
+            self._loaded = None
 
     async def _remove(self, asked: _Retain) -> None:
         await in_thread(self._files, self._files.retain, asked.newest, asked.in_use)
@@ -187,10 +191,10 @@ async def in_thread(files: Snapshots, function: Callable[P, T], *args: P.args, *
     return call()
 
 
-_WAYS: dict[type, Callable[[Transfers[Any], Any], Any]] = {
-    ReadPart: Transfers._read,  # pyright: ignore[reportPrivateUsage]
-    StorePart: Transfers._store,  # pyright: ignore[reportPrivateUsage]
-    Load: Transfers._make,  # pyright: ignore[reportPrivateUsage]
-    _Retain: Transfers._remove,  # pyright: ignore[reportPrivateUsage]
-    _GiveUp: Transfers._end,  # pyright: ignore[reportPrivateUsage]
+_WAYS: dict[type, Callable[[Transfers[Any], Any], Awaitable[None]]] = {
+    ReadPart: Transfers[Any]._read,  # pyright: ignore[reportPrivateUsage]
+    StorePart: Transfers[Any]._store,  # pyright: ignore[reportPrivateUsage]
+    Load: Transfers[Any]._make,  # pyright: ignore[reportPrivateUsage]
+    _Retain: Transfers[Any]._remove,  # pyright: ignore[reportPrivateUsage]
+    _GiveUp: Transfers[Any]._end,  # pyright: ignore[reportPrivateUsage]
 }

@@ -86,7 +86,7 @@ def take(snapshots: Snapshots, index: int, content: bytes = CONTENT) -> Snapshot
 
 # -- the log that goes on from one ------------------------------------------------------------------------------------
 
-WRITES = {
+WRITES: dict[str, tuple[Persist, Position, list[int]]] = {
     "nothing goes": (Persist(2, snapshot=snapshot(4)), START, [1, 4, 5, 7]),
     "nothing goes, and more comes": (Persist(2, snapshot=snapshot(4), batches=(batch(8),)), START, [1, 4, 5, 7, 8]),
     "some goes": (Persist(2, snapshot=snapshot(6), compact=4), Position(1, 4), [5, 7]),
@@ -410,7 +410,7 @@ def test_a_death_at_any_point_leaves_the_one_before_or_both(tmp_path: Path, monk
         return run
 
     old, new, coming = snapshot(4), snapshot(6, CONTENT[::-1]), snapshot(20, CONTENT[:2000], epoch=2)
-    deaths = 0
+    deaths, storage, found = 0, b"", None
     for points in range(200):
         with monkeypatch.context() as patch, suppress(Death), closing(SqliteDisk(tmp_path / str(points))) as disk:
             storage = disk.open_group("bank").storage
@@ -445,6 +445,7 @@ def test_a_death_at_any_point_leaves_the_one_before_or_both(tmp_path: Path, monk
         if left > 0:
             break
     assert deaths > 20
+    assert found is not None
     assert found.snapshot == coming
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 import pytest
 import trio
@@ -60,6 +61,17 @@ async def test_the_views_so_far_come_first_then_those_that_begin(autojump_clock:
             membership.begin(view(2), ALONE)
             assert (await membership.wait_view(after=1)).number == 2
     assert seen == [view(1), view(2)]
+
+
+async def test_views_that_a_snapshot_has_skipped_are_missing_and_the_others_keep_their_numbers() -> None:
+    membership = Membership(Nobody())
+    for number in (4, 5, 5, 4, 9):  # begun with, begun; installed twice without anything new; and with
+        membership.begin(view(number), ALONE)
+    assert (await membership.wait_view(after=8)).number == 9
+    membership.end(Closed())
+    assert [each.number for each in await all_views(membership)] == [4, 5, 9]
+    async with aclosing(membership.views(from_number=6)) as views:
+        assert await anext(views) == view(9)
 
 
 @pytest.mark.parametrize("wait", [all_views, next_view])
