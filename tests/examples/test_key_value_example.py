@@ -200,7 +200,7 @@ async def test_status_of_a_store_that_misses_members(store: Store) -> None:
         exited, lines = await status("kv", store.addresses[asked])
     assert next(line.split() for line in lines if line.startswith(gone)) == [
         *(gone, store.addresses[gone], "silent"),
-        *["-"] * 6,
+        *["-"] * 8,
     ]
     assert lines[-1] == f"{gone}: Connection refused"
 
