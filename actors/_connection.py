@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
 from typing import NoReturn
 
 import trio
 
 from actors._gate import Gate
-from actors._protocol.envelope import Envelope
+from actors._protocol.envelope import Envelope, pack_part
 from actors._protocol.errors import RemoteProtocolError
+from actors._protocol.frames import HEAD_SIZE
 from actors._protocol.link import Answer, Event, Link, LinkClosed
 
 WRITE_SIZE = 2**18
 """Bytes that are joined into one write, about."""
 DIRECT_SIZE_MAX = 2**15
 """Bytes that are written at once by whoever sends them; more are left to the writer, where the time is in the bytes."""
+PART_SIZE = 2**16
+"""Bytes of what is large that are sent before others have their turn."""
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
 CONTROL_COUNT_MAX = 10_000
@@ -46,24 +49,48 @@ class Outbox:
     the writer costs as much as the message. What follows in the same turn waits, and is joined: a burst is one write
     or two, not one for each message.
 
-    bulk_size_max: bytes in the bulk lane. gate: stamps wait there; None if they need not.
+    What is larger than a part goes in parts, one of them in each write, so that others go between them. Only what must
+    not overtake it waits until it has left: what is of the same flow.
+
+    bulk_size_max: bytes in the bulk lane, the large ones included. gate: stamps wait there; None if they need not.
+    in_parts: the other side takes parts; else what is large goes as it is, and in its turn.
     """
 
-    __slots__ = ("_bulk", "_bulk_size", "_control", "_direct", "_gate", "_turn", "_writer", "bulk_size_max")
+    __slots__ = (
+        "_bulk",
+        "_bulk_size",
+        "_control",
+        "_direct",
+        "_flows",
+        "_gate",
+        "_large",
+        "_parted",
+        "_turn",
+        "_writer",
+        "bulk_size_max",
+        "in_parts",
+    )
 
-    def __init__(self, bulk_size_max: int, gate: Gate | None) -> None:
+    def __init__(self, bulk_size_max: int, gate: Gate | None, *, in_parts: bool = False) -> None:
         self.bulk_size_max = bulk_size_max
+        self.in_parts = in_parts
         self._gate = gate
         self._control: deque[bytes] = deque()
         self._bulk: deque[bytes] = deque()
         self._bulk_size = 0
+        self._large: deque[tuple[bytes, Hashable]] = deque()  # and what follows them in their flows
+        self._flows: Counter[Hashable] = Counter()  # of these
+        self._parted = 0  # bytes of the first of these that have left
         # While the writer waits, with nothing before it and no write begun: its task, and what writes past it.
         self._writer: trio.lowlevel.Task | None = None
         self._direct: Callable[[bytes], int] | None = None
         self._turn = 0  # in which something was last written past the writer
 
-    def put(self, data: bytes, *, control: bool = False) -> bool:
-        """Take `data` to send it; False, and nothing is taken, if its lane is full."""
+    def put(self, data: bytes, *, control: bool = False, flow: Hashable = None) -> bool:
+        """Take `data` to send it; False, and nothing is taken, if its lane is full.
+
+        flow: what is of one flow, and not urgent, arrives in order. What is large is overtaken by all others.
+        """
         direct = self._direct
         if direct is not None and self._may_pass(data):
             self._turn = _TURNS.count
@@ -71,7 +98,7 @@ class Outbox:
             if not rest:
                 return True
             self._control.append(rest)  # whichever lane it came by: nothing may get between its parts
-        elif not self._queue(data, control):
+        elif not self._queue(data, control, flow):
             return False
         self._direct = None
         writer, self._writer = self._writer, None
@@ -84,7 +111,7 @@ class Outbox:
         is_alone = self._turn != _TURNS.count and len(data) <= DIRECT_SIZE_MAX
         return is_alone and (self._gate is None or self._gate.is_open)
 
-    def _queue(self, data: bytes, control: bool) -> bool:
+    def _queue(self, data: bytes, control: bool, flow: Hashable) -> bool:
         if control:
             if len(self._control) >= CONTROL_COUNT_MAX:
                 return False
@@ -92,7 +119,11 @@ class Outbox:
         else:
             if self._bulk_size + len(data) > self.bulk_size_max:
                 return False
-            self._bulk.append(data)
+            if self.in_parts and (len(data) > PART_SIZE or flow in self._flows):
+                self._large.append((data, flow))
+                self._flows[flow] += 1
+            else:
+                self._bulk.append(data)
             self._bulk_size += len(data)
         return True
 
@@ -100,14 +131,18 @@ class Outbox:
         """Send for ever. Raises what the stream raises once the connection is lost."""
         trio.lowlevel.add_instrument(_TURNS)  # once more is no more
         while True:
-            while not self._control and not self._bulk:
+            while self._is_empty:
                 await self._wait(stream)
             data = self._take()
             if self._gate is not None and not self._gate.is_open:
                 await self._gate.open()
             await stream.send_all(data)
-            if self._control or self._bulk:
+            if not self._is_empty:
                 await trio.lowlevel.checkpoint()
+
+    @property
+    def _is_empty(self) -> bool:
+        return not (self._control or self._bulk or self._large)
 
     async def _wait(self, stream: trio.abc.SendStream) -> None:
         self._direct = getattr(stream, "send_nowait", None)  # not every stream has it (see `Network`)
@@ -129,7 +164,23 @@ class Outbox:
             taken.append(self._bulk.popleft())
             size += len(taken[-1])
             self._bulk_size -= len(taken[-1])
+        if self._large:
+            taken.append(self._take_part())
         return taken[0] if len(taken) == 1 else b"".join(taken)
+
+    def _take_part(self) -> bytes:
+        """The next part of what is large, or the whole of what follows it in its flow."""
+        data, flow = self._large[0]
+        part = pack_part(data, self._parted, PART_SIZE) if len(data) > PART_SIZE else data
+        self._parted += PART_SIZE
+        if HEAD_SIZE + self._parted >= len(data):
+            self._parted = 0
+            self._large.popleft()
+            self._bulk_size -= len(data)
+            self._flows[flow] -= 1
+            if not self._flows[flow]:
+                del self._flows[flow]
+        return part
 
 
 class Connection:
@@ -141,8 +192,10 @@ class Connection:
 
     __slots__ = ("_link", "_scope", "_stream", "ended", "fault", "heard", "outbox")
 
-    def __init__(self, stream: trio.abc.Stream, link: Link, bulk_size_max: int, gate: Gate) -> None:
-        self.outbox = Outbox(bulk_size_max, gate)
+    def __init__(
+        self, stream: trio.abc.Stream, link: Link, bulk_size_max: int, gate: Gate, *, in_parts: bool = False
+    ) -> None:
+        self.outbox = Outbox(bulk_size_max, gate, in_parts=in_parts)
         self.heard = trio.current_time()
         self.ended: str | None = None
         self.fault = False

@@ -8,10 +8,11 @@ again: who sends before there is a link waits for one, and who then sends is in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import nullcontext
 from itertools import count
 from math import ceil, inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import trio
 
@@ -21,7 +22,7 @@ from actors._interface import Method
 from actors._log import Log
 from actors._message import Asker, Message
 from actors._protocol.clock import COUNTER_MAX
-from actors._protocol.codec import DecodeError, decode, encode_struct
+from actors._protocol.codec import DecodeError, decode, encode_flat
 from actors._protocol.envelope import BODY_SIZE_MAX, Envelope
 from actors._protocol.errors import (
     ActorStopped,
@@ -134,7 +135,7 @@ class Post:
         """See `Ref.ask`. Waits for a link first."""
         call = method.pack(args, kwargs)
         chain = self._cells.chain()
-        with self._cells.waiting(to.address):
+        with self._cells.waits.waiting(chain[-1], to.address) if chain else nullcontext():
             await self._wait_linked(to)
             left = trio.current_effective_deadline() - trio.current_time()
             patience = None if left == inf else ceil(min(max(left, 0) * 1_000_000, COUNTER_MAX))
@@ -178,20 +179,24 @@ class Post:
     async def _request(self, to: ActorRef[Any], parcel: Parcel, method: Method | None) -> object:
         """Send it, and wait for what comes back."""
         correlation = next(self._correlations)
-        self._send(to, correlation, parcel)
+        flow = self._send(to, correlation, parcel)
         asker = Asker(self._cells)
         self._pending[correlation] = _Pending(to.node, to.address, asker, method)
         try:
             return await asker.wait()
         finally:
             if self._pending.pop(correlation, None) is not None:
-                self._node.send(to.node, ADDRESS, "actors", encode_struct(Withdrawn()), correlation=correlation)
+                withdrawn = encode_flat(Withdrawn())
+                self._node.send(to.node, ADDRESS, "actors", withdrawn, correlation=correlation, flow=flow)
 
-    def _send(self, to: ActorRef[Any], correlation: int, parcel: Parcel) -> None:
-        body = encode_struct(parcel)
-        if not self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation):
+    def _send(self, to: ActorRef[Any], correlation: int, parcel: Parcel) -> Hashable:
+        """The flow that it is of: what one sender says to one actor arrives in order, and no more is promised."""
+        body = encode_flat(parcel)
+        flow = self._cells.sender_name(), to.name
+        if not self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation, flow=flow):
             what = "what waits to be sent there is too much" if self._node.is_linked(to.node) else "there is no link"
             raise Overloaded(f"nothing was sent to node {to.node}: {what}")
+        return flow
 
     def _check_peer(self, to: ActorRef[Any]) -> None:
         if self._cells.is_closed:
@@ -212,21 +217,8 @@ class Post:
         """A peer's actors say something."""
         if origin.is_client or not self._node.has_peer(origin.name):
             raise RemoteProtocolError(f"it speaks to actors, and is no peer of {self._node.name}")
-        parcel, correlation = PARCELS.decode(envelope.body), envelope.correlation
-        match parcel:
-            case Asked():
-                self._asked(origin, envelope, parcel)
-            case Told():
-                self._told(origin, envelope, parcel)
-            case Answered() | Ended():
-                if parcel.incarnation == self._node.incarnation:
-                    self._settle(origin, correlation, parcel)
-            case Withdrawn():
-                question = self._questions.get(origin, {}).pop(correlation, None)
-                if question is not None:
-                    question.withdraw()
-            case Stopped() | Watched():
-                self._end_awaited(origin, correlation, parcel)
+        parcel = PARCELS.decode(envelope.body)
+        _TAKEN[type(parcel)](self, origin, envelope, parcel)
 
     def connected(self, peer: str) -> None:
         """What waited for a link to this peer is sent."""
@@ -270,6 +262,11 @@ class Post:
 
     # -- what comes -------------------------------------------------------------------------------------------------
 
+    def _withdrawn(self, origin: Origin, envelope: Envelope, _: Withdrawn) -> None:
+        question = self._questions.get(origin, {}).pop(envelope.correlation, None)
+        if question is not None:
+            question.withdraw()
+
     def _asked(self, origin: Origin, envelope: Envelope, asked: Asked) -> None:
         deadline = inf if asked.patience is None else trio.current_time() + asked.patience / 1_000_000
         question = self._question(origin, envelope.correlation, deadline)
@@ -303,18 +300,18 @@ class Post:
         if method is None:
             raise InvalidMessage(f"{cell.address} is a {cell.interface.actor.__name__}, which has no message {tag!r}")
         typed = method.unpack(arguments, self._cells)
-        chain = tuple(parcel.chain) if isinstance(parcel, Asked) else ()
+        chain = tuple(parcel.chain) if type(parcel) is Asked else ()
         return Message(method, typed, _sender(origin, parcel), envelope.counter, origin.name, chain, question)
 
-    def _end_awaited(self, origin: Origin, correlation: int, parcel: Stopped | Watched) -> None:
-        question = self._question(origin, correlation, inf)
+    def _end_awaited(self, origin: Origin, envelope: Envelope, parcel: Stopped | Watched) -> None:
+        question = self._question(origin, envelope.correlation, inf)
         cell = self._cells.get(parcel.actor)
         if cell is None:
             question.ended(End("", "missing"))
             return
         question.watched = cell
         cell.on_end(question.ended)
-        if isinstance(parcel, Stopped):
+        if type(parcel) is Stopped:
             if parcel.kill:
                 cell.kill()
             else:
@@ -336,7 +333,7 @@ class Post:
         questions = self._questions.get(origin, {})
         if correlation not in questions:
             return  # nobody waits for it any more
-        body = encode_struct(parcel)
+        body = encode_flat(parcel)
         if len(body) > BODY_SIZE_MAX:
             raise TooLarge("the answer", len(body), BODY_SIZE_MAX)
         self._reply(origin, correlation, body)
@@ -346,7 +343,7 @@ class Post:
         if origin.closed:
             return
         if self._node.is_linked(origin.name):
-            if not origin.send(ADDRESS, "actors", body, correlation=correlation):
+            if not origin.send(ADDRESS, "actors", body, correlation=correlation, flow=correlation):
                 origin.close("it does not take its answers")
             return
         backlog = self._backlog.setdefault(origin.name, deque())
@@ -355,17 +352,16 @@ class Post:
         else:
             backlog.append((origin, correlation, body))
 
-    def _settle(self, origin: Origin, correlation: int, parcel: Answered | Ended) -> None:
-        pending = self._pending.get(correlation)
-        if pending is None:
-            return  # nobody waits for it any more
-        if pending.peer != origin.name or (pending.method is None) != isinstance(parcel, Ended):
-            raise RemoteProtocolError("it answers what it was not asked")
-        del self._pending[correlation]
-        if isinstance(parcel, Ended):
-            pending.asker.settle(parcel.how)
+    def _ended(self, origin: Origin, envelope: Envelope, ended: Ended) -> None:
+        pending = self._settled(origin, envelope, ended)
+        if pending is not None:
+            pending.asker.settle(ended.how)
+
+    def _answered(self, origin: Origin, envelope: Envelope, parcel: Answered) -> None:
+        pending = self._settled(origin, envelope, parcel)
+        if pending is None or pending.method is None:
             return
-        method = cast(Method, pending.method)
+        method = pending.method
         try:
             pending.asker.settle(_answers.unpack(method, parcel.outcome, self._cells))
         except DecodeError as error:
@@ -373,6 +369,29 @@ class Post:
             pending.asker.failed(method, TypeError(what))
         except Exception as error:
             pending.asker.failed(method, error)
+
+    def _settled(self, origin: Origin, envelope: Envelope, parcel: Answered | Ended) -> _Pending | None:
+        """What this is the answer to; None if nobody waits for it any more."""
+        pending = self._pending.get(envelope.correlation)
+        if pending is None or parcel.incarnation != self._node.incarnation:
+            return None
+        if pending.peer != origin.name or (pending.method is None) != (type(parcel) is Ended):
+            raise RemoteProtocolError("it answers what it was not asked")
+        del self._pending[envelope.correlation]
+        return pending
+
+
+# What takes a kind of parcel is given just that kind; no static type says so.
+_Taker: TypeAlias = "Callable[[Post, Origin, Envelope, Any], None]"
+_TAKEN: Final[Mapping[type[Parcel], _Taker]] = {
+    Asked: Post._asked,
+    Told: Post._told,
+    Answered: Post._answered,
+    Ended: Post._ended,
+    Withdrawn: Post._withdrawn,
+    Stopped: Post._end_awaited,
+    Watched: Post._end_awaited,
+}
 
 
 def _sender(origin: Origin, parcel: Asked | Told) -> str:
