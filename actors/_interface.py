@@ -126,7 +126,10 @@ class Method:
 
     def unpack_answer(self, data: bytes, here: object = None) -> object:
         """The typed answer. `DecodeError` if `data` is none of this method's. here: see `from_plain`."""
-        answer = decode(data)
+        return self.open_answer(decode(data), here)
+
+    def open_answer(self, answer: object, here: object = None) -> object:
+        """As `unpack_answer`, of an answer that was decoded."""
         if type(answer) is self._answer_exact:
             return answer
         try:

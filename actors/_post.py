@@ -8,7 +8,7 @@ again: who sends before there is a link waits for one, and who then sends is in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from itertools import count
 from math import ceil, inf
@@ -22,7 +22,7 @@ from actors._interface import Method
 from actors._log import Log
 from actors._message import Asker, Message
 from actors._protocol.clock import COUNTER_MAX
-from actors._protocol.codec import DecodeError, decode, encode_flat
+from actors._protocol.codec import DecodeError, encode_struct
 from actors._protocol.envelope import BODY_SIZE_MAX, Envelope
 from actors._protocol.errors import (
     ActorStopped,
@@ -37,7 +37,6 @@ from actors._protocol.errors import (
 )
 from actors._protocol.parcels import (
     CHAIN_LENGTH_MAX,
-    PARCELS,
     Answered,
     Asked,
     Ended,
@@ -46,6 +45,10 @@ from actors._protocol.parcels import (
     Told,
     Watched,
     Withdrawn,
+    open_parcel,
+    pack_answered,
+    pack_asked,
+    pack_told,
 )
 from actors._ref import ActorRef, End, How
 
@@ -104,15 +107,15 @@ class RemoteQuestion:
         self._reply(method, _answers.pack_error(method, error))
 
     def ended(self, end: End) -> None:
-        self._post.reply(self.origin, self._correlation, Ended(self.origin.incarnation, end.how))
+        self._post.reply(self.origin, self._correlation, encode_struct(Ended(self.origin.incarnation, end.how)))
 
     def _reply(self, method: Method | None, outcome: bytes) -> None:
         incarnation = self.origin.incarnation
         try:
-            self._post.reply(self.origin, self._correlation, Answered(incarnation, outcome))
+            self._post.reply(self.origin, self._correlation, pack_answered(incarnation, outcome))
         except TooLarge as error:
             outcome = _answers.pack_error(method, _answers.too_large(method, error))
-            self._post.reply(self.origin, self._correlation, Answered(incarnation, outcome))
+            self._post.reply(self.origin, self._correlation, pack_answered(incarnation, outcome))
 
 
 class Post:
@@ -137,10 +140,12 @@ class Post:
         chain = self._cells.chain()
         with self._cells.waits.waiting(chain[-1], to.address) if chain else nullcontext():
             await self._wait_linked(to)
-            left = trio.current_effective_deadline() - trio.current_time()
-            patience = None if left == inf else ceil(min(max(left, 0) * 1_000_000, COUNTER_MAX))
-            asked = Asked(to.name, self._cells.sender_name(), list(chain[-CHAIN_LENGTH_MAX:]), patience, call)
-            return await self._request(to, asked, method)
+            deadline = trio.current_effective_deadline()
+            left = None if deadline == inf else max(deadline - trio.current_time(), 0)
+            patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
+            sender = self._cells.sender_name()
+            asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
+            return await self._request(to, sender, asked, method)
 
     async def tell(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -150,7 +155,7 @@ class Post:
         if not self._node.is_linked(to.node):
             with self._cells.waiting(to.address):
                 await self._wait_linked(to)
-        self._send(to, 0, Told(to.name, self._cells.sender_name(), call))
+        self._tell(to, call)
 
     def tell_nowait(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -158,45 +163,47 @@ class Post:
         """See `ActorRef.tell_nowait`."""
         call = method.pack(args, kwargs)
         self._check_peer(to)
-        self._send(to, 0, Told(to.name, self._cells.sender_name(), call))
+        self._tell(to, call)
+
+    def _tell(self, to: ActorRef[Any], call: bytes) -> None:
+        sender = self._cells.sender_name()
+        self._send(to, sender, 0, pack_told(to.name, sender, call))
 
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
         """See `ActorRef.stop`."""
         with self._cells.waiting(to.address):
             await self._wait_linked(to)
-            await self._request(to, Stopped(to.name, kill), None)
+            await self._request(to, self._cells.sender_name(), encode_struct(Stopped(to.name, kill)), None)
 
     async def watch(self, to: ActorRef[Any]) -> End:
         """See `ActorRef.watch`. Waits for a link first."""
         try:
             await self._wait_linked(to)
-            return End(to.address, cast(How, await self._request(to, Watched(to.name), None)))
+            watched = encode_struct(Watched(to.name))
+            return End(to.address, cast(How, await self._request(to, self._cells.sender_name(), watched, None)))
         except NoSuchActor:
             return End(to.address, "missing")
         except LinkBroken:
             return End(to.address, "lost")
 
-    async def _request(self, to: ActorRef[Any], parcel: Parcel, method: Method | None) -> object:
+    async def _request(self, to: ActorRef[Any], sender: str, body: bytes, method: Method | None) -> object:
         """Send it, and wait for what comes back."""
         correlation = next(self._correlations)
-        flow = self._send(to, correlation, parcel)
+        self._send(to, sender, correlation, body)
         asker = Asker(self._cells)
         self._pending[correlation] = _Pending(to.node, to.address, asker, method)
         try:
             return await asker.wait()
         finally:
             if self._pending.pop(correlation, None) is not None:
-                withdrawn = encode_flat(Withdrawn())
+                withdrawn, flow = encode_struct(Withdrawn()), (sender, to.name)
                 self._node.send(to.node, ADDRESS, "actors", withdrawn, correlation=correlation, flow=flow)
 
-    def _send(self, to: ActorRef[Any], correlation: int, parcel: Parcel) -> Hashable:
-        """The flow that it is of: what one sender says to one actor arrives in order, and no more is promised."""
-        body = encode_flat(parcel)
-        flow = self._cells.sender_name(), to.name
+    def _send(self, to: ActorRef[Any], sender: str, correlation: int, body: bytes) -> None:
+        flow = sender, to.name  # what one sender says to one actor arrives in order, and no more is promised
         if not self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation, flow=flow):
             what = "what waits to be sent there is too much" if self._node.is_linked(to.node) else "there is no link"
             raise Overloaded(f"nothing was sent to node {to.node}: {what}")
-        return flow
 
     def _check_peer(self, to: ActorRef[Any]) -> None:
         if self._cells.is_closed:
@@ -217,7 +224,7 @@ class Post:
         """A peer's actors say something."""
         if origin.is_client or not self._node.has_peer(origin.name):
             raise RemoteProtocolError(f"it speaks to actors, and is no peer of {self._node.name}")
-        parcel = PARCELS.decode(envelope.body)
+        parcel = open_parcel(envelope.body)
         _TAKEN[type(parcel)](self, origin, envelope, parcel)
 
     def connected(self, peer: str) -> None:
@@ -292,10 +299,7 @@ class Post:
     ) -> Message:
         """What an actor here is to handle. Raises what the sender is told, RemoteProtocolError for nonsense."""
         cell = self._cells.living(parcel.actor)
-        plain = decode(parcel.call)
-        if not isinstance(plain, list) or not plain:
-            raise RemoteProtocolError("a call is a list that begins with a tag")
-        tag, *arguments = cast("list[object]", plain)
+        tag, *arguments = parcel.call
         method = cell.interface.methods.get(tag) if isinstance(tag, str) else None
         if method is None:
             raise InvalidMessage(f"{cell.address} is a {cell.interface.actor.__name__}, which has no message {tag!r}")
@@ -328,12 +332,12 @@ class Post:
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    def reply(self, origin: Origin, correlation: int, parcel: Answered | Ended) -> None:
-        """Tell a peer what became of what it asked. Raises TooLarge, and then it is still to be told."""
+    def reply(self, origin: Origin, correlation: int, body: bytes) -> None:
+        """Tell a peer what became of what it asked: an `Answered` or `Ended`. Raises TooLarge, and then it is still to
+        be told."""
         questions = self._questions.get(origin, {})
         if correlation not in questions:
             return  # nobody waits for it any more
-        body = encode_flat(parcel)
         if len(body) > BODY_SIZE_MAX:
             raise TooLarge("the answer", len(body), BODY_SIZE_MAX)
         self._reply(origin, correlation, body)

@@ -31,8 +31,6 @@ COUNT_MAX = 2**15
 empty list, which takes 56 and 0.4 microseconds: a limit on size alone would be none on memory and time."""
 DEPTH_MAX = 16
 """Containers within containers."""
-JOINED_SIZE = 2**12
-"""Bytes that are encoded with what is before them: more are joined to it."""
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
 _LEAVES = frozenset({NoneType, bool, float, str, bytes})
@@ -98,11 +96,16 @@ def check_count(data: bytes) -> None:
 def decode(data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> object:
     """The plain value that `data` is, all of it. Raises DecodeError for anything else."""
     value = parse(data, size_max, count_max)
+    check_plain(value)
+    return value
+
+
+def check_plain(value: object) -> None:
+    """Raises DecodeError if what `parse` gave is not plain: leaves are not looked at by it."""
     try:
         _check_plain(value, 0)
     except (TypeError, ValueError) as error:
         raise DecodeError(str(error)) from error
-    return value
 
 
 def encode_struct(struct: msgspec.Struct) -> bytes:
@@ -110,17 +113,9 @@ def encode_struct(struct: msgspec.Struct) -> bytes:
     return cbor2.dumps(msgspec.to_builtins(struct, builtin_types=_BYTES_AS_THEY_ARE))
 
 
-def encode_flat(struct: msgspec.Struct) -> bytes:
-    """What `encode_struct` gives of a tagged struct whose fields are plain.
-
-    Where the last field is bytes, and many, they are joined to the others: several times as fast as to encode them.
-    """
-    fields = msgspec.structs.astuple(struct)
-    last = fields[-1] if fields else None
-    if type(last) is bytes and len(last) > JOINED_SIZE:
-        begin = cbor2.dumps((struct.__struct_config__.tag, *fields[:-1], b""))[:-1]
-        return b"".join((begin, _head(2, len(last)), last))
-    return cbor2.dumps((struct.__struct_config__.tag, *fields))
+def encode_around(values: Sequence[object], last: bytes) -> bytes:
+    """The array of these plain values and of one more, which is encoded already, and is not opened."""
+    return cbor2.dumps((*values, None))[:-1] + last  # None takes the last byte
 
 
 def decode_struct(data: bytes, type: type[T], size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> T:  # noqa: A002
@@ -169,17 +164,17 @@ def _tag_of(type: type[object]) -> str:  # noqa: A002
 
 def join_array(items: Sequence[bytes]) -> bytes:
     """The array of values that are encoded already, without opening them."""
-    return b"".join((_head(4, len(items)), *items))
+    return b"".join((_array_head(len(items)), *items))
 
 
-def _head(major: int, argument: int) -> bytes:
-    """The head of a value of this major type, its argument in the shortest form (RFC 8949, 3)."""
-    if argument < 24:
-        return bytes((major << 5 | argument,))
+def _array_head(count: int) -> bytes:
+    """The head of a definite array: major type 4, the count in the shortest form (RFC 8949, 3)."""
+    if count < 24:
+        return bytes((0x80 | count,))
     for width in range(4):
-        if argument < 1 << (8 << width):
-            return bytes((major << 5 | 24 + width,)) + argument.to_bytes(1 << width, "big")
-    raise ValueError(f"{argument} of one kind cannot be sent")
+        if count < 1 << (8 << width):
+            return bytes((0x98 + width,)) + count.to_bytes(1 << width, "big")
+    raise ValueError(f"an array of {count} values cannot be sent")
 
 
 def parse(data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> object:

@@ -434,7 +434,7 @@ async def test_an_answer_to_an_earlier_life_is_not_taken_for_one_to_this(autojum
             await trio.sleep(1)
             [correlation] = nodes.a._cells.post._pending
             for incarnation in (nodes.a.incarnation - 1, nodes.a.incarnation + 1):
-                body = _post.encode_flat(_post.Answered(incarnation, b"\x82\x00\x18\x63"))
+                body = _post.pack_answered(incarnation, b"\x82\x00\x18\x63")
                 assert nodes.b.send("a", _post.ADDRESS, "actors", body, correlation=correlation)
             await trio.sleep(1)
             instance_of(nodes.b, "box").gate.set()
@@ -704,8 +704,8 @@ async def test_a_client_does_not_reach_actors(name: str, autojump_clock: MockClo
     async with pair() as nodes:
         await nodes.b.spawn("box", Box)
         async with open_client_link("b:1", name, network=nodes.network.host("client")) as link:
-            told = _post.Told("box", "", b"\x82\x64keep\x61x")
-            assert link.send(_post.ADDRESS, "actors", _post.encode_flat(told))
+            told = _post.pack_told("box", "", b"\x82\x64keep\x61x")
+            assert link.send(_post.ADDRESS, "actors", told)
             with pytest.raises(LinkBroken):
                 await anext(link)
         assert instance_of(nodes.b, "box").kept == []
@@ -726,15 +726,19 @@ async def test_a_node_that_is_no_peer_of_ours_does_not_reach_actors(autojump_clo
     [
         b"",
         b"\x81\x63lie",
-        _post.encode_flat(_post.Told("box", "", b"")),
-        _post.encode_flat(_post.Told("box", "", b"\x80")),
-        _post.encode_flat(_post.Told("box", "", b"\xf6")),
-        _post.encode_flat(_post.Told("", "", b"\x81\x63all")),
-        _post.encode_flat(_post.Told("x" * 300, "", b"\x81\x63all")),
-        _post.encode_flat(_post.Asked("box", "", ["a"] * 100, None, b"\x81\x63all")),
-        _post.encode_flat(_post.Asked("box", "", [], -1, b"\x81\x63all")),
-        _post.encode_flat(_post.Asked("box", "", [], None, b"\x81\x63all")),  # under no correlation
-        _post.encode_flat(_post.Ended(1, "exploded")),
+        _post.pack_told("box", "", b""),
+        _post.pack_told("box", "", b"\x80"),
+        _post.pack_told("box", "", b"\xf6"),
+        _post.pack_told("", "", b"\x81\x63all"),
+        _post.pack_told("x" * 300, "", b"\x81\x63all"),
+        _post.pack_asked("box", "", ["a"] * 100, None, b"\x81\x63all"),
+        _post.pack_asked("box", "", [], -1, b"\x81\x63all"),
+        _post.pack_asked("box", "", [], None, b"\x81\x63all"),  # under no correlation
+        _post.pack_told("box", "", b"\x81\xa1\x01\x02"),
+        _post.pack_told("box", "", b"\x82\x64keep\xfb\x7f\xf8\x00\x00\x00\x00\x00\x00\x00"),
+        _post.pack_answered(1, b"\x80"),
+        _post.pack_answered(1, b"\xf6"),
+        _post.encode_struct(_post.Ended(1, "exploded")),
     ],
 )
 async def test_nonsense_closes_the_link_and_reaches_nobody(body: bytes, autojump_clock: MockClock) -> None:
@@ -756,7 +760,7 @@ async def test_an_answer_to_what_another_was_asked_closes_the_link(autojump_cloc
         nursery.start_soon(watch)
         await trio.sleep(1)
         [correlation] = nodes.a._cells.post._pending
-        forged = _post.encode_flat(_post.Answered(nodes.a.incarnation, b"\x82\x00\x01"))
+        forged = _post.pack_answered(nodes.a.incarnation, b"\x82\x00\x01")
         nodes.b.send("a", _post.ADDRESS, "actors", forged, correlation=correlation)
         await trio.sleep(1)
         assert nodes.a.statistics().faults == 1
@@ -774,7 +778,7 @@ async def test_an_answer_by_another_peer_closes_its_link(autojump_clock: MockClo
             async def forge() -> None:
                 await trio.sleep(1)
                 [correlation] = nodes.a._cells.post._pending
-                forged = _post.encode_flat(_post.Answered(nodes.a.incarnation, b"\x82\x00\x64held"))
+                forged = _post.pack_answered(nodes.a.incarnation, b"\x82\x00\x64held")
                 assert c.send("a", _post.ADDRESS, "actors", forged, correlation=correlation)
                 await trio.sleep(1)
                 instance_of(nodes.b, "box").label = "honest"
@@ -789,7 +793,7 @@ async def test_an_answer_by_another_peer_closes_its_link(autojump_clock: MockClo
 async def test_asking_twice_under_one_number_closes_the_link(autojump_clock: MockClock) -> None:
     async with pair() as nodes:
         await box_on_b(nodes)
-        asked = _post.encode_flat(_post.Asked("box", "", [], None, b"\x81\x64hold"))
+        asked = _post.pack_asked("box", "", [], None, b"\x81\x64hold")
         for _ in range(2):
             nodes.a.send("b", _post.ADDRESS, "actors", asked, correlation=77)
         await trio.sleep(1)
@@ -861,7 +865,7 @@ async def test_unknown_methods_and_private_ones_are_invalid(autojump_clock: Mock
     async with pair() as nodes:
         await box_on_b(nodes)
         for tag in ("_context", "__init__", "lifespan", "gate"):
-            body = _post.encode_flat(_post.Told("box", "", bytes((0x81, 0x60 + len(tag))) + tag.encode()))
+            body = _post.pack_told("box", "", bytes((0x81, 0x60 + len(tag))) + tag.encode())
             nodes.a.send("b", _post.ADDRESS, "actors", body)
         await trio.sleep(1)
         assert nodes.b.actor_statistics().dead_letters == 4

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from values import mutated, struct_kinds, values
 
 from actors._protocol import envelope
-from actors._protocol.codec import DecodeError, decode, decode_struct, encode, encode_flat, encode_struct
+from actors._protocol.codec import DecodeError, decode, decode_struct, encode, encode_struct
 from actors._protocol.envelope import Envelope, Hello, Part, Ping, Pong, Ready, Refusal, pack, pack_envelope, unpack
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.frames import HEAD_SIZE, FrameReader
-from actors._protocol.parcels import PARCELS, Parcel
+from actors._protocol.parcels import Parcel, open_parcel
 from broadcast._calls import open_calls
 from broadcast._protocol.entries import Commands, Entry, Submittable, decode_entries, encode_entries
 from broadcast._protocol.messages import GroupMessage, Message, decode_message, encode_message
@@ -63,7 +63,7 @@ CODECS = {
     "from a client": Codec((FromClient,), encode_struct, FROM_CLIENT.decode),
     "to a client": Codec((ToClient,), encode_struct, TO_CLIENT.decode),
     "link": Codec((Hello, Ready, Refusal, Ping, Pong, Envelope, Part), _payload, unpack),
-    "between actors": Codec((Parcel,), encode_flat, PARCELS.decode),
+    "between actors": Codec((Parcel,), encode_struct, open_parcel),
     "query": Codec((Query,), encode_struct, lambda data: decode_struct(data, Query)),
 }
 each_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
