@@ -110,7 +110,7 @@ def open_parcel(data: bytes) -> Parcel:
     parcel = _KINDS.decode(data, count_max=_COUNT_MAX)
     kind = type(parcel)
     if kind is Asked or kind is Told:
-        check_plain(cast(Asked | Told, parcel).call)
+        check_plain(cast("Asked | Told", parcel).call)
     elif kind is Answered:
         check_plain(cast(Answered, parcel).outcome)
     return parcel

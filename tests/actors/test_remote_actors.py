@@ -735,7 +735,9 @@ async def test_a_node_that_is_no_peer_of_ours_does_not_reach_actors(autojump_clo
         _post.pack_asked("box", "", [], -1, b"\x81\x63all"),
         _post.pack_asked("box", "", [], None, b"\x81\x63all"),  # under no correlation
         _post.pack_told("box", "", b"\x81\xa1\x01\x02"),
-        _post.pack_told("box", "", b"\x82\x64keep\xfb\x7f\xf8\x00\x00\x00\x00\x00\x00\x00"),
+        _post.pack_told("box", "", b"\x82\x64keep\xf7"),  # undefined
+        _post.pack_asked("box", "", [], None, b"\x82\x64keep\x1b" + b"\xff" * 8),
+        _post.pack_answered(1, b"\x82\x00\xf7"),
         _post.pack_answered(1, b"\x80"),
         _post.pack_answered(1, b"\xf6"),
         _post.encode_struct(_post.Ended(1, "exploded")),
