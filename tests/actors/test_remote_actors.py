@@ -38,6 +38,9 @@ from actors import (
     query,
 )
 from actors._client_link import open_client_link
+from actors._plain import encode_plain
+from actors._protocol.codec import COUNT_MAX
+from actors._protocol.parcels import CHAIN_LENGTH_MAX, open_parcel
 from actors.testing import Host, MemoryNetwork
 
 PEERS = {"a": "a:1", "b": "b:1"}
@@ -750,6 +753,13 @@ async def test_nonsense_closes_the_link_and_reaches_nobody(body: bytes, autojump
         await trio.sleep(1)
         assert nodes.b.statistics().faults == 1
         assert await box.ask(Box.all) == []
+
+
+def test_the_largest_call_has_room_in_a_parcel_with_the_longest_chain() -> None:
+    call: list[object] = ["keep", *[None] * (COUNT_MAX - 2)]
+    asked = open_parcel(_post.pack_asked("box", "", ["a/b"] * CHAIN_LENGTH_MAX, 5, encode_plain(call)))
+    assert isinstance(asked, _post.Asked)
+    assert asked.call == call
 
 
 async def test_an_answer_to_what_another_was_asked_closes_the_link(autojump_clock: MockClock) -> None:

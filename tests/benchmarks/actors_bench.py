@@ -20,8 +20,8 @@ from running import leaves, positive, progress
 from spread import Figures, gather
 from table import FLOOR, OURS, Row, rendered
 
-CHANNELS, PYKKA, CASTY = "channels", "Pykka", "casty"
-SYSTEMS = (OURS, FLOOR, CHANNELS, PYKKA, CASTY)
+TASKS, PYKKA, CASTY = "tasks", "Pykka", "casty"
+SYSTEMS = (OURS, FLOOR, TASKS, PYKKA, CASTY)
 RIVALS = {
     PYKKA: ("pykka", "actors_pykka.py", ("tell", "ask")),
     CASTY: ("casty", "actors_casty.py", ("tell", "async ask")),
@@ -76,7 +76,8 @@ two. Everything is counted: what a counter says at the end, and in each answer, 
 floor: Trio alone, in the same run. tell: a memory channel, without waiting where there is room, the same look at the
   cancellation for each and the same turns. ask a def: a checkpoint and a call. ask an async def: two tasks that wake
   each other. Another process: a bare Trio echo of as many bytes, turn and turn about with the asks.
-channels: an ask over two memory channels, as one writes it with Trio alone.
+tasks: Trio alone, as one writes it for many askers. An async def: over two memory channels. Another process: an
+  echo whose answers are read by a task of its own, which wakes who waits for them.
 Pykka: an actor is a thread; its ask blocks. casty: asyncio and Rust, Python 3.12 and newer; its tell takes it all.
 ours/x: our figure divided by x's. For ms, us and MB less is better for us, for /s more."""
 
@@ -105,9 +106,8 @@ async def measure(directory: Path, amounts: Amounts) -> Run:
         told = f"round {number} of {amounts.rounds}"
         progress(f"{told}: floors and ours, in one process")
         alike = {"tell": amounts.tells, "ask": amounts.asks, "async ask": amounts.asks}
-        run.add(FLOOR, await _cases(where, "actors_floor.py", alike))
-        channels = await _cases(where, "actors_floor.py", {CHANNELS: amounts.asks})
-        run.add(CHANNELS, {name.replace(CHANNELS, "async ask"): value for name, value in channels.items()})
+        floor = await _cases(where, "actors_floor.py", alike)
+        channels = await _cases(where, "actors_floor.py", {"channels": amounts.asks})
         ours = await _cases(where, "actors_local.py", {**alike, "idle": amounts.idle})
         for system, (_, script, cases) in rivals.items():
             progress(f"{told}: {system}")
@@ -117,9 +117,10 @@ async def measure(directory: Path, amounts: Amounts) -> Run:
             except* ChildFailed as errors:
                 run.notes.extend(f"{system}, round {number}, gave no figures: {error}" for error in leaves(errors))
         progress(f"{told}: between two processes")
-        near, echo = await _remote(where, amounts)
+        near, echo, shared = await _remote(where, amounts)
         run.add(OURS, ours | near)
-        run.add(FLOOR, echo)
+        run.add(FLOOR, floor | echo)
+        run.add(TASKS, {name.replace("channels", "async ask"): value for name, value in channels.items()} | shared)
     return run
 
 
@@ -135,8 +136,8 @@ async def _cases(directory: Path, script: str, counts: Mapping[str, int]) -> dic
     return figures
 
 
-async def _remote(directory: Path, amounts: Amounts) -> tuple[dict[str, float], dict[str, float]]:
-    """Ours, and the bare echo."""
+async def _remote(directory: Path, amounts: Amounts) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Ours, the bare echo, and the one that is shared."""
     async with AsyncExitStack() as stack:
         far = await stack.enter_async_context(open_child("far", "actors_far.py", directory))
         near = await stack.enter_async_context(
@@ -154,7 +155,7 @@ async def _remote(directory: Path, amounts: Amounts) -> tuple[dict[str, float], 
         )
     ours = _named("remote", compared["asks"]) | _named("alone", alone["times"]) | _named("beside", beside["times"])
     ours |= {"beside rate": beside["rate"], "bytes asked": asked, "bytes answered": answered}
-    return ours, _named("remote", compared["echoes"])
+    return ours, _named("remote", compared["echoes"]), _named("remote", compared["shared"])
 
 
 async def _sizes(near: Child, far: Child) -> tuple[int, int]:

@@ -6,6 +6,8 @@ So whatever else the machine does strikes both alike, and the ratio of the two s
 from __future__ import annotations
 
 import time
+from collections import deque
+from functools import partial
 
 import trio
 from actors_frames import Sizes
@@ -15,6 +17,7 @@ from talking import Message, answer, settings
 
 from actors import ActorRef, Node, open_node
 
+BUFFER = 65_536
 TURNS = 20  # of each kind, in one measurement
 
 
@@ -38,18 +41,24 @@ class Near:
         return {"size": self._sizes.end()}
 
     async def compare(self, count: int, port: int, asked: int, answered: int) -> Message:
-        """So many asks, one after another, and as many echoes of the same bytes."""
-        asks: list[float] = []
-        echoes: list[float] = []
-        message = bytes(asked)
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        """So many asks, one after another, and as many echoes of the same bytes, of either kind."""
+        took: dict[str, list[float]] = {}
+        async with (
+            await trio.open_tcp_stream("127.0.0.1", port) as stream,
+            await trio.open_tcp_stream("127.0.0.1", port) as shared_stream,
+            trio.open_nursery() as nursery,
+        ):
+            shared = SharedEcho(shared_stream, bytes(asked), answered)
+            nursery.start_soon(shared.read)
+            message = bytes(asked)
+            ways = {"asks": self._ask, "echoes": partial(_echo, stream, message, answered), "shared": shared.echo}
             for turn in range(TURNS + 1):
-                took = [await self._ask() for _ in range(count // TURNS)]
-                echoed = [await _echo(stream, message, answered) for _ in range(count // TURNS)]
-                if turn:  # the first is to warm up
-                    asks += took
-                    echoes += echoed
-        return {"asks": timings(asks), "echoes": timings(echoes)}
+                for name, way in ways.items():
+                    times = [await way() for _ in range(count // TURNS)]
+                    if turn:  # the first is to warm up
+                        took.setdefault(name, []).extend(times)
+            nursery.cancel_scope.cancel()
+        return {name: timings(times) for name, times in took.items()}
 
     async def alone(self, seconds: float) -> Message:
         """Small asks, one after another, with nothing beside them."""
@@ -92,6 +101,32 @@ class Near:
         if told != self._total:
             raise WrongCount(f"the counter says {told}, and {self._total} is right")
         return took
+
+
+class SharedEcho:
+    """An echo for whoever asks: a task of its own reads the answers, and wakes who waits for them."""
+
+    def __init__(self, stream: trio.SocketStream, asked: bytes, answered: int) -> None:
+        self._stream = stream
+        self._asked = asked
+        self._answered = answered
+        self._waiting: deque[trio.Event] = deque()
+
+    async def read(self) -> None:
+        size = 0
+        while data := await self._stream.receive_some(BUFFER):
+            size += len(data)
+            while size >= self._answered:
+                size -= self._answered
+                self._waiting.popleft().set()
+
+    async def echo(self) -> float:
+        begun = time.perf_counter()
+        answered = trio.Event()
+        self._waiting.append(answered)
+        await self._stream.send_all(self._asked)
+        await answered.wait()
+        return time.perf_counter() - begun
 
 
 async def _echo(stream: trio.SocketStream, asked: bytes, answered: int) -> float:
