@@ -337,10 +337,9 @@ class Cells:
         with self.waiting(cell.address):
             await cell.queue.wait_put(message)
 
-    def deliver_from_afar(self, name: str, message: Message) -> None:
+    def deliver_from_afar(self, cell: Cell, message: Message) -> None:
         """Have an actor handle a message of another node: at once if it is free, else by its mailbox. Raises
-        NoSuchActor, ActorStopped, Overloaded, AskCycle."""
-        cell = self.living(name)
+        ActorStopped, Overloaded, AskCycle."""
         if cell.is_free and not message.method.is_async:
             cell.handle_now(message)
             return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from itertools import count
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -138,14 +137,21 @@ class Post:
         """See `Ref.ask`. Waits for a link first."""
         call = method.pack(args, kwargs)
         chain = self._cells.chain()
-        with self._cells.waits.waiting(chain[-1], to.address) if chain else nullcontext():
+        if not chain:
+            return await self._ask(to, method, call, chain)
+        with self._cells.waits.waiting(chain[-1], to.address):
+            return await self._ask(to, method, call, chain)
+
+    async def _ask(self, to: ActorRef[Any], method: Method, call: bytes, chain: tuple[str, ...]) -> object:
+        self._check_peer(to)
+        if not self._node.is_linked(to.node):
             await self._wait_linked(to)
-            deadline = trio.current_effective_deadline()
-            left = None if deadline == inf else max(deadline - trio.current_time(), 0)
-            patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
-            sender = self._cells.sender_name()
-            asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
-            return await self._request(to, sender, asked, method)
+        deadline = trio.current_effective_deadline()
+        left = None if deadline == inf else max(deadline - trio.current_time(), 0)
+        patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
+        sender = self._cells.sender_name()
+        asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
+        return await self._request(to, sender, asked, method)
 
     async def tell(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -278,27 +284,27 @@ class Post:
         deadline = inf if asked.patience is None else trio.current_time() + asked.patience / 1_000_000
         question = self._question(origin, envelope.correlation, deadline)
         try:
-            message = self._message(origin, envelope, asked, question)
-            self._cells.deliver_from_afar(asked.actor, message)
+            cell = self._cells.living(asked.actor)
+            self._cells.deliver_from_afar(cell, self._message(cell, origin, envelope, asked, question))
         except (Rejected, AskCycle) as error:
             question.failed(None, error)
 
     def _told(self, origin: Origin, envelope: Envelope, told: Told) -> None:
         try:
-            message = self._message(origin, envelope, told, None)
+            cell = self._cells.living(told.actor)
+            message = self._message(cell, origin, envelope, told, None)
         except Rejected as error:
             self._cells.log_dead_letter(f"{self._node.name}/{told.actor}", "?", _sender(origin, told), str(error))
             return
         try:
-            self._cells.deliver_from_afar(told.actor, message)
+            self._cells.deliver_from_afar(cell, message)
         except Rejected as error:
             self._cells.undeliverable(f"{self._node.name}/{told.actor}", message, error)
 
     def _message(
-        self, origin: Origin, envelope: Envelope, parcel: Asked | Told, question: RemoteQuestion | None
+        self, cell: Cell, origin: Origin, envelope: Envelope, parcel: Asked | Told, question: RemoteQuestion | None
     ) -> Message:
-        """What an actor here is to handle. Raises what the sender is told, RemoteProtocolError for nonsense."""
-        cell = self._cells.living(parcel.actor)
+        """What an actor here is to handle. Raises what the sender is told."""
         tag, *arguments = parcel.call
         method = cell.interface.methods.get(tag) if isinstance(tag, str) else None
         if method is None:

@@ -16,7 +16,7 @@ import msgspec
 from actors._protocol.address import NodeId
 from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.codec import OneOf, convert, encode_struct, parse
-from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant
+from actors._protocol.errors import RemoteProtocolError, TooLarge, violated
 from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, HEAD_SIZE, frame
 
 HEADER_SIZE_MAX = 4096
@@ -121,8 +121,10 @@ def pack_envelope(
     """The frame of an `Envelope`, its fields checked. Raises TooLarge if the body is."""
     if len(body) > body_size_max:
         raise TooLarge(f"the body of {tag!r} to {to!r}", len(body), body_size_max)
-    invariant(len(to) <= 256 and len(sender) <= 256 and 0 < len(tag) <= 64, "names fit", to=to, tag=tag)
-    invariant(0 <= correlation <= COUNTER_MAX, "a correlation is within bounds", correlation=correlation)
+    if not (len(to) <= 256 and len(sender) <= 256 and 0 < len(tag) <= 64):
+        violated("names fit", to=to, tag=tag)
+    if not 0 <= correlation <= COUNTER_MAX:
+        violated("a correlation is within bounds", correlation=correlation)
     header = cbor2.dumps(("envelope", to, sender, counter, correlation, tag))
     return frame(len(header).to_bytes(2, "big"), header, body)
 

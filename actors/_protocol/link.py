@@ -47,6 +47,8 @@ HANDSHAKE_SIZE_MAX = 1024
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # Enum's own is a call of Python's, and each frame is looked up by it
+
     HELLO = "hello"
     ASKED = "asked"
     READY = "ready"
