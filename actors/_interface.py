@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, NoneType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -205,7 +205,7 @@ class Interface:
 
     def method_for(self, marked: object) -> Method:
         """The method that `Class.method` means here, overrides included. `InvalidMessage` if none."""
-        method = self._by_marked.get(marked) if isinstance(marked, Marked) else None
+        method = self._by_marked.get(cast(object, marked)) if isinstance(marked, Marked) else None
         if method is None:
             raise InvalidMessage(
                 f"{self.actor.__name__} has no message {marked!r}; its messages are those of its methods that "

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import count
 from math import ceil, inf
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import trio
 
@@ -231,7 +231,7 @@ class Post:
         if origin.is_client or not self._node.has_peer(origin.name):
             raise RemoteProtocolError(f"it speaks to actors, and is no peer of {self._node.name}")
         parcel = open_parcel(envelope.body)
-        _TAKEN[type(parcel)](self, origin, envelope, parcel)
+        self._takers[type(parcel)](self, origin, envelope, parcel)
 
     def connected(self, peer: str) -> None:
         """What waited for a link to this peer is sent."""
@@ -390,18 +390,16 @@ class Post:
         del self._pending[envelope.correlation]
         return pending
 
-
-# What takes a kind of parcel is given just that kind; no static type says so.
-_Taker: TypeAlias = "Callable[[Post, Origin, Envelope, Any], None]"
-_TAKEN: Final[Mapping[type[Parcel], _Taker]] = {
-    Asked: Post._asked,
-    Told: Post._told,
-    Answered: Post._answered,
-    Ended: Post._ended,
-    Withdrawn: Post._withdrawn,
-    Stopped: Post._end_awaited,
-    Watched: Post._end_awaited,
-}
+    # What takes a kind of parcel is given this and just that kind; no static type says so.
+    _takers: ClassVar[Mapping[type[Parcel], Callable[[Any, Origin, Envelope, Any], None]]] = {
+        Asked: _asked,
+        Told: _told,
+        Answered: _answered,
+        Ended: _ended,
+        Withdrawn: _withdrawn,
+        Stopped: _end_awaited,
+        Watched: _end_awaited,
+    }
 
 
 def _sender(origin: Origin, parcel: Asked | Told) -> str:
