@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fuzz hostile fix wheel-test bench clean
+.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fuzz hostile fix wheel-test bench bench-actors clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -120,6 +120,10 @@ fix: setup ## format, and mend what ruff can mend
 bench: setup ## speed, beside the floors and PySyncObj in the same run (ARGS=--quick for a smoke test)
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --group bench
 	@$(BIN)/python tests/benchmarks $(ARGS)
+
+bench-actors: setup ## speed of plain actors, beside Trio's floors and Pykka in the same run (ARGS=--quick for a smoke test)
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --group bench
+	@$(BIN)/python tests/benchmarks/actors_bench.py $(ARGS)
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

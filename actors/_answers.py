@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final, cast
+from typing import Final
 
 from actors._interface import Method
 from actors._plain import encode_plain
-from actors._protocol.codec import DecodeError, convert, decode
+from actors._protocol.codec import DecodeError, convert
 from actors._protocol.errors import (
     ActorCrashed,
     ActorStopped,
@@ -72,12 +72,11 @@ def pack_error(method: Method | None, error: Exception) -> bytes:
     return encode_plain([code.value, text])
 
 
-def unpack(method: Method, outcome: bytes, here: object) -> object:
+def unpack(method: Method, outcome: list[object], here: object) -> object:
     """The answer of `method`, or raises what came of it. `DecodeError` if it is neither. here: see `from_plain`."""
-    if outcome.startswith(_ANSWER):
-        return method.unpack_answer(outcome[2:], here)
-    plain = decode(outcome)
-    raise _error(method, cast("list[object]", plain) if isinstance(plain, list) else [])
+    if len(outcome) == 2 and outcome[0] == Code.ANSWER and type(outcome[0]) is int:
+        return method.open_answer(outcome[1], here)
+    raise _error(method, outcome)
 
 
 def _error(method: Method, plain: list[object]) -> Exception:

@@ -1,8 +1,9 @@
 """One actor's life on its node: a mailbox, an instance, and a task for as long as there is something to do.
 
-An actor without a `lifespan` of its own that has no children, no timers and no messages needs no task, and has none.
-Its task opens a nursery, in which its children live; within that it enters `lifespan`, and within that it handles one
-message after the other. So children and messages end before what they need does.
+An actor without a `lifespan` of its own that has no children, no timers and no messages needs no task, and has none,
+unless it is one of the few that worked last (see `Cells.keep_warm`). Its task opens a nursery, in which its children
+live; within that it enters `lifespan`, and within that it handles one message after the other. So children and messages
+end before what they need does.
 
 Between two *lives* of an actor, of which a crash ends one and a restart begins the next, its mailbox stays.
 """
@@ -194,6 +195,7 @@ class Cell:
         self.actor = None
         self._become(State.ENDED)
         self.team.members.pop(self, None)
+        self.cells.cool(self)
         self.cells.forget(self)
         self.queue.close(self.stopped())
         for message in self.queue.clear():
@@ -276,18 +278,26 @@ class Cell:
 
     async def _serve(self) -> None:
         """Handle messages until the actor stops, or may rest."""
-        queue, count = self.queue, 0
+        queue, count, worked = self.queue, 0, True
         while True:
             if self._failure is not None:
                 raise self._failure
             if self.context.effects:
                 await self.context.deliver()
+                worked = True
             message = queue.take()
             if message is None:
-                if self.closing or self._may_rest():
+                if self.closing:
                     return
+                if self._may_rest():
+                    if not worked:
+                        return
+                    self.cells.keep_warm(self)
+                worked = False
                 await self._park()
-            elif message.question is not None and message.question.is_over:
+                continue
+            worked = True
+            if message.question is not None and message.question.is_over:
                 self.cells.statistics.withdrawn += 1
             elif message.method.is_async:
                 await self._handle_async(message)
@@ -359,12 +369,12 @@ class Cell:
             self._home().start_soon(self._run, self._scope)
 
     async def _park(self) -> None:
-        def give_up(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._parked = False
-            return trio.lowlevel.Abort.SUCCEEDED
-
         self._parked = True
-        await trio.lowlevel.wait_task_rescheduled(give_up)
+        await trio.lowlevel.wait_task_rescheduled(self._give_up_parking)
+
+    def _give_up_parking(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._parked = False
+        return trio.lowlevel.Abort.SUCCEEDED
 
     # -- lives ------------------------------------------------------------------------------------------------------
 
@@ -388,6 +398,7 @@ class Cell:
             self._finish("crashed" if self._verdict is Verdict.STOP else "stopped")
         else:
             self._scope = None
+            self.cells.cool(self)
             self.queue.shrink()
 
     async def _live_on(self, task_status: trio.TaskStatus[None]) -> None:

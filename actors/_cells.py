@@ -38,6 +38,9 @@ A = TypeVar("A", bound=Actor)
 DEAD_LETTER_SECONDS = 1.0
 """Between two lines in the log about dead letters, at least: what came between is counted in the next."""
 
+WARM_MAX = 64
+"""Actors that keep their task though they could rest: to start one for a message costs more than the message."""
+
 log = Log("troupe.actors")
 
 
@@ -110,6 +113,7 @@ class Cells:
         self._named: dict[str, Cell] = {}
         self._team = Team(lambda: nursery, None)
         self._turns = 0
+        self._warm: dict[Cell, None] = {}
         self._logged_at = -DEAD_LETTER_SECONDS
         self._unlogged = 0
 
@@ -134,6 +138,19 @@ class Cells:
         del self._named[cell.name]
         self.statistics.dropped += cell.queue.dropped
         self.statistics.actors -= 1
+
+    def keep_warm(self, cell: Cell) -> None:
+        """Let an actor that has nothing to do keep its task, as it has worked; who has had this longest may not."""
+        if cell not in self._warm:
+            if len(self._warm) >= WARM_MAX:
+                eldest = next(iter(self._warm))
+                del self._warm[eldest]
+                eldest.wake()
+            self._warm[cell] = None
+
+    def cool(self, cell: Cell) -> None:
+        """It has no task any more."""
+        self._warm.pop(cell, None)
 
     def spawner(self, parent: Cell | None, policy: Supervision | None) -> TeamSpawner:
         """Where actors are spawned, as a team of their own if there is a policy."""
@@ -187,24 +204,32 @@ class Cells:
             return await self.post.ask(to, method, args, kwargs)
         try:
             cell = self.living(to.name)
-            own = self._method_of(cell, method)
+            own = method if cell.interface is to.interface else self._method_of(cell, method)
             arguments = own.carry(args, kwargs, self)
         except Rejected:
             await trio.lowlevel.checkpoint()
             raise
+        asker = Asker(self)
         if cell.is_free and not own.is_async:
             await trio.lowlevel.checkpoint()
             if cell.is_free:
-                asker = Asker(self)
                 cell.handle_now(self.message(own, arguments, self._sender(), (), asker))
                 return await asker.wait()
-        await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         chain = self.chain()
+        message = self.message(own, arguments, self._sender(), chain, asker)
+        if not chain and self._put(cell, message):  # nobody waits for who asks: no cycle, and nothing to note
+            return await asker.wait()
+        return await self._ask_in_chain(cell, message, asker)
+
+    async def _ask_in_chain(self, cell: Cell, message: Message, asker: Asker) -> object:
+        """For a handler, or where there is no room."""
+        chain = message.chain
         if chain and (cycle := self.waits.cycle(chain, cell.address)) is not None:
             raise AskCycle(cycle)
-        asker = Asker(self)
         with self.waiting(cell.address):
-            await self.deliver(cell, self.message(own, arguments, self._sender(), chain, asker))
+            await self.deliver(cell, message)
             return await asker.wait()
 
     async def tell(
@@ -312,10 +337,9 @@ class Cells:
         with self.waiting(cell.address):
             await cell.queue.wait_put(message)
 
-    def deliver_from_afar(self, name: str, message: Message) -> None:
+    def deliver_from_afar(self, cell: Cell, message: Message) -> None:
         """Have an actor handle a message of another node: at once if it is free, else by its mailbox. Raises
-        NoSuchActor, ActorStopped, Overloaded, AskCycle."""
-        cell = self.living(name)
+        ActorStopped, Overloaded, AskCycle."""
         if cell.is_free and not message.method.is_async:
             cell.handle_now(message)
             return
@@ -362,8 +386,8 @@ class Cells:
         return self.waits.waiting(chain[-1], target) if chain else nullcontext()
 
     def _sender(self) -> str:
-        name = self.sender_name()
-        return f"{self.node.name}/{name}" if name else self.node.name
+        cell = serving.get()
+        return self.node.name if cell is None or cell.cells is not self else cell.address
 
     def sender_name(self) -> str:
         """Of the actor that the present task belongs to; "" if it belongs to none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from actors._connection import Connection
 from actors._gate import Gate
 from actors._identity import Identity
 from actors._log import Log
-from actors._protocol.clock import LamportClock, counter_max
+from actors._protocol.clock import COUNTER_LEAST_MAX, LamportClock, counter_max
 from actors._protocol.codec import encode
 from actors._protocol.envelope import Envelope, Hello, pack_envelope
 from actors._protocol.errors import RemoteProtocolError
@@ -86,10 +86,12 @@ class Origin:
         """Is the link over?"""
         return self._connection.ended is not None
 
-    def send(self, to: str, tag: str, body: bytes, *, sender: str = "", correlation: int = 0) -> bool:
+    def send(
+        self, to: str, tag: str, body: bytes, *, sender: str = "", correlation: int = 0, flow: Hashable = None
+    ) -> bool:
         """Send an envelope there, without waiting; False if it cannot be (see `Node.send`)."""
         connection = self._connection if self.is_client else self._exchange.dialed.get(self.name)
-        return self._exchange.send(connection, to, tag, body, sender, correlation, control=False)
+        return self._exchange.send(connection, to, tag, body, sender, correlation, control=False, flow=flow)
 
     def close(self, reason: str) -> None:
         """Close the link: the other side does not do what it should, as `reason` says."""
@@ -161,13 +163,14 @@ class Exchange:
         correlation: int,
         *,
         control: bool,
+        flow: Hashable = None,
     ) -> bool:
         """Stamp an envelope and queue it; False, and it is dropped and counted, without a link or with a full lane."""
         if connection is None or connection.ended is not None:
             self.statistics.dropped_unlinked += 1
             return False
         data = pack_envelope(to, sender, self.clock.tick(), correlation, tag, body)
-        if not connection.outbox.put(data, control=control):
+        if not connection.outbox.put(data, control=control, flow=to if flow is None else flow):
             self.statistics.dropped_full += 1
             return False
         self.statistics.sent += 1
@@ -177,7 +180,10 @@ class Exchange:
 
     def witness(self, counter: int, *, known: bool) -> None:
         """A stamp was met, of a known peer or of whoever. Raises RemoteProtocolError if it is beyond belief."""
-        self.clock.witness(counter, counter_max(_now(), known=known))
+        if counter > COUNTER_LEAST_MAX:
+            self.clock.witness(counter, counter_max(_now(), known=known))
+        else:  # whatever the time is: no need to look
+            self.clock.witness(counter)
 
     def deliver(self, origin: Origin, envelope: Envelope) -> None:
         """Hand an envelope to whom it is for. Raises RemoteProtocolError if it breaks the rules."""

@@ -12,11 +12,11 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, NoneType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
-from actors._actor import Actor, AnyMarked, Kind, Marked, marked_by, marked_methods
+from actors._actor import Actor, AnyMarked, Kind, marked_by, marked_methods
 from actors._annotations import annotation_of
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
@@ -126,7 +126,10 @@ class Method:
 
     def unpack_answer(self, data: bytes, here: object = None) -> object:
         """The typed answer. `DecodeError` if `data` is none of this method's. here: see `from_plain`."""
-        answer = decode(data)
+        return self.open_answer(decode(data), here)
+
+    def open_answer(self, answer: object, here: object = None) -> object:
+        """As `unpack_answer`, of an answer that was decoded."""
         if type(answer) is self._answer_exact:
             return answer
         try:
@@ -202,13 +205,13 @@ class Interface:
 
     def method_for(self, marked: object) -> Method:
         """The method that `Class.method` means here, overrides included. `InvalidMessage` if none."""
-        method = self._by_marked.get(cast(object, marked)) if isinstance(marked, Marked) else None
-        if method is None:
+        try:
+            return self._by_marked[marked]
+        except (KeyError, TypeError):  # TypeError: it cannot even be looked up
             raise InvalidMessage(
                 f"{self.actor.__name__} has no message {marked!r}; its messages are those of its methods that "
                 "are marked with @command or @query, given as Class.method"
-            )
-        return method
+            ) from None
 
     def replicable(self) -> None:
         """`TypeError` if replicas could not run this class alike."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-import outcome
 import trio
+
+from actors._protocol.errors import invariant
 
 if TYPE_CHECKING:
     from actors._interface import Method
@@ -60,41 +61,52 @@ class Message:
 class Asker:
     """A task of this node that waits for an answer. here: what references in the answer are used from."""
 
-    __slots__ = ("_here", "_result", "_task", "is_over")
+    __slots__ = ("_answer", "_error", "_here", "_task", "_told", "is_over")
 
     def __init__(self, here: object) -> None:
         self.is_over = False
         self._here = here
-        self._result: outcome.Value[object] | outcome.Error | None = None
+        self._told = False
+        self._answer: object = None
+        self._error: Exception | None = None
         self._task: trio.lowlevel.Task | None = None
 
     def answered(self, method: Method, answer: object) -> None:
-        self._tell(outcome.Value(method.carry_answer(answer, self._here)))
+        self.settle(method.carry_answer(answer, self._here))
 
     def failed(self, method: Method | None, error: Exception) -> None:
-        self._tell(outcome.Error(error))
+        if self._takes():
+            self._error = error
 
     def settle(self, value: object) -> None:
         """The answer, as the asker gets it."""
-        self._tell(outcome.Value(value))
+        if self._takes():
+            self._answer = value
 
     async def wait(self) -> object:
         """The answer, or raises why there is none. Cancelled: nobody waits for it any more."""
-        if self._result is None:
+        if not self._told:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._give_up)
-        if self._result is None:
-            raise RuntimeError("an asker was woken without an answer")
-        return self._result.unwrap()
+            invariant(self._told, "an asker is woken by its answer")
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # its traceback holds this object
+        return self._answer
 
     def _give_up(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None
         self.is_over = True
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _tell(self, result: outcome.Value[object] | outcome.Error) -> None:
-        if self._result is None and not self.is_over:
-            self._result = result
-            task, self._task = self._task, None
-            if task is not None:
-                trio.lowlevel.reschedule(task)
+    def _takes(self) -> bool:
+        """The first that it is told counts, if it still waits; then it goes on soon."""
+        if self._told or self.is_over:
+            return False
+        self._told = True
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -147,15 +147,18 @@ class Node:
         sender: str = "",
         correlation: int = 0,
         control: bool = False,
+        flow: Hashable = None,
     ) -> bool:
         """Stamp an envelope and queue it for `peer`, without waiting.
 
         False if it was dropped and counted: there is no link, or its lane is full. True promises nothing more than
         that it was queued. What one receiver sends to one peer by one lane arrives in order, or not at all.
         to, sender, correlation, tag, body: see `Envelope`. control: overtakes what is not; for small and urgent ones.
+        flow: only what is of the same one arrives in order, as far as it is large; `to` unless given.
         Raises TooLarge if no frame can hold the body.
         """
-        return self._exchange.send(self._exchange.dialed.get(peer), to, tag, body, sender, correlation, control=control)
+        connection = self._exchange.dialed.get(peer)
+        return self._exchange.send(connection, to, tag, body, sender, correlation, control=control, flow=flow)
 
     def is_linked(self, peer: str) -> bool:
         """Is there a link to `peer` now?"""

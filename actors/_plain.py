@@ -22,7 +22,7 @@ from uuid import UUID
 import cbor2
 import msgspec
 
-from actors._protocol.codec import COUNT_MAX, INTEGER_MAX, INTEGER_MIN, encode
+from actors._protocol.codec import COUNT_MAX, INTEGER_MAX, INTEGER_MIN, check_count
 from actors._protocol.errors import InvalidMessage
 
 T = TypeVar("T")
@@ -113,8 +113,9 @@ def encode_plain(plain: object) -> bytes:
         data = cbor2.dumps(plain)
     except UnicodeEncodeError as error:
         raise ValueError(f"text with half a surrogate pair cannot be sent ({error})") from error
-    # Each value takes a byte at least: only what is large can hold too many.
-    return data if len(data) <= COUNT_MAX else encode(plain)
+    if len(data) > COUNT_MAX:  # else there cannot be too many: each takes a byte at least
+        check_count(data)
+    return data
 
 
 def _plain(value: object, depth: int) -> object:

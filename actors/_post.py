@@ -8,10 +8,10 @@ again: who sends before there is a link waits for one, and who then sends is in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from math import ceil, inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import trio
 
@@ -21,7 +21,7 @@ from actors._interface import Method
 from actors._log import Log
 from actors._message import Asker, Message
 from actors._protocol.clock import COUNTER_MAX
-from actors._protocol.codec import DecodeError, decode, encode_struct
+from actors._protocol.codec import DecodeError, encode_struct
 from actors._protocol.envelope import BODY_SIZE_MAX, Envelope
 from actors._protocol.errors import (
     ActorStopped,
@@ -36,7 +36,6 @@ from actors._protocol.errors import (
 )
 from actors._protocol.parcels import (
     CHAIN_LENGTH_MAX,
-    PARCELS,
     Answered,
     Asked,
     Ended,
@@ -45,6 +44,10 @@ from actors._protocol.parcels import (
     Told,
     Watched,
     Withdrawn,
+    open_parcel,
+    pack_answered,
+    pack_asked,
+    pack_told,
 )
 from actors._ref import ActorRef, End, How
 
@@ -103,15 +106,15 @@ class RemoteQuestion:
         self._reply(method, _answers.pack_error(method, error))
 
     def ended(self, end: End) -> None:
-        self._post.reply(self.origin, self._correlation, Ended(self.origin.incarnation, end.how))
+        self._post.reply(self.origin, self._correlation, encode_struct(Ended(self.origin.incarnation, end.how)))
 
     def _reply(self, method: Method | None, outcome: bytes) -> None:
         incarnation = self.origin.incarnation
         try:
-            self._post.reply(self.origin, self._correlation, Answered(incarnation, outcome))
+            self._post.reply(self.origin, self._correlation, pack_answered(incarnation, outcome))
         except TooLarge as error:
             outcome = _answers.pack_error(method, _answers.too_large(method, error))
-            self._post.reply(self.origin, self._correlation, Answered(incarnation, outcome))
+            self._post.reply(self.origin, self._correlation, pack_answered(incarnation, outcome))
 
 
 class Post:
@@ -134,12 +137,21 @@ class Post:
         """See `Ref.ask`. Waits for a link first."""
         call = method.pack(args, kwargs)
         chain = self._cells.chain()
-        with self._cells.waiting(to.address):
+        if not chain:
+            return await self._ask(to, method, call, chain)
+        with self._cells.waits.waiting(chain[-1], to.address):
+            return await self._ask(to, method, call, chain)
+
+    async def _ask(self, to: ActorRef[Any], method: Method, call: bytes, chain: tuple[str, ...]) -> object:
+        self._check_peer(to)
+        if not self._node.is_linked(to.node):
             await self._wait_linked(to)
-            left = trio.current_effective_deadline() - trio.current_time()
-            patience = None if left == inf else ceil(min(max(left, 0) * 1_000_000, COUNTER_MAX))
-            asked = Asked(to.name, self._cells.sender_name(), list(chain[-CHAIN_LENGTH_MAX:]), patience, call)
-            return await self._request(to, asked, method)
+        deadline = trio.current_effective_deadline()
+        left = None if deadline == inf else max(deadline - trio.current_time(), 0)
+        patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
+        sender = self._cells.sender_name()
+        asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
+        return await self._request(to, sender, asked, method)
 
     async def tell(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -149,7 +161,7 @@ class Post:
         if not self._node.is_linked(to.node):
             with self._cells.waiting(to.address):
                 await self._wait_linked(to)
-        self._send(to, 0, Told(to.name, self._cells.sender_name(), call))
+        self._tell(to, call)
 
     def tell_nowait(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -157,39 +169,45 @@ class Post:
         """See `ActorRef.tell_nowait`."""
         call = method.pack(args, kwargs)
         self._check_peer(to)
-        self._send(to, 0, Told(to.name, self._cells.sender_name(), call))
+        self._tell(to, call)
+
+    def _tell(self, to: ActorRef[Any], call: bytes) -> None:
+        sender = self._cells.sender_name()
+        self._send(to, sender, 0, pack_told(to.name, sender, call))
 
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
         """See `ActorRef.stop`."""
         with self._cells.waiting(to.address):
             await self._wait_linked(to)
-            await self._request(to, Stopped(to.name, kill), None)
+            await self._request(to, self._cells.sender_name(), encode_struct(Stopped(to.name, kill)), None)
 
     async def watch(self, to: ActorRef[Any]) -> End:
         """See `ActorRef.watch`. Waits for a link first."""
         try:
             await self._wait_linked(to)
-            return End(to.address, cast(How, await self._request(to, Watched(to.name), None)))
+            watched = encode_struct(Watched(to.name))
+            return End(to.address, cast(How, await self._request(to, self._cells.sender_name(), watched, None)))
         except NoSuchActor:
             return End(to.address, "missing")
         except LinkBroken:
             return End(to.address, "lost")
 
-    async def _request(self, to: ActorRef[Any], parcel: Parcel, method: Method | None) -> object:
+    async def _request(self, to: ActorRef[Any], sender: str, body: bytes, method: Method | None) -> object:
         """Send it, and wait for what comes back."""
         correlation = next(self._correlations)
-        self._send(to, correlation, parcel)
+        self._send(to, sender, correlation, body)
         asker = Asker(self._cells)
         self._pending[correlation] = _Pending(to.node, to.address, asker, method)
         try:
             return await asker.wait()
         finally:
             if self._pending.pop(correlation, None) is not None:
-                self._node.send(to.node, ADDRESS, "actors", encode_struct(Withdrawn()), correlation=correlation)
+                withdrawn, flow = encode_struct(Withdrawn()), (sender, to.name)
+                self._node.send(to.node, ADDRESS, "actors", withdrawn, correlation=correlation, flow=flow)
 
-    def _send(self, to: ActorRef[Any], correlation: int, parcel: Parcel) -> None:
-        body = encode_struct(parcel)
-        if not self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation):
+    def _send(self, to: ActorRef[Any], sender: str, correlation: int, body: bytes) -> None:
+        flow = sender, to.name  # what one sender says to one actor arrives in order, and no more is promised
+        if not self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation, flow=flow):
             what = "what waits to be sent there is too much" if self._node.is_linked(to.node) else "there is no link"
             raise Overloaded(f"nothing was sent to node {to.node}: {what}")
 
@@ -212,21 +230,8 @@ class Post:
         """A peer's actors say something."""
         if origin.is_client or not self._node.has_peer(origin.name):
             raise RemoteProtocolError(f"it speaks to actors, and is no peer of {self._node.name}")
-        parcel, correlation = PARCELS.decode(envelope.body), envelope.correlation
-        match parcel:
-            case Asked():
-                self._asked(origin, envelope, parcel)
-            case Told():
-                self._told(origin, envelope, parcel)
-            case Answered() | Ended():
-                if parcel.incarnation == self._node.incarnation:
-                    self._settle(origin, correlation, parcel)
-            case Withdrawn():
-                question = self._questions.get(origin, {}).pop(correlation, None)
-                if question is not None:
-                    question.withdraw()
-            case Stopped() | Watched():
-                self._end_awaited(origin, correlation, parcel)
+        parcel = open_parcel(envelope.body)
+        self._takers[type(parcel)](self, origin, envelope, parcel)
 
     def connected(self, peer: str) -> None:
         """What waited for a link to this peer is sent."""
@@ -270,51 +275,53 @@ class Post:
 
     # -- what comes -------------------------------------------------------------------------------------------------
 
+    def _withdrawn(self, origin: Origin, envelope: Envelope, _: Withdrawn) -> None:
+        question = self._questions.get(origin, {}).pop(envelope.correlation, None)
+        if question is not None:
+            question.withdraw()
+
     def _asked(self, origin: Origin, envelope: Envelope, asked: Asked) -> None:
         deadline = inf if asked.patience is None else trio.current_time() + asked.patience / 1_000_000
         question = self._question(origin, envelope.correlation, deadline)
         try:
-            message = self._message(origin, envelope, asked, question)
-            self._cells.deliver_from_afar(asked.actor, message)
+            cell = self._cells.living(asked.actor)
+            self._cells.deliver_from_afar(cell, self._message(cell, origin, envelope, asked, question))
         except (Rejected, AskCycle) as error:
             question.failed(None, error)
 
     def _told(self, origin: Origin, envelope: Envelope, told: Told) -> None:
         try:
-            message = self._message(origin, envelope, told, None)
+            cell = self._cells.living(told.actor)
+            message = self._message(cell, origin, envelope, told, None)
         except Rejected as error:
             self._cells.log_dead_letter(f"{self._node.name}/{told.actor}", "?", _sender(origin, told), str(error))
             return
         try:
-            self._cells.deliver_from_afar(told.actor, message)
+            self._cells.deliver_from_afar(cell, message)
         except Rejected as error:
             self._cells.undeliverable(f"{self._node.name}/{told.actor}", message, error)
 
     def _message(
-        self, origin: Origin, envelope: Envelope, parcel: Asked | Told, question: RemoteQuestion | None
+        self, cell: Cell, origin: Origin, envelope: Envelope, parcel: Asked | Told, question: RemoteQuestion | None
     ) -> Message:
-        """What an actor here is to handle. Raises what the sender is told, RemoteProtocolError for nonsense."""
-        cell = self._cells.living(parcel.actor)
-        plain = decode(parcel.call)
-        if not isinstance(plain, list) or not plain:
-            raise RemoteProtocolError("a call is a list that begins with a tag")
-        tag, *arguments = cast("list[object]", plain)
+        """What an actor here is to handle. Raises what the sender is told."""
+        tag, *arguments = parcel.call
         method = cell.interface.methods.get(tag) if isinstance(tag, str) else None
         if method is None:
             raise InvalidMessage(f"{cell.address} is a {cell.interface.actor.__name__}, which has no message {tag!r}")
         typed = method.unpack(arguments, self._cells)
-        chain = tuple(parcel.chain) if isinstance(parcel, Asked) else ()
+        chain = tuple(parcel.chain) if type(parcel) is Asked else ()
         return Message(method, typed, _sender(origin, parcel), envelope.counter, origin.name, chain, question)
 
-    def _end_awaited(self, origin: Origin, correlation: int, parcel: Stopped | Watched) -> None:
-        question = self._question(origin, correlation, inf)
+    def _end_awaited(self, origin: Origin, envelope: Envelope, parcel: Stopped | Watched) -> None:
+        question = self._question(origin, envelope.correlation, inf)
         cell = self._cells.get(parcel.actor)
         if cell is None:
             question.ended(End("", "missing"))
             return
         question.watched = cell
         cell.on_end(question.ended)
-        if isinstance(parcel, Stopped):
+        if type(parcel) is Stopped:
             if parcel.kill:
                 cell.kill()
             else:
@@ -331,12 +338,12 @@ class Post:
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    def reply(self, origin: Origin, correlation: int, parcel: Answered | Ended) -> None:
-        """Tell a peer what became of what it asked. Raises TooLarge, and then it is still to be told."""
+    def reply(self, origin: Origin, correlation: int, body: bytes) -> None:
+        """Tell a peer what became of what it asked: an `Answered` or `Ended`. Raises TooLarge, and then it is still to
+        be told."""
         questions = self._questions.get(origin, {})
         if correlation not in questions:
             return  # nobody waits for it any more
-        body = encode_struct(parcel)
         if len(body) > BODY_SIZE_MAX:
             raise TooLarge("the answer", len(body), BODY_SIZE_MAX)
         self._reply(origin, correlation, body)
@@ -346,7 +353,7 @@ class Post:
         if origin.closed:
             return
         if self._node.is_linked(origin.name):
-            if not origin.send(ADDRESS, "actors", body, correlation=correlation):
+            if not origin.send(ADDRESS, "actors", body, correlation=correlation, flow=correlation):
                 origin.close("it does not take its answers")
             return
         backlog = self._backlog.setdefault(origin.name, deque())
@@ -355,17 +362,16 @@ class Post:
         else:
             backlog.append((origin, correlation, body))
 
-    def _settle(self, origin: Origin, correlation: int, parcel: Answered | Ended) -> None:
-        pending = self._pending.get(correlation)
-        if pending is None:
-            return  # nobody waits for it any more
-        if pending.peer != origin.name or (pending.method is None) != isinstance(parcel, Ended):
-            raise RemoteProtocolError("it answers what it was not asked")
-        del self._pending[correlation]
-        if isinstance(parcel, Ended):
-            pending.asker.settle(parcel.how)
+    def _ended(self, origin: Origin, envelope: Envelope, ended: Ended) -> None:
+        pending = self._settled(origin, envelope, ended)
+        if pending is not None:
+            pending.asker.settle(ended.how)
+
+    def _answered(self, origin: Origin, envelope: Envelope, parcel: Answered) -> None:
+        pending = self._settled(origin, envelope, parcel)
+        if pending is None or pending.method is None:
             return
-        method = cast(Method, pending.method)
+        method = pending.method
         try:
             pending.asker.settle(_answers.unpack(method, parcel.outcome, self._cells))
         except DecodeError as error:
@@ -373,6 +379,27 @@ class Post:
             pending.asker.failed(method, TypeError(what))
         except Exception as error:
             pending.asker.failed(method, error)
+
+    def _settled(self, origin: Origin, envelope: Envelope, parcel: Answered | Ended) -> _Pending | None:
+        """What this is the answer to; None if nobody waits for it any more."""
+        pending = self._pending.get(envelope.correlation)
+        if pending is None or parcel.incarnation != self._node.incarnation:
+            return None
+        if pending.peer != origin.name or (pending.method is None) != (type(parcel) is Ended):
+            raise RemoteProtocolError("it answers what it was not asked")
+        del self._pending[envelope.correlation]
+        return pending
+
+    # What takes a kind of parcel is given this and just that kind; no static type says so.
+    _takers: ClassVar[Mapping[type[Parcel], Callable[[Any, Origin, Envelope, Any], None]]] = {
+        Asked: _asked,
+        Told: _told,
+        Answered: _answered,
+        Ended: _ended,
+        Withdrawn: _withdrawn,
+        Stopped: _end_awaited,
+        Watched: _end_awaited,
+    }
 
 
 def _sender(origin: Origin, parcel: Asked | Told) -> str:

@@ -147,6 +147,10 @@ class ActorRef(Ref[A_co]):
         """`node/name`; what `str` gives."""
         return f"{self.node}/{self.name}"
 
+    async def tell(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """See `Ref.tell`."""
+        await self._at().tell(self, self._interface.method_for(method), args, kwargs)
+
     def tell_nowait(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """`tell`, without waiting: `Overloaded` where that would have to wait for room, or for a link."""
         self._at().tell_nowait(self, self._interface.method_for(method), args, kwargs)

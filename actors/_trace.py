@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -170,9 +170,10 @@ class TracedExchange(Exchange):
         correlation: int,
         *,
         control: bool,
+        flow: Hashable = None,
     ) -> bool:
         """As an exchange does."""
-        sent = super().send(connection, to, tag, body, sender, correlation, control=control)
+        sent = super().send(connection, to, tag, body, sender, correlation, control=control, flow=flow)
         event: EventName = "send" if sent else "drop"
         self.trace.note(event, self.clock.counter, peer=self._name_of(connection), **self.trace.message(to, tag, body))
         return sent

@@ -66,6 +66,12 @@ _Decoder = partial(
 )
 
 
+_spare: list[cbor2.CBORDecoder] = []
+"""Decoders that wait for their next value: to make one costs as much as to decode a small value. Threads may parse side
+by side, and each takes one of its own; one that has raised is not put back."""
+_NOTHING = BytesIO()
+
+
 def encode(value: object) -> bytes:
     """The bytes of a plain value; a tuple is written as a list. Never gives what `decode` would refuse.
 
@@ -76,24 +82,40 @@ def encode(value: object) -> bytes:
         data = cbor2.dumps(value)
     except UnicodeEncodeError as error:
         raise ValueError(f"a str with surrogates cannot be sent: {error}") from error
+    check_count(data)
+    return data
+
+
+def check_count(data: bytes) -> None:
+    """Raises ValueError if there are more values in what was encoded than `decode` takes."""
+    # Each value takes a byte at least: only what is large can hold too many.
     if len(data) > COUNT_MAX and not _holds_at_most(COUNT_MAX, data):
         raise ValueError(f"more than {COUNT_MAX} values in one")
-    return data
 
 
 def decode(data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> object:
     """The plain value that `data` is, all of it. Raises DecodeError for anything else."""
     value = parse(data, size_max, count_max)
+    check_plain(value)
+    return value
+
+
+def check_plain(value: object) -> None:
+    """Raises DecodeError if what `parse` gave is not plain: leaves are not looked at by it."""
     try:
         _check_plain(value, 0)
     except (TypeError, ValueError) as error:
         raise DecodeError(str(error)) from error
-    return value
 
 
 def encode_struct(struct: msgspec.Struct) -> bytes:
     """The bytes of one of our own `array_like` structs, as `decode_struct` reads them."""
     return cbor2.dumps(msgspec.to_builtins(struct, builtin_types=_BYTES_AS_THEY_ARE))
+
+
+def encode_around(values: Sequence[object], last: bytes) -> bytes:
+    """The array of these plain values and of one more, which is encoded already, and is not opened."""
+    return cbor2.dumps((*values, None))[:-1] + last  # None takes the last byte
 
 
 def decode_struct(data: bytes, type: type[T], size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> T:  # noqa: A002
@@ -164,9 +186,17 @@ def parse(data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> 
         raise DecodeError(f"more than {count_max} values in one")
     stream = BytesIO(data)
     try:
-        value: object = _Decoder(stream).decode()
+        decoder = _spare.pop()
+    except IndexError:
+        decoder = _Decoder(stream)
+    else:
+        decoder.fp = stream
+    try:
+        value: object = decoder.decode()
     except cbor2.CBORError as error:
         raise DecodeError(f"{error}: {error.__cause__}" if error.__cause__ else str(error)) from error
+    decoder.fp = _NOTHING  # or it would keep the data
+    _spare.append(decoder)
     if stream.tell() != len(data):
         raise DecodeError(f"{len(data) - stream.tell()} bytes behind the value")
     return value

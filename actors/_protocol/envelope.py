@@ -2,8 +2,8 @@
 
     length of the header, 2 bytes, big-endian | header: a CBOR array, its first value names the kind | body
 
-Only an envelope has a body: bytes that are opened by whom it is for. The header is small whatever the frame, so that
-what a stranger can make a node decode is small too.
+Only an envelope, or a part of one, has a body: bytes that are opened by whom it is for. The header is small whatever
+the frame, so that what a stranger can make a node decode is small too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import msgspec
 
 from actors._protocol.address import NodeId
 from actors._protocol.clock import COUNTER_MAX
-from actors._protocol.codec import OneOf, encode_struct, parse
-from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant
-from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, frame
+from actors._protocol.codec import OneOf, convert, encode_struct, parse
+from actors._protocol.errors import RemoteProtocolError, TooLarge, violated
+from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, HEAD_SIZE, frame
 
 HEADER_SIZE_MAX = 4096
 BODY_SIZE_MAX = FRAME_SIZE_MAX - HEADER_SIZE_MAX - 2
@@ -95,8 +95,18 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     body: bytes
 
 
-LinkMessage: TypeAlias = Hello | Ready | Refusal | Ping | Pong | Envelope
-_KINDS = OneOf[LinkMessage](Hello, Ready, Refusal, Ping, Pong, Envelope)
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="part"):
+    """A part of the payload of an envelope's frame, which is too large to hold up others: they go between two parts.
+
+    left: bytes of that payload that are still to come. body: these bytes of it.
+    """
+
+    left: Natural
+    body: bytes
+
+
+LinkMessage: TypeAlias = Hello | Ready | Refusal | Ping | Pong | Envelope | Part
+_KINDS = OneOf[LinkMessage](Hello, Ready, Refusal, Ping, Pong, Envelope, Part)
 
 
 def pack(message: Hello | Ready | Refusal | Ping | Pong) -> bytes:
@@ -111,10 +121,20 @@ def pack_envelope(
     """The frame of an `Envelope`, its fields checked. Raises TooLarge if the body is."""
     if len(body) > body_size_max:
         raise TooLarge(f"the body of {tag!r} to {to!r}", len(body), body_size_max)
-    invariant(len(to) <= 256 and len(sender) <= 256 and 0 < len(tag) <= 64, "names fit", to=to, tag=tag)
-    invariant(0 <= correlation <= COUNTER_MAX, "a correlation is within bounds", correlation=correlation)
+    if not (len(to) <= 256 and len(sender) <= 256 and 0 < len(tag) <= 64):
+        violated("names fit", to=to, tag=tag)
+    if not 0 <= correlation <= COUNTER_MAX:
+        violated("a correlation is within bounds", correlation=correlation)
     header = cbor2.dumps(("envelope", to, sender, counter, correlation, tag))
     return frame(len(header).to_bytes(2, "big"), header, body)
+
+
+def pack_part(data: bytes, begin: int, size: int) -> bytes:
+    """The frame in which so many bytes of the payload of this one go, from `begin` on: fewer if there are no more."""
+    end = min(HEAD_SIZE + begin + size, len(data))
+    header = cbor2.dumps(("part", len(data) - end))
+    with memoryview(data) as view:
+        return frame(len(header).to_bytes(2, "big"), header, view[HEAD_SIZE + begin : end])
 
 
 def unpack(payload: bytes) -> LinkMessage:
@@ -124,7 +144,11 @@ def unpack(payload: bytes) -> LinkMessage:
         raise RemoteProtocolError(f"a header of {end - 2} bytes in a frame of {len(payload)}")
     plain = parse(payload[2:end])
     items = cast("list[object]", plain) if type(plain) is list else []
-    if items[:1] == ["envelope"]:
+    kind = items[0] if items else None
+    if kind == "envelope":
+        items.append(payload[end:])
+        return convert(items, Envelope)
+    if kind == "part":
         items.append(payload[end:])
     elif len(payload) > end:
         raise RemoteProtocolError(f"a message of the link with a body of {len(payload) - end} bytes")

@@ -20,7 +20,7 @@ it. Anybody can be a client, and each has a frame under way."""
 HEAD_SIZE = 8
 
 
-def frame(*parts: bytes) -> bytes:
+def frame(*parts: bytes | memoryview) -> bytes:
     """The frame whose payload is the parts, joined. At least one byte of payload."""
     length = sum(map(len, parts)).to_bytes(4, "big")
     checksum = crc32(length)

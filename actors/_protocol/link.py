@@ -11,6 +11,9 @@
 Between two peers envelopes travel on the link that their sender dialed, and only pongs come back on it; so there are
 always two links, one for each direction, and never a question which of two to keep (rule 31). A client's one link
 carries both directions. What a table does not hold is the peer's fault.
+
+What a peer sends may come in parts, with others between them; one envelope at a time. Clients send none: nobody keeps
+two things under way for a stranger.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from actors._protocol.envelope import (
     Envelope,
     Hello,
     LinkMessage,
+    Part,
     Ping,
     Pong,
     Ready,
@@ -43,6 +47,8 @@ HANDSHAKE_SIZE_MAX = 1024
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # Enum's own is a call of Python's, and each frame is looked up by it
+
     HELLO = "hello"
     ASKED = "asked"
     READY = "ready"
@@ -94,7 +100,7 @@ class Link:
     state: where it is in its life. hello: what was said first; None until then.
     """
 
-    __slots__ = ("_ended", "_reader", "_table", "expected", "hello", "state")
+    __slots__ = ("_ended", "_left", "_parts", "_reader", "_table", "expected", "hello", "state")
 
     def __init__(self, table: _Table, hello: Hello | None, expected: str | None) -> None:
         self.state = State.HELLO
@@ -102,6 +108,8 @@ class Link:
         self._table = table
         self.expected = expected
         self._reader = FrameReader(HANDSHAKE_SIZE_MAX)
+        self._parts: bytearray | None = None  # of an envelope that has not come as a whole
+        self._left = 0
         self._ended = False
 
     @classmethod
@@ -157,7 +165,25 @@ class Link:
 
     def _close(self) -> LinkClosed:
         self.state = State.CLOSED
-        return LinkClosed(clean=self._reader.is_between_frames)
+        return LinkClosed(clean=self._reader.is_between_frames and self._parts is None)
+
+    def take_part(self, part: Part) -> Envelope | None:
+        """For the rules: the envelope, if this was its last part."""
+        if self._parts is None:
+            self._parts, self._left = bytearray(), part.left + len(part.body)
+            if self._left > FRAME_SIZE_MAX:
+                raise RemoteProtocolError(f"{self._left} bytes in parts, and {FRAME_SIZE_MAX} are allowed")
+        if not part.body or self._left != part.left + len(part.body):
+            raise RemoteProtocolError(f"a part of {len(part.body)} of {self._left} bytes that leaves {part.left}")
+        self._parts += part.body
+        self._left = part.left
+        if part.left:
+            return None
+        payload, self._parts = bytes(self._parts), None
+        whole = unpack(payload)
+        if type(whole) is not Envelope:
+            raise RemoteProtocolError(f"a {type(whole).__name__.lower()} in parts")
+        return whole
 
     def _asked(self) -> Hello:
         invariant(self.state is State.ASKED, "a link is accepted or refused when it was asked for", state=self.state)
@@ -215,6 +241,12 @@ def _envelope(link: Link, envelope: Envelope) -> Event | None:
     return envelope
 
 
+def _part(link: Link, part: Part) -> Event | None:
+    if _known(link.hello).role == "client":
+        raise RemoteProtocolError("a client sends no parts")
+    return link.take_part(part)
+
+
 def _ignore(link: Link, message: LinkMessage) -> Event | None:
     return None
 
@@ -237,7 +269,8 @@ _CLIENT: _Table = {
 _ACCEPTOR: _Table = {
     (State.HELLO, Hello): _hello,
     (State.READY, Envelope): _envelope,
+    (State.READY, Part): _part,
     (State.READY, Ping): _ping,
-    **{(State.CLOSING, kind): _ignore for kind in (Hello, Ready, Refusal, Ping, Pong, Envelope)},
+    **{(State.CLOSING, kind): _ignore for kind in (Hello, Ready, Refusal, Ping, Pong, Envelope, Part)},
 }
 _ENDED = (State.CLOSED, State.ERROR)

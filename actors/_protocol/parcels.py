@@ -2,25 +2,33 @@
 
 Who asks gives a correlation to the envelope, and the answer repeats it. Answers also name the life of the node that
 asked: a correlation of an earlier life means nothing to it.
+
+A call or an outcome travels within the parcel as it was encoded by who knows the method: all is opened in one go, and
+nothing twice.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias, cast
 
 import msgspec
 
 from actors._protocol.address import ACTOR_NAME_LENGTH_MAX
-from actors._protocol.codec import OneOf
+from actors._protocol.codec import COUNT_MAX, OneOf, check_plain, encode_around
 from actors._protocol.envelope import Natural
 
 CHAIN_LENGTH_MAX = 64
 """Actors that are told to wait for a message: the last ones, if there are more."""
+_COUNT_MAX = COUNT_MAX + CHAIN_LENGTH_MAX + 16
+"""Values in a parcel: those of the call or the outcome, and what is around them."""
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=ACTOR_NAME_LENGTH_MAX)]
 _Sender = Annotated[str, msgspec.Meta(max_length=ACTOR_NAME_LENGTH_MAX)]
 _Address = Annotated[str, msgspec.Meta(min_length=3, max_length=2 * ACTOR_NAME_LENGTH_MAX)]
 _Chain = Annotated[list[_Address], msgspec.Meta(max_length=CHAIN_LENGTH_MAX)]
+_Call = Annotated[list[object], msgspec.Meta(min_length=1)]
+_Outcome = Annotated[list[object], msgspec.Meta(min_length=1)]
 _How = Annotated[str, msgspec.Meta(pattern=r"\A(stopped|killed|crashed|missing)\Z")]
 
 
@@ -29,14 +37,14 @@ class Asked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     actor: the name of who is asked. sender: of the actor that asks; "" if none does. chain: addresses of the actors
     that wait for the answer. patience: microseconds for which it is waited for; None for ever. call: tag and arguments,
-    see `Method.pack`.
+    plain; see `Method.pack`.
     """
 
     actor: _Name
     sender: _Sender
     chain: _Chain
     patience: Natural | None
-    call: bytes
+    call: _Call
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="tell"):
@@ -44,7 +52,7 @@ class Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
     actor: _Name
     sender: _Sender
-    call: bytes
+    call: _Call
 
 
 class Withdrawn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="withdraw"):
@@ -68,7 +76,7 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """What an ask came to: see `_answers`. incarnation: of the node that asked."""
 
     incarnation: Natural
-    outcome: bytes
+    outcome: _Outcome
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="end"):
@@ -79,4 +87,30 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 Parcel: TypeAlias = Asked | Told | Withdrawn | Stopped | Watched | Answered | Ended
-PARCELS = OneOf[Parcel](Asked, Told, Withdrawn, Stopped, Watched, Answered, Ended)
+_KINDS = OneOf[Parcel](Asked, Told, Withdrawn, Stopped, Watched, Answered, Ended)
+
+
+def pack_asked(actor: str, sender: str, chain: Sequence[str], patience: int | None, call: bytes) -> bytes:
+    """The bytes of an `Asked`, of a call that is encoded already."""
+    return encode_around(("ask", actor, sender, chain, patience), call)
+
+
+def pack_told(actor: str, sender: str, call: bytes) -> bytes:
+    """The bytes of a `Told`, of a call that is encoded already."""
+    return encode_around(("tell", actor, sender), call)
+
+
+def pack_answered(incarnation: int, outcome: bytes) -> bytes:
+    """The bytes of an `Answered`, of an outcome that is encoded already."""
+    return encode_around(("answer", incarnation), outcome)
+
+
+def open_parcel(data: bytes) -> Parcel:
+    """The parcel that `data` is. Raises DecodeError. What is in a call or an outcome is plain, and no more is known."""
+    parcel = _KINDS.decode(data, count_max=_COUNT_MAX)
+    kind = type(parcel)
+    if kind is Asked or kind is Told:
+        check_plain(cast("Asked | Told", parcel).call)
+    elif kind is Answered:
+        check_plain(cast(Answered, parcel).outcome)
+    return parcel

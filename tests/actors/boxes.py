@@ -104,6 +104,10 @@ class Box(Actor):
         self.context.after(seconds, Box.keep, text)
 
     @command
+    async def keep_slowly(self, text: str) -> int:
+        return self.keep(text)
+
+    @command
     def finish(self) -> None:
         self.context.stop()
 
@@ -124,11 +128,11 @@ def instance_of(node: Node, name: str) -> Box:
     return cell.actor
 
 
-def task_of(node: Node, name: str) -> object:
-    """The task's scope; None if it needs no task now."""
+def rests(node: Node, name: str) -> bool:
+    """Has it no task now, or one that it would give up for another that works?"""
     cell = node._cells.get(name)
     assert cell is not None
-    return cell._scope
+    return cell._scope is None or (cell._parked and cell._may_rest())
 
 
 async def closing(scenario: Callable[[Node], Awaitable[None]]) -> BaseExceptionGroup[BaseException]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import structlog.testing
 import trio
-from boxes import Alive, Box, Small, closing, instance_of, lone_node, task_of
+from boxes import Alive, Box, Small, closing, instance_of, lone_node, rests
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
@@ -364,7 +364,7 @@ async def test_children_have_names_behind_their_parents(autojump_clock: MockCloc
         assert await parent.ask(Box.keep, "x") == 1
         await parent.ask(Parent.dismiss, "child")
         await wait_all_tasks_blocked()
-        assert task_of(node, "parent") is None
+        assert rests(node, "parent")
         assert await (await parent.ask(Parent.raise_child, "child")).ask(Box.all) == []
 
 

@@ -17,6 +17,8 @@ from actors._connection import Outbox
 from actors._gate import Gate
 from actors._identity import MemoryIdentity
 from actors._protocol.clock import LamportClock
+from actors._protocol.envelope import Part, pack_envelope, unpack
+from actors._protocol.frames import FrameReader
 from actors._tcp import QuickStream
 
 
@@ -188,6 +190,80 @@ async def test_a_writer_that_never_has_to_wait_lets_others_run() -> None:
     with trio.move_on_after(0.01) as scope:
         await outbox.write_to(Endless())
     assert scope.cancelled_caught
+
+
+# -- in parts -------------------------------------------------------------------------------------------------------
+
+
+def opened(frames: bytes) -> list[str]:
+    """Who the envelopes in these frames are for, and the parts, each by what is left."""
+    reader, found = FrameReader(), list[str]()
+    reader.receive_data(frames)
+    while (payload := reader.next_frame()) is not None:
+        message = unpack(payload)
+        found.append(f"{message.left} left" if isinstance(message, Part) else getattr(message, "to", ""))
+    return found
+
+
+def letter(to: str, size: int = 1) -> bytes:
+    return pack_envelope(to, "", 1, 0, "t", bytes(size))
+
+
+async def test_what_is_small_goes_between_the_parts_of_what_is_large_but_for_its_own_flow(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "PART_SIZE", 100)
+    stream, outbox = Recording(), Outbox(1_000, None, in_parts=True)
+    assert outbox.put(letter("large", 200), flow="one")
+    assert outbox.put(letter("small"), flow="two")
+    assert outbox.put(letter("behind"), flow="one")
+    assert outbox.put(letter("other large", 101), flow="two")
+    nursery.start_soon(outbox.write_to, stream)
+    await trio.testing.wait_all_tasks_blocked()
+    assert outbox.put(letter("late"), flow="three")
+    assert outbox.put(letter("late, behind"), flow="two")
+    assert outbox.put(letter("urgent"), flow="one", control=True)
+    for _ in range(9):
+        stream.gate.release()
+        await trio.testing.wait_all_tasks_blocked()
+    assert [opened(write) for write in stream.writes] == [
+        ["small", "123 left"],
+        ["urgent", "late", "23 left"],
+        ["0 left"],
+        ["behind"],
+        ["30 left"],
+        ["0 left"],
+        ["late, behind"],
+    ]
+    assert not outbox._flows
+    assert outbox._bulk_size == 0
+
+
+async def test_what_is_large_takes_room_until_its_last_part_has_left(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "PART_SIZE", 100)
+    large = letter("large", 150)
+    stream, outbox = Recording(), Outbox(len(large), None, in_parts=True)
+    assert outbox.put(large)
+    nursery.start_soon(outbox.write_to, stream)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not outbox.put(b"x")
+    stream.gate.release()
+    await trio.testing.wait_all_tasks_blocked()
+    assert outbox.put(b"x")
+
+
+async def test_to_who_takes_no_parts_all_goes_as_it_is_and_in_order(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "PART_SIZE", 100)
+    stream, outbox = Recording(), Outbox(1_000, None)
+    outbox.put(letter("large", 200), flow="one")
+    outbox.put(letter("small"), flow="two")
+    nursery.start_soon(outbox.write_to, stream)
+    await trio.testing.wait_all_tasks_blocked()
+    assert [opened(write) for write in stream.writes] == [["large", "small"]]
 
 
 # -- past the writer ------------------------------------------------------------------------------------------------

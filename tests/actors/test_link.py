@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors._protocol import envelope as e
 from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.errors import InvariantViolation, RemoteProtocolError, TooLarge
-from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, frame
+from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, HEAD_SIZE, frame
 from actors._protocol.link import Answer, Asked, Event, Link, LinkClosed, PeerReady, Refused, State
 
 HELLO = e.Hello(1, 1, "a", 7, "peer", 100)
@@ -32,6 +32,7 @@ FRAMES: dict[str, bytes] = {
     "ping": e.pack(e.Ping(1)),
     "pong": e.pack(e.Pong(1)),
     "envelope": envelope_frame(),
+    "part": e.pack_part(envelope_frame(), 0, 10),
 }
 
 
@@ -87,6 +88,7 @@ EXPECTED: dict[tuple[str, str], tuple[list[Event], State]] = {
     ("client dialed", "envelope"): ([LETTER], State.READY),
     ("accepting", "hello"): ([Asked(HELLO, None)], State.ASKED),
     ("accepted", "envelope"): ([LETTER], State.READY),
+    ("accepted", "part"): ([], State.READY),
     ("accepted", "ping"): ([Answer(FRAMES["pong"])], State.READY),
     **{("closing", name): ([], State.CLOSING) for name in FRAMES},
 }
@@ -314,3 +316,69 @@ def test_a_name_that_would_be_refused_is_our_own_fault() -> None:
     for to, sender, tag in (("x" * 257, "", "t"), ("x", "x" * 257, "t"), ("x", "", ""), ("x", "", "t" * 65)):
         with pytest.raises(InvariantViolation):
             e.pack_envelope(to, sender, 1, 0, tag, b"")
+
+
+# -- in parts -------------------------------------------------------------------------------------------------------
+
+
+def in_parts(data: bytes, size: int) -> list[bytes]:
+    """The frames of the parts of a frame."""
+    return [e.pack_part(data, at, size) for at in range(0, len(data) - HEAD_SIZE, size)]
+
+
+@given(st.binary(max_size=300), st.integers(1, 400), st.data())
+def test_what_comes_in_parts_is_whole_with_the_last_and_others_come_between(
+    body: bytes, size: int, data: st.DataObject
+) -> None:
+    large = e.Envelope("x", "y", 1, 2, "t", body)
+    link = acceptor("hello")
+    came: list[Event] = []
+    parts = in_parts(envelope_frame(large), size)
+    between = data.draw(st.lists(st.booleans(), min_size=len(parts), max_size=len(parts)))
+    for part, other in zip(parts, between, strict=True):
+        assert large not in came
+        if other:
+            came += events(link, envelope_frame())
+        came += events(link, part)
+    assert came == [LETTER] * sum(between) + [large]
+    assert events(link, b"".join(parts)) == [large]
+    assert events(link, b"") == [LinkClosed(clean=True)]
+
+
+def test_a_stream_that_ends_between_two_parts_ends_within_something() -> None:
+    link = acceptor("hello")
+    assert events(link, FRAMES["part"]) == []
+    assert events(link, b"") == [LinkClosed(clean=False)]
+
+
+def part_frame(left: int, body: bytes) -> bytes:
+    header = cbor2.dumps(["part", left])
+    return frame(len(header).to_bytes(2, "big"), header, body)
+
+
+@pytest.mark.parametrize(
+    ("frames", "why"),
+    [
+        ([part_frame(FRAME_SIZE_MAX, b"x")], "in parts, and"),
+        ([part_frame(10, b"")], "a part of 0"),
+        ([part_frame(10, b"x"), part_frame(10, b"x")], "a part of 1 of 10 bytes that leaves 10"),
+        ([part_frame(10, b"x"), part_frame(0, bytes(11))], "a part of 11 of 10 bytes that leaves 0"),
+        ([part_frame(10, b"x"), part_frame(5, bytes(4))], "a part of 4 of 10 bytes that leaves 5"),
+        (in_parts(FRAMES["ping"], 3), "a ping in parts"),
+        (in_parts(part_frame(0, b"x"), 3), "a part in parts"),
+        (in_parts(b"12345678" + b"garbage", 3), "a header of"),
+    ],
+)
+def test_parts_that_do_not_fit_are_the_peers_fault(frames: list[bytes], why: str) -> None:
+    link = acceptor("hello")
+    with pytest.raises(RemoteProtocolError, match=why):
+        events(link, b"".join(frames))
+    assert link.state is State.ERROR
+
+
+def test_a_client_sends_no_parts() -> None:
+    link = Link.answer()
+    events(link, e.pack(CLIENT_HELLO))
+    link.accept("b", 8, 200)
+    with pytest.raises(RemoteProtocolError, match="a client sends no parts"):
+        events(link, FRAMES["part"])

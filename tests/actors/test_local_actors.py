@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog.testing
 import trio
-from boxes import Box, Note, Small, Taken, instance_of, lone_node, task_of
+from boxes import Box, Note, Small, Taken, instance_of, lone_node, rests
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
     Actor,
     ActorRef,
     Context,
+    End,
     InvalidMessage,
     Mailbox,
     Overloaded,
@@ -22,6 +23,7 @@ from actors import (
     Supervision,
     command,
 )
+from actors._cells import WARM_MAX
 
 # -- messages ---------------------------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ async def test_an_ask_is_a_checkpoint_and_asking_next_door_needs_no_task(autojum
                 await way(Box.keep, "never")
             assert scope.cancelled_caught
         assert await box.ask(Box.all) == []
-        assert task_of(node, "box") is None
+        assert rests(node, "box")
 
 
 async def test_many_tells_let_others_have_their_turn(autojump_clock: MockClock) -> None:
@@ -271,7 +273,7 @@ async def test_a_message_to_oneself_in_a_while(autojump_clock: MockClock) -> Non
         await trio.sleep(2)
         assert await box.ask(Box.all) == ["late"]
         await wait_all_tasks_blocked()
-        assert task_of(node, "box") is None
+        assert rests(node, "box")
 
 
 async def test_what_comes_too_late_for_oneself_is_a_dead_letter(autojump_clock: MockClock) -> None:
@@ -388,8 +390,56 @@ async def test_actors_that_rest_have_no_tasks(autojump_clock: MockClock) -> None
         for box in boxes:
             await box.tell(Box.keep, "x")
         await wait_all_tasks_blocked()
-        assert trio.lowlevel.current_statistics().tasks_living == before
+        assert trio.lowlevel.current_statistics().tasks_living == before + WARM_MAX
+        for number in range(1_000):  # those that worked last keep theirs, for the next message
+            assert rests(node, f"box-{number}")
         for box in boxes:
             assert await box.ask(Box.all) == ["x"]
-        for cell in node._cells._named.values():
+        resting = [cell for cell in node._cells._named.values() if cell._scope is None]
+        assert len(resting) == 1_000 - WARM_MAX
+        for cell in resting:
             assert (cell.queue._messages, cell.queue._control, cell.queue._waiting) == (None, None, None)
+
+
+class Started(trio.abc.Instrument):
+    """Counts tasks."""
+
+    count = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_who_works_again_and_again_keeps_its_task(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        boxes = [await node.spawn(f"box-{number}", Box) for number in range(WARM_MAX)]
+        started = Started()
+        trio.lowlevel.add_instrument(started)
+        for _ in range(10):
+            for box in boxes:
+                await box.ask(Box.keep_slowly, "x")
+        trio.lowlevel.remove_instrument(started)
+        assert started.count == WARM_MAX
+        one_more = await node.spawn("one-more", Box)
+        await one_more.ask(Box.keep_slowly, "x")
+        await wait_all_tasks_blocked()
+        assert [name for name, cell in node._cells._named.items() if cell._scope is None] == ["box-0"]
+        assert await boxes[0].ask(Box.keep_slowly, "y") == 11
+
+
+async def test_who_keeps_its_task_is_stopped_and_killed_as_others(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        for end, how in ((ActorRef.stop, "stopped"), (ActorRef.kill, "killed")):
+            box = await node.spawn("box", Box)
+            await box.ask(Box.keep_slowly, "x")
+            async with trio.open_nursery() as nursery:
+                ends: list[End] = []
+
+                async def watch(box: ActorRef[Box], ends: list[End]) -> None:
+                    ends.append(await box.watch())
+
+                nursery.start_soon(watch, box, ends)
+                await wait_all_tasks_blocked()
+                await end(box)
+            assert ends == [End("a/box", how)]
+            assert not node._cells._warm

@@ -38,6 +38,9 @@ from actors import (
     query,
 )
 from actors._client_link import open_client_link
+from actors._plain import encode_plain
+from actors._protocol.codec import COUNT_MAX
+from actors._protocol.parcels import CHAIN_LENGTH_MAX, open_parcel
 from actors.testing import Host, MemoryNetwork
 
 PEERS = {"a": "a:1", "b": "b:1"}
@@ -169,6 +172,50 @@ class Leaky(Actor):
     @command
     async def find_out(self) -> tuple[str, int, str]:
         return await self.leaked.ask(Box.told)
+
+
+class Journal(Actor):
+    """Writes down what it handles, with others, in one book."""
+
+    book: list[int] = []  # noqa: RUF012 - shared on purpose
+
+    @command
+    def write(self, data: bytes) -> int:
+        self.book.append(len(data))
+        return len(data)
+
+
+class Writer(Actor):
+    """Tells two others by itself: what it says is not of one flow with what its node's tasks say."""
+
+    @command
+    async def write(self, journal: Ref[Journal], sizes: list[int]) -> None:
+        for size in sizes:
+            await journal.tell(Journal.write, bytes(size))
+
+
+async def test_what_is_large_delays_nothing_small_but_what_its_own_sender_says_to_its_own_receiver(
+    autojump_clock: MockClock,
+) -> None:
+    large, small = 2**20, 1
+    async with pair() as nodes:
+        Journal.book.clear()
+        for name in ("journal", "other"):
+            await nodes.b.spawn(name, Journal)
+        writer = await nodes.a.spawn("writer", Writer)
+        journal, other = nodes.a.ref("b/journal", Journal), nodes.a.ref("b/other", Journal)
+
+        await journal.tell(Journal.write, bytes(large))
+        await journal.tell(Journal.write, bytes(small + 1))
+        assert await other.ask(Journal.write, bytes(small)) == small
+        assert await journal.ask(Journal.write, bytes(small + 2)) == small + 2
+        assert Journal.book == [small, large, small + 1, small + 2]
+
+        Journal.book.clear()
+        await journal.tell(Journal.write, bytes(large))
+        await writer.ask(Writer.write, journal, [small, large, small + 1])
+        assert await journal.ask(Journal.write, bytes(small + 2)) == small + 2
+        assert Journal.book == [small, large, large, small + 1, small + 2]
 
 
 async def test_a_reference_is_used_from_its_own_node(autojump_clock: MockClock) -> None:
@@ -390,7 +437,7 @@ async def test_an_answer_to_an_earlier_life_is_not_taken_for_one_to_this(autojum
             await trio.sleep(1)
             [correlation] = nodes.a._cells.post._pending
             for incarnation in (nodes.a.incarnation - 1, nodes.a.incarnation + 1):
-                body = _post.encode_struct(_post.Answered(incarnation, b"\x82\x00\x18\x63"))
+                body = _post.pack_answered(incarnation, b"\x82\x00\x18\x63")
                 assert nodes.b.send("a", _post.ADDRESS, "actors", body, correlation=correlation)
             await trio.sleep(1)
             instance_of(nodes.b, "box").gate.set()
@@ -660,8 +707,8 @@ async def test_a_client_does_not_reach_actors(name: str, autojump_clock: MockClo
     async with pair() as nodes:
         await nodes.b.spawn("box", Box)
         async with open_client_link("b:1", name, network=nodes.network.host("client")) as link:
-            told = _post.Told("box", "", b"\x82\x64keep\x61x")
-            assert link.send(_post.ADDRESS, "actors", _post.encode_struct(told))
+            told = _post.pack_told("box", "", b"\x82\x64keep\x61x")
+            assert link.send(_post.ADDRESS, "actors", told)
             with pytest.raises(LinkBroken):
                 await anext(link)
         assert instance_of(nodes.b, "box").kept == []
@@ -682,14 +729,20 @@ async def test_a_node_that_is_no_peer_of_ours_does_not_reach_actors(autojump_clo
     [
         b"",
         b"\x81\x63lie",
-        _post.encode_struct(_post.Told("box", "", b"")),
-        _post.encode_struct(_post.Told("box", "", b"\x80")),
-        _post.encode_struct(_post.Told("box", "", b"\xf6")),
-        _post.encode_struct(_post.Told("", "", b"\x81\x63all")),
-        _post.encode_struct(_post.Told("x" * 300, "", b"\x81\x63all")),
-        _post.encode_struct(_post.Asked("box", "", ["a"] * 100, None, b"\x81\x63all")),
-        _post.encode_struct(_post.Asked("box", "", [], -1, b"\x81\x63all")),
-        _post.encode_struct(_post.Asked("box", "", [], None, b"\x81\x63all")),  # under no correlation
+        _post.pack_told("box", "", b""),
+        _post.pack_told("box", "", b"\x80"),
+        _post.pack_told("box", "", b"\xf6"),
+        _post.pack_told("", "", b"\x81\x63all"),
+        _post.pack_told("x" * 300, "", b"\x81\x63all"),
+        _post.pack_asked("box", "", ["a"] * 100, None, b"\x81\x63all"),
+        _post.pack_asked("box", "", [], -1, b"\x81\x63all"),
+        _post.pack_asked("box", "", [], None, b"\x81\x63all"),  # under no correlation
+        _post.pack_told("box", "", b"\x81\xa1\x01\x02"),
+        _post.pack_told("box", "", b"\x82\x64keep\xf7"),  # undefined
+        _post.pack_asked("box", "", [], None, b"\x82\x64keep\x1b" + b"\xff" * 8),
+        _post.pack_answered(1, b"\x82\x00\xf7"),
+        _post.pack_answered(1, b"\x80"),
+        _post.pack_answered(1, b"\xf6"),
         _post.encode_struct(_post.Ended(1, "exploded")),
     ],
 )
@@ -702,6 +755,13 @@ async def test_nonsense_closes_the_link_and_reaches_nobody(body: bytes, autojump
         assert await box.ask(Box.all) == []
 
 
+def test_the_largest_call_has_room_in_a_parcel_with_the_longest_chain() -> None:
+    call: list[object] = ["keep", *[None] * (COUNT_MAX - 2)]
+    asked = open_parcel(_post.pack_asked("box", "", ["a/b"] * CHAIN_LENGTH_MAX, 5, encode_plain(call)))
+    assert isinstance(asked, _post.Asked)
+    assert asked.call == call
+
+
 async def test_an_answer_to_what_another_was_asked_closes_the_link(autojump_clock: MockClock) -> None:
     async with pair() as nodes, trio.open_nursery() as nursery:
         box = await box_on_b(nodes)
@@ -712,7 +772,7 @@ async def test_an_answer_to_what_another_was_asked_closes_the_link(autojump_cloc
         nursery.start_soon(watch)
         await trio.sleep(1)
         [correlation] = nodes.a._cells.post._pending
-        forged = _post.encode_struct(_post.Answered(nodes.a.incarnation, b"\x82\x00\x01"))
+        forged = _post.pack_answered(nodes.a.incarnation, b"\x82\x00\x01")
         nodes.b.send("a", _post.ADDRESS, "actors", forged, correlation=correlation)
         await trio.sleep(1)
         assert nodes.a.statistics().faults == 1
@@ -730,7 +790,7 @@ async def test_an_answer_by_another_peer_closes_its_link(autojump_clock: MockClo
             async def forge() -> None:
                 await trio.sleep(1)
                 [correlation] = nodes.a._cells.post._pending
-                forged = _post.encode_struct(_post.Answered(nodes.a.incarnation, b"\x82\x00\x64held"))
+                forged = _post.pack_answered(nodes.a.incarnation, b"\x82\x00\x64held")
                 assert c.send("a", _post.ADDRESS, "actors", forged, correlation=correlation)
                 await trio.sleep(1)
                 instance_of(nodes.b, "box").label = "honest"
@@ -745,7 +805,7 @@ async def test_an_answer_by_another_peer_closes_its_link(autojump_clock: MockClo
 async def test_asking_twice_under_one_number_closes_the_link(autojump_clock: MockClock) -> None:
     async with pair() as nodes:
         await box_on_b(nodes)
-        asked = _post.encode_struct(_post.Asked("box", "", [], None, b"\x81\x64hold"))
+        asked = _post.pack_asked("box", "", [], None, b"\x81\x64hold")
         for _ in range(2):
             nodes.a.send("b", _post.ADDRESS, "actors", asked, correlation=77)
         await trio.sleep(1)
@@ -817,7 +877,7 @@ async def test_unknown_methods_and_private_ones_are_invalid(autojump_clock: Mock
     async with pair() as nodes:
         await box_on_b(nodes)
         for tag in ("_context", "__init__", "lifespan", "gate"):
-            body = _post.encode_struct(_post.Told("box", "", bytes((0x81, 0x60 + len(tag))) + tag.encode()))
+            body = _post.pack_told("box", "", bytes((0x81, 0x60 + len(tag))) + tag.encode())
             nodes.a.send("b", _post.ADDRESS, "actors", body)
         await trio.sleep(1)
         assert nodes.b.actor_statistics().dead_letters == 4

@@ -152,7 +152,7 @@ async def test_who_has_gone_keeps_nothing_here() -> None:
     link, _ = Link.dial(e.Hello(1, 1, "c", 1, "client", 0))
     async with recorded("a") as (a, _):
         gate = a._exchange.gate  # pyright: ignore[reportPrivateUsage]
-        connection = Connection(ours, link, 10 * BIG, gate, rooms)
+        connection = Connection(ours, link, 10 * BIG, gate, rooms=rooms)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, None)
             link.become_ready(FRAME_SIZE_MAX)

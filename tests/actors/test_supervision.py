@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import structlog.testing
 import trio
-from boxes import Box, closing, instance_of, lone_node, task_of
+from boxes import Box, closing, instance_of, lone_node, rests
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
@@ -97,7 +97,7 @@ async def test_who_crashed_is_made_anew_and_its_mailbox_stays(autojump_clock: Mo
         assert line["actor"] == "a/box"
         assert isinstance(line["exc_info"], ZeroDivisionError)
         await wait_all_tasks_blocked()
-        assert task_of(node, "box") is None
+        assert rests(node, "box")
 
 
 async def test_a_class_may_keep_its_state(autojump_clock: MockClock) -> None:
@@ -219,7 +219,7 @@ async def test_siblings_that_rest_are_made_anew_too(autojump_clock: MockClock) -
         team = node.supervised(Supervision("one-for-all", backoff_min=0))
         one, other = await team.spawn("one", Box), await team.spawn("other", Box)
         await other.ask(Box.keep, "old")
-        assert task_of(node, "other") is None
+        assert rests(node, "other")
         await crash(one)
         assert await other.ask(Box.all) == []
 

@@ -20,6 +20,7 @@ from children import ChildFailed
 from floors import measure_floors
 from machine import FileSystem, NoDisk, description, disk_under, load_average
 from ours import measure_failover, measure_ours
+from running import leaves, positive, progress
 from spread import gather
 from syncobj import installed, measure_syncobj
 from table import DEFAULT, FLOOR, LEGEND, OURS, TUNED, rendered
@@ -61,19 +62,6 @@ async def measure(directory: Path, amounts: Amounts) -> Run:
     measured, times = await measure_failover(directory / "failover", amounts.trials)
     run.add(OURS, measured, *times)
     return run
-
-
-def leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The errors themselves."""
-    return [
-        leaf
-        for error in errors.exceptions
-        for leaf in (leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]
-
-
-def progress(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text} (load {load_average()})", file=sys.stderr, flush=True)
 
 
 def report(run: Run, amounts: Amounts, disk: FileSystem, loads: tuple[str, str], seconds: float) -> str:
@@ -123,18 +111,11 @@ def as_json(run: Run, amounts: Amounts, disk: FileSystem, loads: tuple[str, str]
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("bench", description="Measure a replicated group, and what it can be compared to.")
     parser.add_argument("--data", type=Path, help="where the data lies: on a disk (default: build/bench)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of everything but losing the leader")
-    parser.add_argument("--trials", type=_positive, default=10, help="trials of losing the leader, of each kind")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds of everything but losing the leader")
+    parser.add_argument("--trials", type=positive, default=10, help="trials of losing the leader, of each kind")
     parser.add_argument("--quick", action="store_true", help="see whether it runs: a round of very little of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value to this file, too")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 1_000:
-        raise argparse.ArgumentTypeError("a number from 1 to 1000")
-    return number
 
 
 def main(arguments: Sequence[str]) -> None:

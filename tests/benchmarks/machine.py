@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 IN_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
-PACKAGES = ("trio", "msgspec", "cbor2", "pysyncobj")
+PACKAGES = ("trio", "msgspec", "cbor2", "pysyncobj", "pykka", "casty")
 
 
 class NoDisk(Exception):
@@ -55,15 +55,15 @@ def load_average() -> str:
     return " ".join(f"{load:.1f}" for load in os.getloadavg())
 
 
-def description(disk: FileSystem) -> dict[str, str]:
-    """Interpreter, machine and disk, for people."""
+def description(disk: FileSystem | None = None) -> dict[str, str]:
+    """Interpreter, machine, and disk if one takes part, for people."""
+    where = {} if disk is None else {"disk": f"{disk.kind} on {disk.source}, mounted at {disk.mounted_at}"}
     return {
         "interpreter": f"{platform.python_implementation()} {platform.python_version()}, {_build()}; "
         f"a turn of a bare loop takes {_loop_turn():.0f} ns",
         "packages": ", ".join(f"{package} {_version(package)}" for package in PACKAGES),
         "machine": f"{len(os.sched_getaffinity(0))} cores, {_processor()}, Linux {platform.release()}",
-        "disk": f"{disk.kind} on {disk.source}, mounted at {disk.mounted_at}",
-    }
+    } | where
 
 
 def _build() -> str:

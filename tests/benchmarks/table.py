@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spread import Spread
@@ -61,12 +61,12 @@ commands a transaction: answered commands for each transaction (ours) or fdatasy
   counted at the write to SQLite, which syncs its journal once for each (synchronous=FULL); checkpoints come on top."""
 
 
-def rendered(results: Results) -> str:
+def rendered(results: Results, rows: Sequence[Row] = ROWS, systems: Sequence[str] = SYSTEMS) -> str:
     """The table as text."""
-    rivals = [system for system in SYSTEMS if system != OURS]
+    rivals = [system for system in systems if system != OURS]
     lines = [["", "", OURS, *(column for rival in rivals for column in (rival, f"{OURS}/{_short(rival)}"))]]
-    for row in ROWS:
-        spreads = {system: results.get(system, {}).get(row.figure) for system in SYSTEMS}
+    for row in rows:
+        spreads = {system: results.get(system, {}).get(row.figure) for system in systems}
         ours = spreads[OURS]
         compared = [column for rival in rivals for column in (_cell(spreads[rival]), _ratio(ours, spreads[rival]))]
         lines.append([row.label, row.unit, _cell(ours), *compared])

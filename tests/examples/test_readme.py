@@ -15,6 +15,7 @@ PAGES = [
     "docs/index.md",
     "docs/membership.md",
     "docs/security.md",
+    "docs/semantics.md",
     "docs/testing.md",
     "docs/tracing.md",
     "docs/verification.md",

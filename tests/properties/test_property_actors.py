@@ -30,7 +30,7 @@ from actors._answers import unpack
 from actors._interface import Interface
 from actors._plain import encode_plain
 from actors._protocol.codec import DecodeError, encode_struct
-from actors._protocol.parcels import Parcel
+from actors._protocol.parcels import Answered, Asked, Parcel, open_parcel, pack_answered, pack_asked, pack_told
 from actors.testing import MemoryNetwork
 
 PEERS = {"a": "a:1", "b": "b:1"}
@@ -62,16 +62,23 @@ CALLS = st.one_of(
     st.recursive(st.none() | st.integers(-9, 9) | st.text("ab"), st.lists),
 ).map(lambda call: encode_plain(call) if not isinstance(call, list) or len(call) < 100 else b"")
 
-PARCELS = values(Parcel).flatmap(
-    lambda parcel: (
-        CALLS.map(lambda call: _with(parcel, call)) if "call" in parcel.__struct_fields__ else st.just(parcel)
+BODIES = (
+    values(Parcel)
+    .flatmap(
+        lambda parcel: (
+            CALLS.map(lambda call: _with(parcel, call))
+            if "call" in parcel.__struct_fields__
+            else st.just(encode_struct(parcel))
+        )
     )
+    .flatmap(lambda body: st.just(body) | mutated(body))
 )
 
 
-def _with(parcel: Any, call: bytes) -> Any:
-    fields = {name: getattr(parcel, name) for name in parcel.__struct_fields__}
-    return type(parcel)(**{**fields, "actor": "box", "call": call})
+def _with(parcel: Any, call: bytes) -> bytes:
+    if isinstance(parcel, Asked):
+        return pack_asked("box", parcel.sender, parcel.chain, parcel.patience, call)
+    return pack_told("box", parcel.sender, call)
 
 
 class Peer:
@@ -81,15 +88,12 @@ class Peer:
         self.name, self.incarnation, self.is_client, self.is_known, self.closed = "b", 1, False, True, False
         self.answers: list[bytes] = []
 
-    def send(self, to: str, tag: str, body: bytes, *, sender: str = "", correlation: int = 0) -> bool:
+    def send(self, to: str, tag: str, body: bytes, **more: Any) -> bool:
         self.answers.append(body)
         return True
 
     def close(self, reason: str) -> None:
         self.closed = True
-
-
-BODIES = PARCELS.map(encode_struct).flatmap(lambda body: st.just(body) | mutated(body))
 
 
 @given(st.lists(st.tuples(BODIES, st.integers(0, 5)), max_size=8))
@@ -123,7 +127,9 @@ def test_whatever_a_peer_says_a_node_and_its_actors_live(said: list[tuple[bytes,
 def test_any_answer_is_an_answer_an_error_or_cannot_be_read(outcome: bytes) -> None:
     method = Interface.of(Box).methods["keep"]
     try:
-        answer = unpack(method, outcome, None)
+        parcel = open_parcel(pack_answered(1, outcome))
+        assert isinstance(parcel, Answered)
+        answer = unpack(method, parcel.outcome, None)
     except DecodeError:
         return
     except (Rejected, ActorCrashed, OutcomeUnknown):

@@ -18,10 +18,10 @@ from values import mutated, struct_kinds, values
 
 from actors._protocol import envelope
 from actors._protocol.codec import DecodeError, decode, decode_struct, encode, encode_struct
-from actors._protocol.envelope import Envelope, Hello, Ping, Pong, Ready, Refusal, pack, pack_envelope, unpack
+from actors._protocol.envelope import Envelope, Hello, Part, Ping, Pong, Ready, Refusal, pack, pack_envelope, unpack
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.frames import HEAD_SIZE, FrameReader
-from actors._protocol.parcels import PARCELS, Parcel
+from actors._protocol.parcels import Parcel, open_parcel
 from broadcast._calls import open_calls
 from broadcast._protocol.entries import Commands, Entry, Submittable, decode_entries, encode_entries
 from broadcast._protocol.messages import GroupMessage, Message, decode_message, encode_message
@@ -51,6 +51,9 @@ def _payload(message: Any) -> bytes:
     if isinstance(message, Envelope):
         fields = message.to, message.sender, message.counter, message.correlation, message.tag, message.body
         return pack_envelope(*fields)[HEAD_SIZE:]
+    if isinstance(message, Part):
+        header = cbor2.dumps(["part", message.left])
+        return len(header).to_bytes(2, "big") + header + message.body
     return pack(message)[HEAD_SIZE:]
 
 
@@ -59,8 +62,8 @@ CODECS = {
     "entries": Codec((list[Entry],), encode_entries, decode_entries),
     "from a client": Codec((FromClient,), encode_struct, FROM_CLIENT.decode),
     "to a client": Codec((ToClient,), encode_struct, TO_CLIENT.decode),
-    "link": Codec((Hello, Ready, Refusal, Ping, Pong, Envelope), _payload, unpack),
-    "between actors": Codec((Parcel,), encode_struct, PARCELS.decode),
+    "link": Codec((Hello, Ready, Refusal, Ping, Pong, Envelope, Part), _payload, unpack),
+    "between actors": Codec((Parcel,), encode_struct, open_parcel),
     "query": Codec((Query,), encode_struct, lambda data: decode_struct(data, Query)),
 }
 each_codec = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
@@ -103,9 +106,9 @@ def test_a_message_that_was_changed_on_its_way_is_another_one_or_the_peer_s_faul
 @given(data=st.data(), behind=st.binary(min_size=1, max_size=9))
 @FEW
 def test_a_message_ends_where_it_ends(codec: Codec, data: st.DataObject, behind: bytes) -> None:
-    """But for the body of an envelope, which is whatever comes behind its header."""
+    """But for the body of an envelope or a part, which is whatever comes behind its header."""
     message = data.draw(codec.messages)
-    if not isinstance(message, Envelope):
+    if not isinstance(message, Envelope | Part):
         with pytest.raises(RemoteProtocolError):
             codec.decode(codec.encode(message) + behind)
 

@@ -26,6 +26,8 @@ def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.none()
         case inspect.BoolType():
             return st.booleans()
+        case inspect.CustomType(cls=kind) if kind is object:  # whatever is plain
+            return st.none() | st.integers(INTEGER_MIN, INTEGER_MAX) | st.text(TEXT, max_size=9) | st.binary(max_size=9)
         case inspect.IntType():
             least = INTEGER_MIN if info.ge is None else info.ge
             most = INTEGER_MAX if info.le is None else info.le

@@ -134,10 +134,10 @@ def do_not_say_that_more_was_applied(patch: pytest.MonkeyPatch) -> None:
 def drop_the_rest_of_a_frame(patch: pytest.MonkeyPatch) -> None:
     put = Outbox.put
 
-    def forget(self: Any, data: bytes, *, control: bool = False) -> bool:
+    def forget(self: Any, data: bytes, *, control: bool = False, **more: Any) -> bool:
         waiting = len(self._control)
         direct = self._direct
-        taken = put(self, data, control=control)
+        taken = put(self, data, control=control, **more)
         if direct is not None and len(self._control) > waiting and self._control[-1] != data:
             self._control.pop()
         return taken
@@ -149,9 +149,9 @@ def let_another_frame_between(patch: pytest.MonkeyPatch) -> None:
     """The rest of what left in part waits behind what is urgent."""
     put = Outbox.put
 
-    def queue_up(self: Any, data: bytes, *, control: bool = False) -> bool:
+    def queue_up(self: Any, data: bytes, *, control: bool = False, **more: Any) -> bool:
         direct = self._direct
-        taken = put(self, data, control=control)
+        taken = put(self, data, control=control, **more)
         if direct is not None and self._control and data.endswith(self._control[-1]) and self._control[-1] != data:
             rest = self._control.pop()
             self._bulk.append(rest)
