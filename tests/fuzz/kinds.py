@@ -14,7 +14,7 @@ from trees import Nested, opened
 
 from actors._post import ADDRESS
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN
-from actors._protocol.envelope import Hello, LinkMessage, Ping, Pong, Ready, Refusal
+from actors._protocol.envelope import Hello, LinkMessage, Part, Ping, Pong, Ready, Refusal
 from actors._protocol.parcels import Answered, Asked, Ended, Parcel, Stopped, Told, Watched, Withdrawn
 from broadcast._protocol.entries import Commands, Entry
 from broadcast._protocol.messages import Append, AppendReply, Committed, GroupMessage, Message
@@ -51,8 +51,8 @@ def _call(random: Random) -> list[object]:
     return [tag, *(list(each) if isinstance(each, list) else each for each in arguments)]
 
 
-def _outcome(random: Random) -> Nested:
-    return Nested([random.randrange(-1, 10), random.choice((1, "x", ["x"], None))])
+def _outcome(random: Random) -> list[object]:
+    return [random.randrange(-1, 10), random.choice((1, "x", ["x"], None))]
 
 
 def _entries(random: Random) -> Nested:
@@ -64,9 +64,11 @@ WITHIN: Mapping[tuple[str, str], Make] = {
     ("SessionAsked", "owner"): _mostly(CLIENT),
     **{(kind, "actor"): _mostly(ACTOR) for kind in ("Asked", "Told", "Stopped", "Watched")},
     ("Query", "call"): lambda random: Nested(_call(random)),
-    ("Asked", "call"): lambda random: Nested(_call(random)),
-    ("Told", "call"): lambda random: Nested(_call(random)),
+    ("Asked", "call"): _call,
+    ("Told", "call"): _call,
     ("Answered", "outcome"): _outcome,
+    ("Part", "left"): lambda random: random.choice((0, 1, 2, 40, 2**16, 2**62)),
+    ("Part", "body"): lambda random: random.randbytes(random.choice((0, 1, 1, 2, 40))),
 }
 """What stands in bytes that are opened later, and what has to be of use for more to come of the rest."""
 
@@ -204,7 +206,7 @@ def _kinds(*types: type[msgspec.Struct]) -> Make:
 
 
 KINDS: Mapping[str, Kind] = {
-    "link": Kind(None, "", _kinds(Hello, Ready, Refusal, Ping, Pong)),
+    "link": Kind(None, "", _kinds(Hello, Ready, Refusal, Ping, Pong, Part)),
     "member": Kind("bank", "replica", _group_message),
     "member, everyday": Kind("bank", "replica", _everyday),
     "client": Kind(GROUP, "group", _kinds(Enter, StatusAsked, Read, GiveUp, *[Offer] * 6)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any, cast
@@ -97,7 +97,7 @@ class _Wire:
         self.outbox = self
         self.ended: str | None = None
 
-    def put(self, data: bytes, *, control: bool = False) -> bool:
+    def put(self, data: bytes, *, control: bool = False, flow: Hashable = None) -> bool:
         return True
 
     def close(self, reason: str, *, fault: bool = False) -> None:
