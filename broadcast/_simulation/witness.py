@@ -121,7 +121,7 @@ class Witness(Judge):
         check(index > floor, "a command comes after what was known when it was asked", index=index, floor=floor)
 
     def seen(self, read: Read) -> int:
-        floor = self.scene.calls.floor.at(read.after)
+        floor = self.scene.calls.floor_of(read)
         for seen in self._seen:
             if seen.applied >= floor and self._query(seen, read.call) == read.outcome:
                 return seen.applied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from broadcast._protocol.messages import Message
 from broadcast._simulation.invariants.base import Invariant, Process
-from broadcast._simulation.invariants.claim import check
+from broadcast._simulation.invariants.claim import at_most, check
 from membership._protocol.messages import VoteRequest
 
 
@@ -14,5 +14,6 @@ class AbleCandidate(Invariant):
             return
         formation = process.replica.formation
         if formation is not None:
-            hung, floor = self.scene.disks[process.name].hung_for, formation.configuration.limits.election_timeout
+            hung, limits = self.scene.disks[process.name].hung_for, formation.configuration.limits
+            floor = at_most(limits.election_timeout, limits)
             check(hung < floor, "who cannot write does not stand", name=process.name, hung=hung)

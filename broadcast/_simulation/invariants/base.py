@@ -31,6 +31,8 @@ class Process(Protocol):
     def replica(self) -> Replica: ...
     @property
     def machine(self) -> Machine[Any]: ...
+    @property
+    def holds_lease(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Invariant:
         """Something was under way when an owner was told that this session is over, or by its own doing (None)."""
 
     def read(self, read: Read) -> None:
-        """A linearizable query is answered."""
+        """A query that is not for the log is answered."""
 
     def told(self, owner: str, report: Report) -> None:
         """An owner hears what became of something that a session sent."""

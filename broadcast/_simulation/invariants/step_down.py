@@ -8,7 +8,7 @@ from __future__ import annotations
 from broadcast._protocol.messages import Message
 from broadcast._protocol.output import Input, Tick
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
-from broadcast._simulation.invariants.claim import check
+from broadcast._simulation.invariants.claim import at_most, check
 from broadcast._simulation.invariants.contact import Contact
 from membership._protocol.view import Configuration
 
@@ -42,7 +42,8 @@ class StepDown(Invariant):
         replica = process.replica
         if not self._ticks or replica.leadership is None or replica.formation is None:
             return
-        floor = replica.formation.configuration.limits.election_timeout
+        limits = replica.formation.configuration.limits
+        floor = at_most(limits.election_timeout, limits)
         late = floor // 4
         has_begun = self._has_begun(process, 2 * floor + late)
         in_touch = has_begun or self._contact.within(process, 2 * floor + late)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from broadcast._protocol.messages import Message
 from broadcast._protocol.output import Input, Received, Suspected
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
-from broadcast._simulation.invariants.claim import check
+from broadcast._simulation.invariants.claim import at_least, check
 from broadcast._simulation.invariants.contact import Contact, leads_on
 from membership._protocol.messages import CampaignNow, VoteReply, VoteRequest
 
@@ -68,7 +68,8 @@ class Stickiness(Invariant):
         replica = process.replica
         if replica.formation is None:
             return False
-        floor = replica.formation.configuration.limits.election_timeout
+        limits = replica.formation.configuration.limits
+        floor = at_least(limits.election_timeout, limits)
         if replica.leadership is not None:
             return self._contact.within(process, floor)
         heard = self._heard.get(process.name)
