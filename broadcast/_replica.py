@@ -87,7 +87,7 @@ _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def now() -> Now:
-    """This moment: Trio's clock for waiting, the wall clock for log time, and one that never stands still for leases."""
+    """This moment: Trio's clock for waiting, the wall clock for log time, one that never stands still for leases."""
     boottime = None if _BOOTTIME is None else time.clock_gettime_ns(_BOOTTIME) // 1_000
     return Now(monotonic(), time.time_ns() // 1_000, boottime)
 

@@ -10,9 +10,9 @@ class Consistency(enum.Enum):
 
     LINEARIZABLE: misses nothing that was answered to anyone before the read began. Costs a round of heartbeats to a
     commit quorum, shared by all reads that wait for it, and no disk write.
-    LEASE: the same, for a group with `Limits(leases=True)`, and as long as the clocks of its members are as that setting
-    says. Asked where the leader is, it costs a look at the clock while the leader's lease holds, and no round; anywhere
-    else, and else, what LINEARIZABLE costs.
+    LEASE: the same, in a group with `Limits(leases=True)`, and as long as the clocks of its members are as it says
+    there. Asked where the leader is, and while its lease holds, it costs a look at the clock; else what LINEARIZABLE
+    costs.
     LOG: the same; the query gets a place in the total order, among the commands of its handle, and the answer of that
     place. Costs what a command costs: a disk write at a commit quorum.
     SESSION: misses nothing that its own handle was answered before, commands and queries, whichever replica that is

@@ -65,8 +65,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Read:
-    """A query that is answered, and that is not for the log. after: the moment when it was asked. moment: it is that
-    answer.
+    """A query, but none for the log, that is answered. after: the moment when it was asked. moment: it is that answer.
 
     seen: the first index whose state may give this answer, where the answer tells.
     """
@@ -160,7 +159,7 @@ class Calls:
         return floor.at(read.after)
 
     def offered(self, owner: str, ticket: int, tag: str, query: bytes | None = None) -> None:
-        """An owner hands its session the call of this ticket. query: that it is, if it is none that changes anything."""
+        """An owner hands its session the call of this ticket. query: which it is, if it is one."""
         call = self._calls[owner, ticket] = Call(owner, ticket, tag, self.known, query)
         for hear in self._hears["asked"]:
             hear(call)

@@ -50,9 +50,9 @@ class Life:
         self.clock = LamportClock(name, mark, mark)
         self.boot = chance.randrange(1000 * SECOND)  # the monotonic clock at time 0
         self.slept = 0
-        """For how long its machine was suspended, so that the monotonic clock stood still."""
+        """How far the clock that does not count sleep is behind the other one by now."""
         self.asleep_since: int | None = None
-        """Since when it is, if it is."""
+        """What that other one showed when its machine was suspended, while it is."""
         parts = round(DRIFT * PARTS)
         self._rate = chance.randrange(-parts, parts + 1) if options.leases else 0  # as `_drift`, of all other clocks
         self.wall = 0  # the wall clock at time 0, if it had not drifted
@@ -85,9 +85,22 @@ class Life:
 
     def at(self, now: int) -> Now:
         """What its clocks show."""
-        boottime = self.boot + now + self._rate * now // PARTS
-        sleeps = 0 if self.asleep_since is None else now - self.asleep_since
+        boottime = self._boottime(now)
+        sleeps = 0 if self.asleep_since is None else boottime - self.asleep_since
         return Now(boottime - self.slept - sleeps, self.wall + now + self._drift * now // PARTS, boottime)
+
+    def _boottime(self, now: int) -> int:
+        return self.boot + now + self._rate * now // PARTS
+
+    def fall_asleep(self, now: int) -> None:
+        """Its machine is suspended: the monotonic clock stands still."""
+        self.asleep_since = self._boottime(now)
+
+    def wake_up(self, now: int) -> None:
+        """The machine goes on, if it slept."""
+        if self.asleep_since is not None:
+            self.slept += self._boottime(now) - self.asleep_since
+            self.asleep_since = None
 
     def when(self, monotonic: int) -> int:
         """The time at which its monotonic clock shows this, if it does not sleep."""

@@ -170,17 +170,16 @@ class Node:
         self._world.note(self.name, "pause")
         self._world.marks["pauses"] += 1
         self._living.paused = True
-        self._living.asleep_since = self._world.now if asleep else None
+        if asleep:
+            self._world.marks["machines that slept"] += 1
+            self._living.fall_asleep(self._world.now)
 
     def resume(self) -> None:
         """It goes on, with all that has come meanwhile."""
         self._world.note(self.name, "resume")
         living = self._living
         living.paused = False
-        if living.asleep_since is not None:
-            self._world.marks["machines that slept"] += 1
-            living.slept += self._world.now - living.asleep_since
-            living.asleep_since = None
+        living.wake_up(self._world.now)
         while living.waiting and self._now is living:
             self._do(living.waiting.popleft())
 
@@ -458,6 +457,10 @@ class Node:
             open_entries = living.desk.submit(asker, entries)
             if open_entries:
                 self._step(Submitted(open_entries))
+
+    @property
+    def clock(self) -> int:
+        return self._living.at(self._world.now).monotonic
 
     @property
     def holds_lease(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from broadcast._protocol.consistency import Consistency
 from broadcast._simulation import bounds
@@ -183,7 +184,7 @@ def _bounds(chance: random.Random) -> Bounds:
     return drawn + bounds.draw_for_snapshots(chance)
 
 
-def _regroupings(chance: random.Random, replicas: int) -> dict[str, int]:
+def _regroupings(chance: random.Random, replicas: int) -> dict[str, Any]:
     """None, in half of the histories; now and then so many that the group is another one in the end."""
     weight = chance.choice((0, 0, 0, 5, 12, 24))
     return {"spares": min(chance.randrange(1, 5), 8 - replicas), "regroupings": weight} if weight else {}

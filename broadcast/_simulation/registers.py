@@ -76,10 +76,12 @@ class Linearizable(Judge):
             self._note(call, answer.moment, _value(answer.outcome))
 
     def _note(self, call: Call, ended: int | None, outcome: object) -> None:
-        name, *arguments = ["swap", *_arguments(call.owner, call.ticket)]
+        name: str = "swap"
+        arguments: tuple[object, ...] = _arguments(call.owner, call.ticket)
         if call.query is not None:
-            name, *arguments = cast("list[str]", decode(call.query))
-        self._operations.append(Operation(call.owner, str(name), tuple(arguments), call.after + 0.5, ended, outcome))
+            name, key = cast("list[str]", decode(call.query))
+            arguments = (key,)
+        self._operations.append(Operation(call.owner, name, arguments, call.after + 0.5, ended, outcome))
 
     def read(self, read: Read) -> None:
         if read.is_linearizable:

@@ -44,7 +44,6 @@ MARKS: Sequence[str] = (
     "gaps",
     "leaders on slow disks that stepped down",
     "leaders replaced in the end",
-    "leases that ended during a read",
     "machines that slept",
     "old leaders that woke up",
     "queries for the log",

@@ -74,3 +74,33 @@ def test_what_is_left_open_by_an_answer_is_asked_again_in_time() -> None:
     assert queries.deadline == 500 + SILENCE_MIN
     queries.tick(500 + SILENCE_MIN)
     assert [query.number for query in queries.take(500 + SILENCE_MIN)] == [1, 3]
+
+
+def test_what_a_handle_has_seen_goes_with_what_it_asks_in_its_session_wherever_it_goes() -> None:
+    queries = Queries()
+    queries.saw(7)
+    queries.enter(b"group")
+    assert queries.seen == 0, "that was of another group, or of none"
+    queries.saw(7)
+    queries.saw(5)
+    queries.ask(b"q", SESSION)
+    queries.ask(b"r", LINEARIZABLE)
+    asked = [Query(1, b"q", SESSION, 7), Query(2, b"r", LINEARIZABLE)]
+    assert queries.take(0) == asked
+    queries.saw(9)
+    queries.enter(b"group")
+    assert queries.take(0) == asked, "what was seen since is not what they were asked after"
+    queries.ask(b"s", SESSION)
+    assert queries.take(0) == [Query(3, b"s", SESSION, 9)]
+
+
+def test_what_was_seen_of_a_group_says_nothing_of_another_in_its_place() -> None:
+    queries = Queries()
+    queries.enter(b"group")
+    queries.saw(7)
+    queries.ask(b"q", SESSION)
+    queries.take(0)
+    queries.enter(b"formed anew")
+    assert queries.take(0) == [Query(1, b"q", SESSION, 0)]
+    queries.ask(b"r", SESSION)
+    assert queries.take(0) == [Query(2, b"r", SESSION, 0)]

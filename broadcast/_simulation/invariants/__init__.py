@@ -92,9 +92,9 @@ INVARIANTS: Sequence[type[Invariant]] = (
     OnlySubmitted,
     OneOutcome,
     Acknowledged,
-    SessionReads,
     MonotonicReads,
     FreshReads,
+    SessionReads,
     EqualStates,
 )
 """Told of each event in this order."""

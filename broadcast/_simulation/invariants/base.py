@@ -32,6 +32,11 @@ class Process(Protocol):
     @property
     def machine(self) -> Machine[Any]: ...
     @property
+    def clock(self) -> int:
+        """Its monotonic clock, which waiting is measured on; with leases it may run fast or slow, or stand still."""
+        ...
+
+    @property
     def holds_lease(self) -> bool: ...
 
 
@@ -42,6 +47,13 @@ class Scene:
     schedule: Schedule
     disks: Mapping[str, Disk]
     calls: Calls
+
+
+def hung_for(process: Process, scene: Scene) -> int:
+    """For how long a write of its disk has been under way. 0 where its clock may not show that."""
+    formation = process.replica.formation
+    tells = formation is not None and not formation.configuration.limits.leases
+    return scene.disks[process.name].hung_for if tells else 0
 
 
 class Invariant:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from membership._protocol.view import Limits
-
 
 class Violation(Exception):
     """A history broke a promise of the protocol, or did not come to its end."""
@@ -17,16 +15,6 @@ class Violation(Exception):
     def told(self, text: str) -> Violation:
         """The same, with another text."""
         return Violation(text)
-
-
-def at_most(span: int, limits: Limits) -> int:
-    """How long a span of a member's clock may take, which may run slow where there are leases."""
-    return span + span // 10 if limits.leases else span
-
-
-def at_least(span: int, limits: Limits) -> int:
-    """How long it takes for sure: the clock may run fast."""
-    return span - span // 10 if limits.leases else span
 
 
 def check(condition: bool, claim: str, **facts: object) -> None:

@@ -1,4 +1,4 @@
-"""Nobody is elected while another holds a lease (rule 20; Ongaro 2014, 6.4.1): so it answers nothing that is out of date.
+"""Nobody is elected while another holds a lease, and may answer for what is out of date then (rule 20; 6.4.1).
 
 Looked at from outside, at the moment of the election, on the clock of each that takes itself to lead: of one that is
 stopped too, as it may go on at any time.
