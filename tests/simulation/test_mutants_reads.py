@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from planting import HARSH, LATE, PARTED, PAUSED, Mutant, is_found_soon, name, options_of
 
+from broadcast._machine import Machine
 from broadcast._protocol import lease
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.leader import Leadership
@@ -17,9 +18,11 @@ from broadcast._protocol.output import Now, ReadAsked
 from broadcast._protocol.queries import Queries
 from broadcast._protocol.reads import Reads
 from broadcast._protocol.replica import Replica
+from broadcast._protocol.sessions import Outcome
 from broadcast._protocol.succession import Succession
+from broadcast._simulation import node
 from broadcast._simulation.history import run
-from broadcast._simulation.options import MILLISECOND, Options
+from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from membership._protocol.election import Election
 
 WITH_LEASES: dict[str, Any] = {
@@ -30,15 +33,11 @@ WITH_LEASES: dict[str, Any] = {
 }
 LEASED = replace(HARSH, **WITH_LEASES)
 LEASED_PARTED = replace(PARTED, cuts=8, **WITH_LEASES)
-LEASED_CRASHING = replace(
-    LEASED_PARTED, crashes=12, cuts=8, strike_interval=200 * MILLISECOND, election_timeout=600 * MILLISECOND
-)
-LEASED_LATE = replace(
-    LATE, cuts=8, strike_interval=200 * MILLISECOND, election_timeout=400 * MILLISECOND, **WITH_LEASES
-)
-LEASED_QUICK = replace(LEASED_PARTED, clients=6, cuts=0, strike_interval=0, burst=2)
 LEASED_PAUSED = replace(PAUSED, **WITH_LEASES)
+LEASED_QUICK = replace(PARTED, clients=6, cuts=0, strike_interval=0, duration=SECOND, **WITH_LEASES)
+CRASHING = replace(LEASED_PARTED, crashes=12, strike_interval=200 * MILLISECOND, election_timeout=600 * MILLISECOND)
 HANDING_OVER = replace(LEASED_PARTED, spares=1, regroupings=20, strike_interval=150 * MILLISECOND)
+OVERTAKEN = replace(LATE, cuts=8, strike_interval=200 * MILLISECOND, election_timeout=400 * MILLISECOND, **WITH_LEASES)
 SESSIONS = replace(
     HARSH, levels=(Consistency.SESSION,), reads=0.9, idle=20 * MILLISECOND, hang_ups=0.1, disk_latency=5 * MILLISECOND
 )
@@ -113,6 +112,8 @@ def leased_read_before_epoch_start_commits(patch: pytest.MonkeyPatch) -> None:
 
 
 def leased_read_of_what_is_applied_so_far(patch: pytest.MonkeyPatch) -> None:
+    """What is committed, and answered elsewhere, may be on its way to the actor: here for long."""
+    patch.setattr(node, "APPLY_DELAY", 100 * MILLISECOND)
     ask: Callable[[Any, ReadAsked], None] = Replica._ask  # pyright: ignore[reportPrivateUsage]
 
     def at_once(self: Any, asked: ReadAsked) -> None:
@@ -142,7 +143,33 @@ def session_reads_as_it_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reads, "wait_for", lambda self, token, index: wait_for(self, token, 0))
 
 
-MUTANTS: Sequence[Mutant] = ()
+# -- in the log --------------------------------------------------------------------------------------------------------
+
+
+def query_in_the_log_of_another_state(patch: pytest.MonkeyPatch) -> None:
+    run_: Callable[[Any, Any, object, int], tuple[Outcome, bytes]] = Machine._run  # pyright: ignore[reportPrivateUsage]
+
+    def of_the_beginning(self: Any, actor: Any, call: object, index: int) -> tuple[Outcome, bytes]:
+        outcome, answer = run_(self, actor, call, index)
+        return run_(self, self._begin(), call, index) if outcome is Outcome.QUERIED else (outcome, answer)
+
+    patch.setattr(Machine, "_run", of_the_beginning)
+
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(lease_kept_after_a_hand_over, ONE_LEASE, HANDING_OVER),
+    Mutant(lease_longer_than_the_floor, ONE_LEASE, LEASED),
+    Mutant(lease_on_the_word_of_anybody, ONE_LEASE, LEASED),
+    Mutant(lease_lasts_while_the_machine_sleeps, ONE_LEASE, LEASED_PAUSED),
+    Mutant(hint_shortens_it, ONE_LEASE, LEASED),
+    Mutant(restarted_voter_votes_at_once, ONE_LEASE, CRASHING),
+    Mutant(leased_read_before_epoch_start_commits, "reads never go back", LEASED),
+    Mutant(leased_read_of_what_is_applied_so_far, "a read is not stale", LEASED_QUICK),
+    Mutant(session_index_forgotten_on_reconnect, "a session reads what it wrote", SESSIONS),
+    Mutant(session_index_forgotten_on_reconnect, "a session's reads never go back", SESSIONS),
+    Mutant(session_reads_as_it_is, "a session reads what it wrote", SESSIONS),
+    Mutant(query_in_the_log_of_another_state, "a query in the log sees what is before it", LOGGED),
+)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=name)
