@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planting import HARSH, LATE, PARTED, PAUSED, Mutant, is_found_soon, name, options_of
+from planting import HARSH, PARTED, PAUSED, Mutant, is_found_soon, name, options_of
 
 from broadcast._machine import Machine
 from broadcast._protocol import lease
@@ -37,7 +37,6 @@ LEASED_PAUSED = replace(PAUSED, **WITH_LEASES)
 LEASED_QUICK = replace(PARTED, clients=6, cuts=0, strike_interval=0, duration=SECOND, **WITH_LEASES)
 CRASHING = replace(LEASED_PARTED, crashes=12, strike_interval=200 * MILLISECOND, election_timeout=600 * MILLISECOND)
 HANDING_OVER = replace(LEASED_PARTED, spares=1, regroupings=20, strike_interval=150 * MILLISECOND)
-OVERTAKEN = replace(LATE, cuts=8, strike_interval=200 * MILLISECOND, election_timeout=400 * MILLISECOND, **WITH_LEASES)
 SESSIONS = replace(
     HARSH, levels=(Consistency.SESSION,), reads=0.9, idle=20 * MILLISECOND, hang_ups=0.1, disk_latency=5 * MILLISECOND
 )
@@ -55,11 +54,6 @@ def lease_kept_after_a_hand_over(patch: pytest.MonkeyPatch) -> None:
 
 def lease_longer_than_the_floor(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lease, "LEASE_PARTS", (2, 1))
-
-
-def lease_as_long_as_the_floor(patch: pytest.MonkeyPatch) -> None:
-    """Which is right as long as no clock runs faster than another."""
-    patch.setattr(lease, "LEASE_PARTS", (1, 1))
 
 
 def lease_on_the_word_of_anybody(patch: pytest.MonkeyPatch) -> None:
@@ -82,16 +76,6 @@ def hint_shortens_it(patch: pytest.MonkeyPatch) -> None:
         suspect(self, name, now)
 
     patch.setattr(Election, "suspect", shortens)
-
-
-def newer_epoch_shortens_it(patch: pytest.MonkeyPatch) -> None:
-    adopt: Callable[[Any, int, int], None] = Election.adopt
-
-    def shortens(self: Any, epoch: int, now: int) -> None:
-        adopt(self, epoch, now)
-        self._refrains_until = now
-
-    patch.setattr(Election, "adopt", shortens)
 
 
 def restarted_voter_votes_at_once(patch: pytest.MonkeyPatch) -> None:
