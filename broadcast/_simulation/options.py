@@ -190,7 +190,7 @@ def _regroupings(chance: random.Random, replicas: int) -> dict[str, Any]:
     return {"spares": min(chance.randrange(1, 5), 8 - replicas), "regroupings": weight} if weight else {}
 
 
-def _snapshots(chance: random.Random) -> dict[str, int]:
+def _snapshots(chance: random.Random) -> dict[str, Any]:
     """Mostly so often that logs are compacted in a short history; now and then hardly ever."""
     entries = chance.choice((20, 60, 60, 200, 200, 50_000))
     return {"snapshot_entries": entries, "snapshot_size": chance.choice((2_000, 2**24, 2**24))}
