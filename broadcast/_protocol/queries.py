@@ -40,7 +40,7 @@ class Queries:
     def __init__(self) -> None:
         self.seen = 0
         """The highest index of a state that any answer to this handle, to a command or a query, was of."""
-        self._cluster = b""  # that the index is one of
+        self._cluster: bytes = b""  # that the index is one of
         self._open: dict[int, Query] = {}
         self._unsent: dict[int, Query] = {}
         self._size = 0

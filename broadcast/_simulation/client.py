@@ -70,7 +70,7 @@ class Client(Owner):
             self._offer_some(chance.choice((1, 1, 1, 2, 5, world.options.burst)))
         if chance.random() < world.options.reads and len(self._reads) < READS_MAX:
             levels = world.options.levels
-            self._read(chance.choice(levels) if len(levels) > 1 else levels[0])
+            self._read(chance.choice(levels) if len(levels) > 1 else next(iter(levels)))
         if self._reads and chance.random() < READ_GIVEN_UP:
             self._give_up(chance.choice(list(self._reads)))
         if chance.random() < ENDS and not self._submitter.outstanding:
