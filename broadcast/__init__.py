@@ -1,11 +1,11 @@
 """Total-order broadcast: one class, replicated; every replica delivers the same commands in the same order."""
 
 from broadcast._client import connect
-from broadcast._consistency import Consistency
 from broadcast._delivery import Delivery
 from broadcast._errors import CannotApply, CannotCapture, Compacted, Diverged, GroupClosed, SessionExpired
 from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
 from broadcast._pipeline import Pipeline
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.position import Position
 from broadcast._protocol.visits import Status
 from broadcast._storage import DiskDamaged, DiskFailed, DiskRefused

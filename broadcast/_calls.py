@@ -29,14 +29,14 @@ def open_calls(entry: Commands) -> Sequence[object]:
     return cast("list[object]", calls)
 
 
-def open_call(interface: Interface, call: object, kind: Kind) -> tuple[Method, tuple[object, ...]]:
+def open_call(interface: Interface, call: object, kind: Kind | None = None) -> tuple[Method, tuple[object, ...]]:
     """The method and the typed arguments of a call. `InvalidMessage` if the class has none such of this kind."""
     if not isinstance(call, list) or not call:
         raise InvalidMessage("a call is a list that begins with a tag")
     parts = cast("list[object]", call)
     method = interface.methods.get(parts[0]) if isinstance(parts[0], str) else None
-    if method is None or method.kind != kind:
-        raise InvalidMessage(f"there is no {kind} with the tag {parts[0]!r}")
+    if method is None or kind not in (None, method.kind):
+        raise InvalidMessage(f"there is no {kind or 'message'} with the tag {parts[0]!r}")
     return method, method.unpack(parts[1:])
 
 

@@ -28,7 +28,7 @@ from broadcast._log import log
 from broadcast._protocol.entries import Submittable, in_messages
 from broadcast._protocol.portions import portions
 from broadcast._protocol.queries import Query
-from broadcast._protocol.reports import Resend
+from broadcast._protocol.reports import Answers, Resend
 from broadcast._protocol.visits import (
     TO_CLIENT,
     Enter,
@@ -254,11 +254,14 @@ class _Visit(Way):
                 self._led_by(leader, address)
             case Status():
                 pass  # asked for by others than a handle
-            case Told(report=report):
+            case Told(report=report, index=index):
                 self._answered = self._answered or not isinstance(report, Resend)
+                if isinstance(report, Answers):
+                    self._handle.saw(index)
                 self._handle.report(report)
-            case ReadAnswers(answers=answers):
+            case ReadAnswers(answers=answers, index=index):
                 self._answered = True
+                self._handle.saw(index)
                 for answer in answers:
                     self._handle.answer(answer.number, answer.outcome)
 

@@ -18,6 +18,7 @@ from actors._protocol.codec import encode, encode_struct, join_array
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._calls import open_calls
 from broadcast._machine import Machine
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Commands, Submittable, size
 from broadcast._protocol.portions import is_portion, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
@@ -93,11 +94,11 @@ class Visitor:
     def report(self, report: Report) -> None:
         """Something the client's session sent came to this. What finds no room is remembered, and asked for again."""
         if not isinstance(report, Answers):
-            self._send(Told(report))
+            self._send(Told(report, self._host.applied))
             return
         number = report.number
         for part in portions(report.outcomes, len):
-            if not self._send(Told(Answers(report.session, number, list(part)))):
+            if not self._send(Told(Answers(report.session, number, list(part)), self._host.applied)):
                 return
             number += len(part)
 
@@ -133,6 +134,8 @@ class Visitor:
         for query in queries:
             if len(query.call) > self._host.limits.command_size_max:
                 raise RemoteProtocolError(f"a query of {len(query.call)} bytes, beyond the group's limits")
+            if query.consistency is Consistency.LOG:
+                raise RemoteProtocolError("a query for the log that is not offered to it")
             reader = self._reader
             full = reader.outstanding >= UNDER_WAY_MAX or reader.size + query.size > UNDER_WAY_SIZE_MAX
             if reader.outstanding and full:
@@ -142,7 +145,7 @@ class Visitor:
     def _tell(self, answers: Iterator[ReadAnswer]) -> None:
         """What finds no room is asked for again."""
         for part in portions(answers, lambda answer: len(answer.outcome) + 16):
-            if not self._send(ReadAnswers(part)):
+            if not self._send(ReadAnswers(part, self._host.applied)):
                 return
 
     def _send(self, message: ToClient) -> bool:

@@ -18,13 +18,13 @@ from actors._interface import Interface, Method
 from actors._nursery import Lasting, open_background
 from actors._protocol.address import check_name, parse_address
 from actors._ref import Ref
-from broadcast._consistency import Consistency
 from broadcast._delivery import Delivery
 from broadcast._disks import disk_writer
 from broadcast._door import Door
 from broadcast._errors import Compacted, GroupClosed
 from broadcast._handle import Handle, Way
 from broadcast._pipeline import Pipeline
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import ReadAnswer, Status
@@ -67,9 +67,13 @@ class GroupRef(Ref[A_co], Generic[A_co]):
         await self._handle.tell(method, args, kwargs)
 
     def reading(self, consistency: Consistency) -> GroupRef[A_co]:
-        """The same group and session, with queries answered at this level; commands are what they are."""
+        """The same group and session, with queries answered at this level; commands are what they are.
+
+        ValueError for `Consistency.LEASE` where the group has no leases; raised by `ask` if that is not known yet.
+        """
         if not isinstance(consistency, Consistency):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a level is one of {', '.join(map(str, Consistency))}, not {consistency!r}")
+        self._handle.check_level(consistency)
         return GroupRef(self._actor, self._handle, self._group, consistency)
 
     def to_text(self) -> str:

@@ -15,10 +15,10 @@ from actors._interface import Method
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import DecodeError
 from actors._protocol.errors import InvalidMessage, TooLarge, invariant
-from broadcast._consistency import Consistency
 from broadcast._errors import GroupClosed, SessionExpired
 from broadcast._log import log
 from broadcast._outcomes import unpack_outcome
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.queries import Queries, Query
 from broadcast._protocol.reports import Report
@@ -57,7 +57,7 @@ class Way(Protocol):
         ...
 
     def read(self, queries: Sequence[Query]) -> None:
-        """Run these, linearizable unless local; each is answered by `Handle.answer`, once, if at all."""
+        """Run these, each at its level; each is answered by `Handle.answer`, once, if at all."""
         ...
 
     def give_up(self, number: int) -> None:
@@ -99,12 +99,12 @@ class Handle:
     ) -> object:
         """Send a message, and wait for its outcome, for as long as the caller's scope allows.
 
-        consistency: of a query; a command has no choice.
+        consistency: of a query; a command has no choice. Raises ValueError for a level that the group does not have.
         """
         call = method.pack(args, kwargs)
         waiter = _Waiter()
-        if method.kind == "query":
-            number = await self._query(method, call, waiter, local=consistency is Consistency.LOCAL)
+        if method.kind == "query" and consistency is not Consistency.LOG:
+            number = await self._query(method, call, waiter, consistency)
             return open_outcome(method, await waiter.wait(lambda: self._give_up(number)))
         ticket = await self._offer(method, call, waiter)
         return open_outcome(method, await waiter.wait(lambda: self._submitter.withdraw(ticket)))
@@ -159,17 +159,30 @@ class Handle:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    async def _query(self, method: Method, call: bytes, taker: Taker, *, local: bool) -> int:
+    def check_level(self, consistency: Consistency) -> None:
+        """Raise ValueError for a level that this group does not have, if that is known by now."""
+        if consistency is Consistency.LEASE and self.limits is not None and not self.limits.leases:
+            raise ValueError(
+                "reading(Consistency.LEASE): this group was formed without leases. Form it with limits=Limits(leases="
+                "True), the same for all members (see there what that takes for granted); or read LINEARIZABLE"
+            )
+
+    def saw(self, index: int) -> None:
+        """A replica whose state is that of this index is about to answer something."""
+        self._queries.saw(index)
+
+    async def _query(self, method: Method, call: bytes, taker: Taker, consistency: Consistency) -> int:
         """A read, after the earlier commands of this handle (rule 20); a local one waits for nothing. Its number."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        waiting_for = 0 if local else self._submitter.offered
+        waiting_for = 0 if consistency is Consistency.LOCAL else self._submitter.offered
         while self._submitter.answered < waiting_for:
             self._check_open()
             await self._settled.park()
         while not self._takes(method, call) or not self._queries.has_room(call):
             await self._room.park()
+        self.check_level(consistency)
         idle = self._queries.outstanding == 0
-        number = self._queries.ask(call, local=local)
+        number = self._queries.ask(call, consistency)
         self._readers[number] = taker
         self._leave(at_once=idle)
         return number
@@ -212,7 +225,7 @@ class Handle:
         self.limits = limits
         self._submitter.enter(cluster, term=limits.session_term, window=limits.answers_max, now=monotonic())
         self._hand_out()
-        self._queries.enter()
+        self._queries.enter(cluster)
         self._room.unpark_all()
         self._pump()
 

@@ -51,8 +51,8 @@ History = Callable[[int, int], Iterable[Batch]]
 """history(after, last): the batches with entries beyond index `after` and up to `last`."""
 
 _APPLIED = Outcome.APPLIED  # to look it up in its class is slow
-_RAN = (_APPLIED, Outcome.REFUSED)
-"""Outcomes of commands whose effects, if any, stayed: what a replay runs again."""
+_RAN = (_APPLIED, Outcome.REFUSED, Outcome.QUERIED)
+"""Outcomes of commands whose effects, if any, stayed: what a replay runs again. (A query has none, or is wrong.)"""
 
 
 class Machine(Generic[A]):
@@ -215,21 +215,22 @@ class Machine(Generic[A]):
             return self._crashed(error, call, entry, first, index)
 
     def _run(self, actor: A, call: object, index: int) -> tuple[Outcome, bytes]:
-        """Run a command; raises what it raises, but for a refusal."""
+        """Run a command, or a query that has its place in the log; raises what it raises, but for a refusal."""
         try:
-            method, arguments = open_call(self.interface, call, "command")
+            method, arguments = open_call(self.interface, call)
         except InvalidMessage:
             return Outcome.INVALID, INVALID
         self._context.at(index)
         try:
-            return _APPLIED, pack_answer(method, method.function(actor, *arguments))
+            answer = pack_answer(method, method.function(actor, *arguments))
+            return _APPLIED if method.kind == "command" else Outcome.QUERIED, answer
         except Refused as refusal:
             return Outcome.REFUSED, pack_refusal(method, refusal)
 
     def understands(self, call: object) -> bool:
         """Would this call be tried, and not be found invalid? Not what only some replicas could open, either."""
         try:
-            open_call(self.interface, call, "command")
+            open_call(self.interface, call)
         except Exception:
             return False
         return True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import ReadAnswer
 from broadcast._replica import ReplicaHost
@@ -17,7 +18,8 @@ Tell = Callable[[Iterator[ReadAnswer]], None]
 class _Waiting:
     """Queries that wait for one freshness."""
 
-    def __init__(self) -> None:
+    def __init__(self, consistency: Consistency) -> None:
+        self.consistency = consistency
         self.token: int | None = None
         self.numbers: dict[int, None] = {}
 
@@ -39,22 +41,14 @@ class Reader:
 
     def read(self, queries: Iterable[Query]) -> None:
         """Run these in time. One that is under way already is not begun again."""
-        new = [query for query in queries if query.number not in self._queries]
-        for query in new:
-            self._queries[query.number] = query
-            self.size += query.size
-        local = [query.number for query in new if query.local]
-        if local:
-            self._answer(local)
-        waiting = _Waiting()
-        for query in new:
-            if not query.local:
-                waiting.numbers[query.number] = None
-                self._waiting[query.number] = waiting
-        if waiting.numbers:
-            token = self._host.freshen(partial(self._fresh, waiting))
-            if waiting.numbers:
-                waiting.token = token
+        new: dict[Consistency, list[Query]] = {}
+        for query in queries:
+            if query.number not in self._queries:
+                self._queries[query.number] = query
+                self.size += query.size
+                new.setdefault(query.consistency, []).append(query)
+        for consistency, asked in new.items():
+            self._begin(consistency, asked)
 
     def give_up(self, number: int) -> None:
         """Nobody waits for it any more."""
@@ -65,23 +59,48 @@ class Reader:
         for number in list(self._queries):
             self._forget(number)
 
+    def _begin(self, consistency: Consistency, queries: Sequence[Query]) -> None:
+        """Have these answered at this level; by a lease only if there is one here."""
+        numbers = [query.number for query in queries]
+        if consistency is Consistency.LOCAL:
+            self._answer(numbers)
+            return
+        if consistency is Consistency.LEASE and not self._host.holds_lease():
+            consistency = Consistency.LINEARIZABLE
+        waiting = _Waiting(consistency)
+        waiting.numbers = dict.fromkeys(numbers)
+        self._waiting.update(dict.fromkeys(numbers, waiting))
+        seen = max((query.seen for query in queries), default=0)
+        token = self._host.freshen(partial(self._fresh, waiting), consistency, seen)
+        if waiting.numbers:
+            waiting.token = token
+
     def _fresh(self, waiting: _Waiting) -> None:
         waiting.token = None
-        self._answer(list(waiting.numbers))
+        self._answer(list(waiting.numbers), leased=waiting.consistency is Consistency.LEASE)
 
-    def _answer(self, numbers: Iterable[int]) -> None:
+    def _answer(self, numbers: Sequence[int], *, leased: bool = False) -> None:
         if not self._host.stopped:  # else this replica has no state that it could vouch for
-            self._tell(self._answers(numbers))
-        for number in numbers:
-            self._forget(number)
+            self._tell(self._answers(numbers, leased=leased))
+        left = [query for number in numbers if (query := self._queries.get(number)) is not None]
+        if leased and not self._host.holds_lease():
+            self._begin(Consistency.LINEARIZABLE, left)
+        else:
+            for query in left:
+                self._forget(query.number)
 
-    def _answers(self, numbers: Iterable[int]) -> Iterator[ReadAnswer]:
+    def _answers(self, numbers: Iterable[int], *, leased: bool) -> Iterator[ReadAnswer]:
+        """leased: as long as the lease still holds when a query has run: the machine may have slept meanwhile."""
         for number in numbers:
-            query = self._forget(number)
+            query = self._queries.get(number)
             if query is not None:
-                yield ReadAnswer(number, self._host.query(query.call, self._name))
+                outcome = self._host.query(query.call, self._name)
+                if leased and not self._host.holds_lease():
+                    return
+                self._forget(number)
+                yield ReadAnswer(number, outcome)
 
-    def _forget(self, number: int) -> Query | None:
+    def _forget(self, number: int) -> None:
         query = self._queries.pop(number, None)
         if query is not None:
             self.size -= query.size
@@ -91,4 +110,3 @@ class Reader:
             if not waiting.numbers and waiting.token is not None:
                 self._host.give_up(waiting.token)
                 waiting.token = None
-        return query

@@ -24,6 +24,7 @@ from broadcast._errors import GroupClosed
 from broadcast._handle import monotonic
 from broadcast._log import log
 from broadcast._machine import Machine
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.desk import Desk, Owner
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import BULK, Message, decode_message, encode_message
@@ -81,9 +82,14 @@ class Watcher(Protocol):
         ...
 
 
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+"""The clock that goes on while the machine is suspended; Trio's does not. Linux has one."""
+
+
 def now() -> Now:
-    """This moment: Trio's clock for waiting, the wall clock for log time."""
-    return Now(monotonic(), time.time_ns() // 1_000)
+    """This moment: Trio's clock for waiting, the wall clock for log time, one that never stands still for leases."""
+    boottime = None if _BOOTTIME is None else time.clock_gettime_ns(_BOOTTIME) // 1_000
+    return Now(monotonic(), time.time_ns() // 1_000, boottime)
 
 
 class _Wish:
@@ -201,6 +207,11 @@ class ReplicaHost(Generic[A]):
     def _check_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+    @property
+    def applied(self) -> int:
+        """The index of the state that queries see here."""
+        return self.machine.applied if self.machine else 0
 
     @property
     def stopped(self) -> bool:
@@ -437,13 +448,20 @@ class ReplicaHost(Generic[A]):
             if onward:
                 self.give(Submitted(onward))
 
-    def freshen(self, fresh: Callable[[], None]) -> int:
-        """Have `fresh` called once a query here is linearizable; returns a token to give it up with (rule 20)."""
+    def freshen(self, fresh: Callable[[], None], consistency: Consistency, index: int) -> int:
+        """Have `fresh` called once the state here is fresh enough; returns a token to give it up with (rule 20).
+
+        See `ReadAsked`. At the level of a lease it may come to be too late for that: ask `holds_lease` afterwards.
+        """
         self._tokens += 1
         token = self._tokens
         self._reads[token] = fresh
-        self.give(ReadAsked(token))
+        self.give(ReadAsked(token, consistency, index))
         return token
+
+    def holds_lease(self) -> bool:
+        """Does this replica lead for certain, at this moment (rule 20)?"""
+        return self.replica is not None and not self.stopped and self.replica.holds_lease(now())
 
     def give_up(self, token: int) -> None:
         """Nobody waits for this freshness any more."""

@@ -113,6 +113,7 @@ class Writer:
     async def open_group(self, group: str, reports: Reports) -> Stored:
         """Read a group, or begin it; from then on its reports are made. Raises as `Disk.open_group` does.
 
+        DiskFailed too, if a write has failed before: whoever was told of that may have left.
         ValueError: the group is open, or being opened; it stays as it is.
         """
         if group in self._reports:
@@ -128,6 +129,8 @@ class Writer:
 
     def _open_group(self, group: str, reports: Reports) -> Stored:
         """In the writer's thread, so that the group hears of all that the thread does from here on, and of no more."""
+        if self._thread.failure is not None:
+            raise self._thread.failure
         stored = self._thread.disk.open_group(group)
         self.tell(partial(self._reports.__setitem__, group, reports))
         return stored
@@ -250,6 +253,7 @@ class _Thread:
         self._joined: list[_Write] = []
         self._then: _Call | _End | None = None
         self._delayed: dict[str, None] = {}  # the groups told that the disk is full, in order
+        self.failure: DiskFailed | None = None
         self._stopped = False  # nothing is written any more: the disk failed, or was full in the end
 
     def start(self) -> None:
@@ -294,7 +298,7 @@ class _Thread:
         except DiskFull as full:
             self._delay(str(full))
         except DiskFailed as error:
-            self._stop(partial(self._writer.failed, error))
+            self._stop(error)
         else:
             numbers = {write.group: write.persist.number for write in self._joined}
             self._writer.tell(partial(self._writer.completed, numbers))
@@ -316,13 +320,14 @@ class _Thread:
         try:
             self.disk.tend()
         except DiskFailed as error:
-            self._stop(partial(self._writer.failed, error))
+            self._stop(error)
 
-    def _stop(self, report: Callable[[], None]) -> None:
+    def _stop(self, error: DiskFailed) -> None:
         self._stopped = True
+        self.failure = error
         self._joined.clear()
         self._delayed.clear()
-        self._writer.tell(report)
+        self._writer.tell(partial(self._writer.failed, error))
 
     def _perform(self) -> None:
         """Run the call that came after the writes, unless these still wait or its caller took it back."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError, invariant, violated
 from broadcast._protocol.entries import Commands, Configured, Entry, EpochStart, Reached, encode_entries, size, span
+from broadcast._protocol.lease import Lease
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import (
     Append,
@@ -74,6 +75,7 @@ class Leadership:
         self._submitters: dict[str, None] = {}  # whose entries are pending
         self.regrouping = Regrouping(own, configurations, election, outbox, self.followers)
         self.succession = Succession(own, election, outbox, self.followers, now.monotonic)
+        self.lease = Lease(self.name, election.floor)
         self.detector = Detector(
             expected_interval=election.floor // HEARTBEATS_PER_TIMEOUT, hold=election.floor, now=now.monotonic
         )
@@ -227,6 +229,7 @@ class Leadership:
         if progress.lost:
             self._election.distrust(received.storage)
             self.rounds.retract(received.sender)
+            self.lease.retract(received.sender)
             self._outbox.notice(
                 f"{received.sender} has lost entries that it had acknowledged: it is not counted any more; stop it, "
                 "remove it, and add it again with an empty data directory"
@@ -266,6 +269,7 @@ class Leadership:
         for name in [name for name in self.followers if not configuration.includes(name)]:
             del self.followers[name]
             self._submitters.pop(name, None)
+            self.lease.retract(name)
             self.detector.forget(name)
             self.regrouping.left(name)
 
@@ -339,6 +343,7 @@ class Leadership:
     def beat(self, now: Now) -> None:
         """Heartbeats to all; the reads that wait join this round (rule 20)."""
         number = self.rounds.begin(self._own.commit if self._knows_commit else None)
+        self.lease.begin(now)
         for name in self.followers:
             self._beat_to(name, number, now)
         self.succession.beat()
@@ -354,6 +359,7 @@ class Leadership:
         self.detector.heard(received.sender, now)
         self.succession.rate(received.sender, message.priority)
         self.rounds.confirm(received.sender, message.round)
+        self.lease.confirm(received.sender, message.round)
 
     def _beat_to(self, name: str, number: int, now: Now) -> None:
         self.followers[name].commit = self._own.commit
@@ -382,6 +388,19 @@ class Leadership:
         if self.rounds.wants_round and self._knows_commit:
             self.beat(now)
             self._answer_reads(reads)
+
+    def holds_lease(self, now: Now) -> bool:
+        """May reads be answered without a round, as of now?
+
+        Void for the rest of the epoch once a hand-over was tried: its heir is granted by who still hears us.
+        """
+        configuration = self._election.configuration
+        return (
+            configuration.limits.leases
+            and self._knows_commit
+            and not self.succession.was_tried
+            and self.lease.holds(configuration, now)
+        )
 
     def _answer_reads(self, reads: Reads) -> None:
         for asker, number, index in self.rounds.take_confirmed(self._election.configuration):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import Message
 from broadcast._protocol.position import Batch, Position
@@ -20,10 +21,15 @@ from membership._protocol.view import Configuration, Formation, Member, Promise
 
 
 class Now(msgspec.Struct, frozen=True, gc=False):
-    """The moment of a step, in microseconds. `monotonic` measures waiting; `wall` only stamps log time (rule 12)."""
+    """The moment of a step, in microseconds. `monotonic` measures waiting; `wall` only stamps log time (rule 12).
+
+    boottime: on a clock that goes on while the machine is suspended, for leases (rule 20). None where there is none:
+    then this replica never takes itself to hold a lease.
+    """
 
     monotonic: int
     wall: int
+    boottime: int | None = None
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------
@@ -54,9 +60,15 @@ class Submitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadAsked(msgspec.Struct, frozen=True, gc=False):
-    """A linearizable read wants to know when this replica's state is fresh enough; answered by `ReadReady(token)`."""
+    """A read wants to know when this replica's state is fresh enough; answered by `ReadReady(token)`.
+
+    consistency: LINEARIZABLE, LEASE or SESSION; the others are not waited for. index: for SESSION, that its asker has
+    seen.
+    """
 
     token: int
+    consistency: Consistency = Consistency.LINEARIZABLE
+    index: int = 0
 
 
 class ReadGivenUp(msgspec.Struct, frozen=True, gc=False):
@@ -197,7 +209,7 @@ class LeaderKnown(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadReady(msgspec.Struct, frozen=True, gc=False):
-    """The actor's state is now at least as fresh as when this read was asked for."""
+    """The actor's state is now as fresh as this read has to be."""
 
     token: int
 

@@ -1,4 +1,4 @@
-"""The asker's side of reads: what is asked, and asked again until it is answered (rule 20).
+"""The asker's side of reads: what is asked, and asked again until it is answered, and what was seen (rule 20).
 
 A query changes nothing, so it may be asked as often as one likes; whoever answers takes the same number once at a time.
 """
@@ -6,7 +6,9 @@ A query changes nothing, so it may be asked as often as one likes; whoever answe
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.patience import Patience
 from broadcast._protocol.position import Natural
 
@@ -15,11 +17,16 @@ UNDER_WAY_SIZE_MAX = 16 * 1024 * 1024  # bytes of them; a single larger one may 
 
 
 class Query(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A query. `number`: of its asker's, never used again. `local`: to be answered from the state as it is."""
+    """A query. `number`: of its asker's, never used again.
+
+    consistency: how fresh the answer must be; one for the log is submitted, and no query here.
+    seen: for SESSION, the index that its asker had seen when it asked.
+    """
 
     number: Natural
     call: bytes
-    local: bool
+    consistency: Consistency
+    seen: Natural = 0
 
     @property
     def size(self) -> int:
@@ -31,6 +38,9 @@ class Queries:
     """The queries of one handle. Pure: the caller sends what `take` returns, and calls `tick` at `deadline`."""
 
     def __init__(self) -> None:
+        self.seen = 0
+        """The highest index of a state that any answer to this handle, to a command or a query, was of."""
+        self._cluster: bytes = b""  # that the index is one of
         self._open: dict[int, Query] = {}
         self._unsent: dict[int, Query] = {}
         self._size = 0
@@ -56,10 +66,10 @@ class Queries:
         """May this be asked now?"""
         return not self._open or (len(self._open) < UNDER_WAY_MAX and self._size + len(call) + 16 <= UNDER_WAY_SIZE_MAX)
 
-    def ask(self, call: bytes, *, local: bool) -> int:
+    def ask(self, call: bytes, consistency: Consistency) -> int:
         """Take a query in; returns its number."""
         self._number += 1
-        query = Query(self._number, call, local)
+        query = Query(self._number, call, consistency, self.seen if consistency is Consistency.SESSION else 0)
         self._open[self._number] = self._unsent[self._number] = query
         self._size += query.size
         return self._number
@@ -78,8 +88,19 @@ class Queries:
                 self._patience.begin(now)
         return known
 
-    def enter(self) -> None:
-        """There is a way, perhaps a new one: all is asked again."""
+    def saw(self, index: int) -> None:
+        """Something was answered by a replica whose state was that of this index."""
+        self.seen = max(self.seen, index)
+
+    def enter(self, cluster: bytes) -> None:
+        """There is a way, perhaps a new one: all is asked again.
+
+        cluster: the id of the group that it leads to. If it is another than before (formed anew at the same addresses),
+        what was seen of the old one says nothing.
+        """
+        if cluster != self._cluster:
+            self._cluster, self.seen = cluster, 0
+            self._open = {number: replace(query, seen=0) for number, query in self._open.items()}
         self._patience.heard()
         self._unsent = dict(self._open)
 

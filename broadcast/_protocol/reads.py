@@ -90,9 +90,16 @@ class Reads:
         self._number = 0
         self._asked_at = 0
         self._fresh: dict[int, int] = {}  # token -> index to be applied
+        self._least = 0  # no index in there is less
 
     def wait(self, token: int) -> None:
+        """Until the leader has named an index, and that is applied."""
         self._waiting[token] = None
+
+    def wait_for(self, token: int, index: int) -> None:
+        """Until this index is applied: the reader knows, or the leader is here and holds a lease."""
+        self._least = min(index, self._least) if self._fresh else index
+        self._fresh[token] = index
 
     def give_up(self, token: int) -> None:
         self._waiting.pop(token, None)
@@ -122,12 +129,16 @@ class Reads:
     def answered(self, number: int, index: int) -> None:
         """The leader names the index for the request `number`; answers to others are old."""
         if number == self._number and self._asked:
-            self._fresh.update(dict.fromkeys(self._asked, index))
+            for token in self._asked:
+                self.wait_for(token, index)
             self._asked = {}
 
     def take_ready(self, applied: int) -> list[int]:
         """The tokens whose index is applied."""
+        if applied < self._least:  # what somebody has seen elsewhere may take long to come
+            return []
         ready = [token for token, index in self._fresh.items() if index <= applied]
         for token in ready:
             del self._fresh[token]
+        self._least = min(self._fresh.values(), default=0)
         return ready

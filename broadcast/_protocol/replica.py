@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from actors._protocol.clock import LamportClock
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.forming import Beginning
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.log import Log
@@ -78,6 +79,7 @@ class Replica:
         self._participant: Participant | None = None
         if found.formation is not None:
             self._participant = self._take_part(found.formation)
+            self._participant.election.refrain(now.monotonic)
         else:
             self._beginning.begin()
 
@@ -87,7 +89,7 @@ class Replica:
         """Take one input in. Raises `RemoteProtocolError` for a message that no correct peer sends."""
         self._now = now
         if isinstance(given, ReadAsked):
-            self._reads.wait(given.token)
+            self._ask(given)
         elif isinstance(given, ReadGivenUp):
             self._reads.give_up(given.token)
         if self._participant is not None:
@@ -97,6 +99,15 @@ class Replica:
         if self._beginning.formed is not None:
             self._participant = self._take_part(self._beginning.formed, self._beginning.ahead)
             self._participant.begin(now)
+
+    def _ask(self, asked: ReadAsked) -> None:
+        """A read: from which index on is the state fresh enough for it, if that is known here and now (rule 20)?"""
+        if asked.consistency is Consistency.SESSION:
+            self._reads.wait_for(asked.token, asked.index)
+        elif asked.consistency is Consistency.LEASE and self.holds_lease(self._now):
+            self._reads.wait_for(asked.token, self._own.commit)
+        else:
+            self._reads.wait(asked.token)
 
     def take_output(self) -> Output:
         """What is owed since the last call."""
@@ -171,6 +182,10 @@ class Replica:
     @property
     def leadership(self) -> Leadership | None:
         return self._participant.leadership if self._participant else None
+
+    def holds_lease(self, now: Now) -> bool:
+        """Is it certain that this replica leads, and nobody else: may it answer a read without a round (rule 20)?"""
+        return self.leadership is not None and self.leadership.holds_lease(now)
 
     @property
     def snapshot(self) -> Snapshot | None:

@@ -25,6 +25,8 @@ class Outcome(enum.IntEnum):
     GAP = 6
     EXPIRED = 7
     OVERLOADED = 8
+    QUERIED = 9
+    """No command, but a query that was answered at this place (rule 20). Its answer is packed as one that applied."""
 
 
 ANSWERS_SIZE_MAX = 64 * 1024 * 1024

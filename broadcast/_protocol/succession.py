@@ -30,6 +30,8 @@ class Succession:
     ) -> None:
         self.until: int | None = None
         """While a hand-over is under way: when it is given up."""
+        self.was_tried = False
+        """Has one been under way in this epoch? An heir may stand then, late, and be granted at once."""
         self._heir = ""
         self._is_told = False
         self._failed: dict[str, int] = {}  # who was to lead and did not, and until when it is not to
@@ -72,6 +74,7 @@ class Succession:
     def _begin(self, heir: str, now: int) -> None:
         self._heir = heir
         self._is_told = False
+        self.was_tried = True
         self.until = now + self._election.floor
 
     def go_on(self) -> None:
@@ -97,6 +100,7 @@ class Succession:
 
     def abdicate(self, now: int) -> None:
         """We lead without a vote, and no longer: whoever is level best may stand at once (4.2.2)."""
+        self.was_tried = True
         for heir in self._heirs(now)[:1]:
             self._outbox.send(heir, CampaignNow(self._election.epoch))
 

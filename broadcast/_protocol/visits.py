@@ -90,9 +90,10 @@ class GiveUp(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="told"):
-    """What became of something that the client's session sent."""
+    """What became of something that the client's session sent, as told by a replica that has applied up to `index`."""
 
     report: Report
+    index: Natural
 
 
 class ReadAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -103,9 +104,10 @@ class ReadAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 class ReadAnswers(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="answers"):
-    """What came of queries."""
+    """What came of queries, on the state that a replica had at `index`."""
 
     answers: tuple[ReadAnswer, ...]
+    index: Natural
 
 
 FromClient: TypeAlias = Enter | StatusAsked | Offer | Read | GiveUp

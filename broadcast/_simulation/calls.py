@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import enum
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from actors._protocol.codec import decode
 from broadcast._delivery import Delivery
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.reports import Report
 from broadcast._protocol.sessions import Outcome
 
@@ -34,6 +36,7 @@ class Fate(enum.Enum):
 class Call:
     """One command of an owner. ticket: which of its owner's. after: the moment when it was offered.
 
+    query: the query that it is, if it is one for the log, and no command.
     index: where it took effect. Known only where a command's arguments tell whose it is (see `Judge.identify`).
     """
 
@@ -41,6 +44,7 @@ class Call:
     ticket: int
     tag: str
     after: int
+    query: bytes | None = None
     fate: Fate = Fate.OPEN
     index: int | None = None
 
@@ -61,16 +65,22 @@ class Answer:
 
 @dataclass(slots=True)
 class Read:
-    """A linearizable query that is answered. after: the moment when it was asked. moment: it is that answer.
+    """A query, but none for the log, that is answered. after: the moment when it was asked. moment: it is that answer.
 
     seen: the first index whose state may give this answer, where the answer tells.
     """
 
+    owner: str
     call: bytes
+    consistency: Consistency
     outcome: bytes
     after: int
     moment: int
     seen: int | None = None
+
+    @property
+    def is_linearizable(self) -> bool:
+        return self.consistency is not Consistency.SESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,8 @@ class Calls:
         self.known = 0
         self.floor = Floor()
         """An index up to which the order certainly was, by what was answered: commands, and reads that tell."""
+        self.own = defaultdict[str, Floor](Floor)
+        """The same for each owner, by what that one was answered."""
         self.ran: list[Ran] = []
         self._hears = hears
         self._seen = seen
@@ -141,9 +153,14 @@ class Calls:
 
     # -- told by clients -------------------------------------------------------------------------------------------
 
-    def offered(self, owner: str, ticket: int, tag: str) -> None:
-        """An owner hands its session the call of this ticket."""
-        call = self._calls[owner, ticket] = Call(owner, ticket, tag, self.known)
+    def floor_of(self, read: Read) -> int:
+        """The index up to which the state must go that this read is of (rule 20)."""
+        floor = self.floor if read.is_linearizable else self.own[read.owner]
+        return floor.at(read.after)
+
+    def offered(self, owner: str, ticket: int, tag: str, query: bytes | None = None) -> None:
+        """An owner hands its session the call of this ticket. query: which it is, if it is one."""
+        call = self._calls[owner, ticket] = Call(owner, ticket, tag, self.known, query)
         for hear in self._hears["asked"]:
             hear(call)
 
@@ -169,16 +186,18 @@ class Calls:
             hear(call, answer)
         if ran is not None:
             self.floor.rise(self.known, ran.index)
+            self.own[owner].rise(self.known, ran.index)
 
-    def read(self, floor: int, call: bytes, outcome: bytes) -> None:
-        """A linearizable query that began when `floor` was known has this outcome (6.4)."""
+    def read(self, owner: str, after: int, call: bytes, consistency: Consistency, outcome: bytes) -> None:
+        """A query that began when `after` answers were known has this outcome (6.4)."""
         self.known += 1
-        read = Read(call, outcome, floor, self.known)
+        read = Read(owner, call, consistency, outcome, after, self.known)
         read.seen = self._seen(read)
         for hear in self._hears["read"]:
             hear(read)
         if read.seen is not None:
             self.floor.rise(self.known, read.seen)
+            self.own[owner].rise(self.known, read.seen)
 
     def told(self, owner: str, report: Report) -> None:
         """A replica reports this to an owner."""

@@ -69,7 +69,8 @@ class Client(Owner):
         if chance.random() < OFFERS and self._submitter.outstanding < self._outstanding_max:
             self._offer_some(chance.choice((1, 1, 1, 2, 5, world.options.burst)))
         if chance.random() < world.options.reads and len(self._reads) < READS_MAX:
-            self._read()
+            levels = world.options.levels
+            self._read(chance.choice(levels) if len(levels) > 1 else next(iter(levels)))
         if self._reads and chance.random() < READ_GIVEN_UP:
             self._give_up(chance.choice(list(self._reads)))
         if chance.random() < ENDS and not self._submitter.outstanding:
@@ -90,6 +91,7 @@ class Client(Owner):
     def _wake(self) -> None:
         self._asleep = False
         self._submitter.tick(self._world.now)
+        self._queries.tick(self._world.now)
         self._send()
 
     def _offer_some(self, count: int) -> None:
@@ -106,12 +108,12 @@ class Client(Owner):
         self._send()
         self._submitter, self._before, self._timer = self._open(), self._offered, None
 
-    def _give_up(self, token: int) -> None:
+    def _give_up(self, number: int) -> None:
         """Do not wait for this read any more."""
         self._world.marks["reads given up"] += 1
-        del self._reads[token]
-        if self._link is not None:
-            self._link.send(GivenUp(self._clock.tick(), token))
+        del self._reads[number]
+        if self._queries.give_up(number) and self._link is not None:
+            self._link.send(GivenUp(self._clock.tick(), number))
 
     def _doubt(self) -> None:
         """Give up on a replica that has told nothing for long, though it should have."""

@@ -76,6 +76,7 @@ class Stage:
             command_size_max=options.command_size_max,
             snapshot_entries=options.snapshot_entries,
             snapshot_size=options.snapshot_size,
+            leases=options.leases,
         )
         plan = Plan(GROUP, options.names, options.quorum, limits)
         world.marks[f"decided by {type(options.quorum).__name__}"] += 1

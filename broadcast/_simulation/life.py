@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from actors._protocol.clock import LamportClock
 from broadcast._machine import Machine
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.desk import Desk
 from broadcast._protocol.output import Now
 from broadcast._protocol.position import Batch
+from broadcast._protocol.queries import Query
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Report
 from broadcast._simulation.archive import Archive
@@ -22,6 +24,8 @@ from membership._protocol.messages import Verdict
 
 WALL_START = 1_700_000_000 * SECOND  # the wall clock when a history begins
 PARTS = 1_000_000  # a clock's drift is a number of microseconds in these
+DRIFT = 0.05
+"""By so much a clock may run fast or slow where a group has leases: as much as `Limits.leases` allows."""
 
 
 class Killed(Exception):
@@ -34,7 +38,7 @@ class Asker(Protocol):
     @property
     def name(self) -> str: ...
     def report(self, report: Report) -> None: ...
-    def told(self, token: int, outcome: bytes) -> None: ...
+    def told(self, number: int, outcome: bytes) -> None: ...
     def broken(self) -> None: ...
 
 
@@ -45,6 +49,12 @@ class Life:
         chance, options = world.chance, world.options
         self.clock = LamportClock(name, mark, mark)
         self.boot = chance.randrange(1000 * SECOND)  # the monotonic clock at time 0
+        self.slept = 0
+        """How far the clock that does not count sleep is behind the other one by now."""
+        self.asleep_since: int | None = None
+        """What that other one showed when its machine was suspended, while it is."""
+        parts = round(DRIFT * PARTS)
+        self._rate = chance.randrange(-parts, parts + 1) if options.leases else 0  # as `_drift`, of all other clocks
         self.wall = 0  # the wall clock at time 0, if it had not drifted
         self.set_clock(world)
         drift = round(options.clock_drift * PARTS)
@@ -61,7 +71,7 @@ class Life:
         self.machine: Machine[Any] | None = None
         self.desk: Desk | None = None
         self.askers: dict[int, Asker] = {}
-        self.reads: dict[int, tuple[Asker, int, bytes]] = {}
+        self.reads: dict[int, tuple[Asker, Query, Consistency]] = {}
         self.configurations = 0
         """How many its log has set, when that was looked at last."""
         self.wishes: dict[int, Callable[[Verdict], None]] = {}
@@ -75,7 +85,29 @@ class Life:
 
     def at(self, now: int) -> Now:
         """What its clocks show."""
-        return Now(self.boot + now, self.wall + now + self._drift * now // PARTS)
+        boottime = self._boottime(now)
+        sleeps = 0 if self.asleep_since is None else boottime - self.asleep_since
+        return Now(boottime - self.slept - sleeps, self.wall + now + self._drift * now // PARTS, boottime)
+
+    def _boottime(self, now: int) -> int:
+        return self.boot + now + self._rate * now // PARTS
+
+    def fall_asleep(self, now: int) -> None:
+        """Its machine is suspended: the monotonic clock stands still."""
+        self.asleep_since = self._boottime(now)
+
+    def wake_up(self, now: int) -> None:
+        """The machine goes on, if it slept."""
+        if self.asleep_since is not None:
+            self.slept += self._boottime(now) - self.asleep_since
+            self.asleep_since = None
+
+    def when(self, monotonic: int) -> int:
+        """The time at which its monotonic clock shows this, if it does not sleep."""
+        now = (monotonic + self.slept - self.boot) * PARTS // (PARTS + self._rate) - 1
+        while self.at(now).monotonic < monotonic:
+            now += 1
+        return now
 
     def set_clock(self, world: World) -> None:
         """Somebody sets its wall clock, rightly or not."""

@@ -9,6 +9,7 @@ import msgspec
 
 from actors._protocol.codec import OneOf, encode_struct
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Report
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
@@ -25,33 +26,34 @@ class Offered(msgspec.Struct, frozen=True, array_like=True, tag="offered"):
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True, tag="asked"):
-    """From the client: a query."""
+    """From the client: queries."""
 
     stamp: int
-    token: int
-    call: bytes
+    queries: tuple[Query, ...]
 
 
 class GivenUp(msgspec.Struct, frozen=True, array_like=True, tag="given up"):
     """From the client: it does not wait for that query any more."""
 
     stamp: int
-    token: int
+    number: int
 
 
 class Reported(msgspec.Struct, frozen=True, array_like=True, tag="reported"):
-    """To the client: about its session."""
+    """To the client: about its session, as of the index that is applied there."""
 
     stamp: int
     report: Report
+    index: int
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, tag="told"):
-    """To the client: what the query gave."""
+    """To the client: what the query gave, and on the state of which index."""
 
     stamp: int
-    token: int
+    number: int
     outcome: bytes
+    index: int
 
 
 ToNode: TypeAlias = Offered | Asked | GivenUp
@@ -107,17 +109,17 @@ class Link:
         if isinstance(message, Offered):
             self.node.submit(self, message.stamp, message.entries)
         elif isinstance(message, Asked):
-            self.node.ask(self, message.token, message.call)
+            self.node.ask(self, message.queries)
         else:
-            self.node.give_up(self, message.token)
+            self.node.give_up(self, message.number)
 
     # -- to the client ---------------------------------------------------------------------------------------------
 
     def report(self, report: Report) -> None:
-        self._answer(Reported(self.node.stamp(), report))
+        self._answer(Reported(self.node.stamp(), report, self.node.applied))
 
-    def told(self, token: int, outcome: bytes) -> None:
-        self._answer(Told(self.node.stamp(), token, outcome))
+    def told(self, number: int, outcome: bytes) -> None:
+        self._answer(Told(self.node.stamp(), number, outcome, self.node.applied))
 
     def _answer(self, message: ToClient) -> None:
         self._world.schedule.after(self._latency, partial(self._answered, encode_struct(message)))

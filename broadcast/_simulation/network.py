@@ -1,7 +1,7 @@
 """The network between replicas: messages lost, doubled, delayed, reordered; links cut, each way for itself.
 
 It also tells what a link layer would: that a link was made anew (`Connected`), and that a process is gone because a
-reconnect was refused or met its successor (`Suspected`). Either may be late, or missing.
+reconnect was refused or met its successor (`Suspected`). Either may be late, or missing, and the latter wrong.
 """
 
 from __future__ import annotations
@@ -61,8 +61,14 @@ class Network:
     # -- links -----------------------------------------------------------------------------------------------------
 
     def cut(self, links: Sequence[tuple[str, str]]) -> None:
-        """Cut these directions, until each is healed as often as it was cut."""
+        """Cut these directions, until each is healed as often as it was cut.
+
+        Where there are leases it may look as if the other end were gone: whatever cuts them refuses reconnects, too.
+        """
         self._cut.update(links)
+        for one, other in links if self._world.options.leases else ():
+            if self._noticed():
+                self._later(partial(self._give, other, Suspected(one)))
 
     def heal_all(self) -> None:
         """Nothing is cut any more."""

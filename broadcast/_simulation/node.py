@@ -13,6 +13,7 @@ from typing import Any
 
 from actors._protocol.errors import invariant
 from broadcast._machine import Machine
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.desk import Desk
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import decode_message, encode_message
@@ -39,6 +40,7 @@ from broadcast._protocol.output import (
     Wanted,
 )
 from broadcast._protocol.position import Batch
+from broadcast._protocol.queries import Query
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Expired, Missing
 from broadcast._protocol.snapshots import Snapshot
@@ -163,17 +165,21 @@ class Node:
         if self._now is not None:
             self._now.dies_in = None
 
-    def pause(self) -> None:
-        """The process is stopped: what comes waits."""
+    def pause(self, *, asleep: bool = False) -> None:
+        """The process is stopped: what comes waits. asleep: and so is its machine."""
         self._world.note(self.name, "pause")
         self._world.marks["pauses"] += 1
         self._living.paused = True
+        if asleep:
+            self._world.marks["machines that slept"] += 1
+            self._living.fall_asleep(self._world.now)
 
     def resume(self) -> None:
         """It goes on, with all that has come meanwhile."""
         self._world.note(self.name, "resume")
         living = self._living
         living.paused = False
+        living.wake_up(self._world.now)
         while living.waiting and self._now is living:
             self._do(living.waiting.popleft())
 
@@ -234,7 +240,7 @@ class Node:
 
     def _set_timer(self) -> None:
         living = self._living
-        due = max(living.replica.deadline - living.boot, self._world.now)
+        due = max(living.when(living.replica.deadline), self._world.now)
         if living.tick_at is None or due < living.tick_at:
             living.tick_at = due
             self._world.schedule.at(due, self._guard(partial(self._wake, due)))
@@ -244,7 +250,7 @@ class Node:
         if living.tick_at != due:
             return  # an earlier one was set since, and has done this one's work
         living.tick_at = None
-        if living.replica.deadline - living.boot <= self._world.now:
+        if living.replica.deadline <= living.at(self._world.now).monotonic:
             self._step(Tick())
         else:
             self._set_timer()
@@ -368,9 +374,8 @@ class Node:
             case LeaderKnown(leader=leader):
                 if leader is not None and living.desk is not None:
                     living.desk.lost()
-            case ReadReady(number):
-                asker, token, call = living.reads.pop(number)
-                asker.told(token, self.machine.query(call, "reader"))
+            case ReadReady(token):
+                self._on_read_ready(token)
             case Reconfigured():
                 self._note_configurations()
             case Linked():
@@ -453,28 +458,64 @@ class Node:
             if open_entries:
                 self._step(Submitted(open_entries))
 
-    def ask(self, asker: Asker, token: int, call: bytes) -> None:
-        """A client asks a linearizable query; `asker.told(token, ...)` answers it."""
-        self._enter(partial(self._ask, asker, token, call))
+    @property
+    def clock(self) -> int:
+        return self._living.at(self._world.now).monotonic
 
-    def _ask(self, asker: Asker, token: int, call: bytes) -> None:
+    @property
+    def holds_lease(self) -> bool:
+        living = self._now
+        return living is not None and living.replica.holds_lease(living.at(self._world.now))
+
+    @property
+    def applied(self) -> int:
+        """The index of the state that queries see."""
+        machine = self._living.machine
+        return machine.applied if machine else 0
+
+    def ask(self, asker: Asker, queries: tuple[Query, ...]) -> None:
+        """A client asks these; `asker.told(number, ...)` answers each. One that is under way is not begun again."""
+        for query in queries:
+            self._enter(partial(self._ask, asker, query))
+
+    def _ask(self, asker: Asker, query: Query) -> None:
+        if self._token_of(asker, query.number) is None and id(asker) in self._living.askers:
+            leased = query.consistency is Consistency.LEASE and not self.holds_lease
+            self._begin_read(asker, query, Consistency.LINEARIZABLE if leased else query.consistency)
+
+    def _begin_read(self, asker: Asker, query: Query, consistency: Consistency) -> None:
         self._tokens += 1
-        self._living.reads[self._tokens] = asker, token, call
-        self._step(ReadAsked(self._tokens))
+        self._living.reads[self._tokens] = asker, query, consistency
+        self._step(ReadAsked(self._tokens, consistency, query.seen))
 
-    def give_up(self, asker: Asker, token: int) -> None:
+    def _on_read_ready(self, token: int) -> None:
+        """Run it. If it went by a lease which has ended since, it has to wait for a round after all (rule 20)."""
+        asker, query, consistency = self._living.reads.pop(token)
+        outcome = self.machine.query(query.call, "reader")
+        if consistency is Consistency.LEASE and not self.holds_lease:
+            self._world.marks["leases that ended during a read"] += 1
+            again = partial(self._begin_read, asker, query, Consistency.LINEARIZABLE)
+            self._world.schedule.after(0, self._guard(again))
+            return
+        self._world.marks["reads by lease"] += consistency is Consistency.LEASE
+        asker.told(query.number, outcome)
+
+    def _token_of(self, asker: Asker, number: int) -> int | None:
+        reads = self._living.reads.items()
+        return next((token for token, read in reads if read[0] is asker and read[1].number == number), None)
+
+    def give_up(self, asker: Asker, number: int) -> None:
         """A client does not wait for that query any more."""
-        self._enter(partial(self._give_up_asked, asker, token))
+        self._enter(partial(self._give_up_asked, asker, number))
 
-    def _give_up_asked(self, asker: Asker, token: int) -> None:
-        for number, read in self._living.reads.items():
-            if read[:2] == (asker, token):
-                self._give_up(number)
-                return
+    def _give_up_asked(self, asker: Asker, number: int) -> None:
+        token = self._token_of(asker, number)
+        if token is not None:
+            self._give_up(token)
 
-    def _give_up(self, number: int) -> None:
-        del self._living.reads[number]
-        self._step(ReadGivenUp(number))
+    def _give_up(self, token: int) -> None:
+        del self._living.reads[token]
+        self._step(ReadGivenUp(token))
 
     def stamp(self) -> int:
         """A stamp for a message to a client."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from broadcast._protocol.consistency import Consistency
 from broadcast._simulation import bounds
 from broadcast._simulation.bounds import Bounds
 from membership._protocol.quorum import Flexible, Grid, Majority, QuorumSystem, Weighted
@@ -42,6 +44,9 @@ class Options:
     priorities: how much each process should lead rather than others, in the order of the names, again and again.
     clock_jumps: one wall clock is set anew.
     clock_error, clock_drift: by how much a wall clock may be wrong, and how fast it may go wrong (a rate).
+    levels: of reads, one of which is drawn for each. logged: of commands, how many are queries for the log (a rate).
+    leases: does the group have them? Then clocks run by up to `life.DRIFT` too fast or too slow, and machines that are
+    stopped may be suspended, so that only one of their clocks goes on.
     election_timeout, session_term, sessions_max, answers_max, command_size_max, snapshot_entries, snapshot_size: the
         group's limits.
     bounds: of the core, where they are not as it has them.
@@ -91,6 +96,9 @@ class Options:
     spares: int = 0
     regroupings: int = 0
     priorities: tuple[int, ...] = (0,)
+    levels: tuple[Consistency, ...] = (Consistency.LINEARIZABLE,)
+    logged: float = 0
+    leases: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,7 +120,7 @@ class Options:
         session_term, sessions_max = chance.choice(_SESSIONS)
         replicas = chance.choice(_REPLICAS)
         many = replicas > 3  # it costs more to play: so for a shorter time, with fewer clients
-        return Options(
+        drawn = Options(
             replicas=replicas,
             clients=chance.randrange(1, 5 if many else 6),
             idle=chance.choice((60, 150, 250)) * MILLISECOND,
@@ -156,6 +164,9 @@ class Options:
             priorities=chance.choice(((0,), (0,), (1, 0, -1), (0, 5, 10, 5))),
             **_snapshots(chance),
         )
+        leases = chance.random() < 0.4
+        levels = (Consistency.LINEARIZABLE, Consistency.SESSION, *[Consistency.LEASE] * (3 * leases))
+        return replace(drawn, leases=leases, levels=levels, logged=chance.choice((0, 0.1)))
 
 
 _REPLICAS = (1, 2, 4, 6, 7, *[3] * 10, *[5] * 3)
@@ -173,13 +184,13 @@ def _bounds(chance: random.Random) -> Bounds:
     return drawn + bounds.draw_for_snapshots(chance)
 
 
-def _regroupings(chance: random.Random, replicas: int) -> dict[str, int]:
+def _regroupings(chance: random.Random, replicas: int) -> dict[str, Any]:
     """None, in half of the histories; now and then so many that the group is another one in the end."""
     weight = chance.choice((0, 0, 0, 5, 12, 24))
     return {"spares": min(chance.randrange(1, 5), 8 - replicas), "regroupings": weight} if weight else {}
 
 
-def _snapshots(chance: random.Random) -> dict[str, int]:
+def _snapshots(chance: random.Random) -> dict[str, Any]:
     """Mostly so often that logs are compacted in a short history; now and then hardly ever."""
     entries = chance.choice((20, 60, 60, 200, 200, 50_000))
     return {"snapshot_entries": entries, "snapshot_size": chance.choice((2_000, 2**24, 2**24))}

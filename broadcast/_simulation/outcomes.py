@@ -60,7 +60,17 @@ class Notes(Judge):
     def answered(self, call: Call, answer: Answer) -> None:
         if call.fate is not Fate.WITHDRAWN:
             got = cast("list[object]", decode(answer.outcome))
+            if call.query is not None:
+                self._looked(call, got)
+                return
             check(got == self._expected(call, answer), "each call has its outcome", call=call, got=got)
+
+    def _looked(self, call: Call, got: list[object]) -> None:
+        """A query of the log sees what was known when it was asked, and what has its place before it."""
+        calls = self.scene.calls
+        known = sum(ran.index <= calls.floor.at(call.after) for ran in calls.ran)
+        count = got[1] if len(got) == 2 and got[0] == Outcome.APPLIED and isinstance(got[1], int) else -1
+        check(known <= count <= len(calls.ran), "a query in the log sees what is before it", got=got, known=known)
 
     def _expected(self, call: Call, answer: Answer) -> list[object]:
         """A note's place is by the log, and not by what the answer says it was numbered."""

@@ -1,4 +1,4 @@
-"""A session's owner, outside of the group: a real `Submitter`, and a link to one replica at a time.
+"""A session's owner, outside of the group: a real `Submitter`, real `Queries`, and a link to one replica at a time.
 
 What it asks and when, and which replica it goes to, is for its kinds to say: the restless `Client`, and the `Prober`
 that shows in the end that the group works.
@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import partial
 
 from actors._protocol.clock import LamportClock
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.patience import FAR
+from broadcast._protocol.queries import Queries
 from broadcast._protocol.reports import Answers, Expired, Report
 from broadcast._protocol.submitter import Answered, Submitter, Unknown
 from broadcast._simulation.link import Asked, Link, Offered, Reported, ToClient
@@ -17,6 +19,8 @@ from broadcast._simulation.node import Node
 from broadcast._simulation.play import Expectation, Play
 from broadcast._simulation.world import World
 from membership._protocol.view import Limits
+
+CLUSTER = b"c" * 16  # the group's id, as owners have it: there is one group
 
 
 class Owner:
@@ -31,8 +35,8 @@ class Owner:
         self._clock = LamportClock(name)
         self._offered = 0
         self._before = 0  # calls offered to earlier sessions' submitters
-        self._reads: dict[int, tuple[int, bytes]] = {}  # token -> what was known when it began, and the query
-        self._tokens = 0
+        self._queries = Queries()
+        self._reads: dict[int, tuple[int, bytes, Consistency]] = {}  # number -> what was known when it began, and what
         self._link: Link | None = None
         self._at: str | None = None  # the replica it went to last
         self._heard_at = 0
@@ -74,28 +78,28 @@ class Owner:
     def _enter(self, submitter: Submitter) -> None:
         """There is a way, or a new one; to the same group always."""
         limits = self._limits
-        submitter.enter(b"c" * 16, term=limits.session_term, window=limits.answers_max, now=self._world.now)
+        submitter.enter(CLUSTER, term=limits.session_term, window=limits.answers_max, now=self._world.now)
 
     def _offer(self, count: int) -> int:
         """Take so many commands into the session; returns the last ticket."""
         ticket = 0
+        chance, logged = self._world.chance, self._world.options.logged
         for _ in range(count):
             self._offered += 1
-            tag, call = self._play.command(self._world.chance, self.name, self._offered)
+            query = self._play.query(chance) if logged and chance.random() < logged else None
+            if query is None:
+                tag, call = self._play.command(chance, self.name, self._offered)
+            else:
+                tag, call = "", query
+                self._world.marks["queries for the log"] += 1
             ticket = self._submitter.offer(call)
-            self._calls.offered(self.name, self._before + ticket, tag)
+            self._calls.offered(self.name, self._before + ticket, tag, query)
         return ticket
 
-    def _read(self) -> None:
+    def _read(self, consistency: Consistency) -> None:
         call = self._play.query(self._world.chance)
         if call is not None:
-            self._tokens += 1
-            self._reads[self._tokens] = self._calls.known, call
-            self._ask(self._tokens)
-
-    def _ask(self, token: int) -> None:
-        if self._link is not None:
-            self._link.send(Asked(self._clock.tick(), token, self._reads[token][1]))
+            self._reads[self._queries.ask(call, consistency)] = self._calls.known, call, consistency
 
     def _send(self) -> None:
         """Send what the session wants sent, and be back when it wants to be."""
@@ -106,10 +110,13 @@ class Owner:
             self._world.marks["sessions refused"] += 1
         if self._link is None:
             self._go_to(self._choose())
+        queries = self._queries.take(now) if self._queries.outstanding else ()
+        if queries and self._link is not None:
+            self._link.send(Asked(self._clock.tick(), tuple(queries)))
         entries = self._submitter.take(self._clock.counter, now)
         if entries and self._link is not None:
             self._link.send(Offered(self._clock.tick(), tuple(entries)))
-        due = self._submitter.deadline
+        due = min(self._submitter.deadline, self._queries.deadline)
         if due < FAR and (self._timer is None or due < self._timer):
             self._timer = due
             self._world.schedule.at(due, partial(self._tick, due))
@@ -119,6 +126,7 @@ class Owner:
             self._timer = None
             if not self._away:  # else it does so when it is back
                 self._submitter.tick(self._world.now)
+                self._queries.tick(self._world.now)
                 self._send()
 
     # -- its link --------------------------------------------------------------------------------------------------
@@ -133,8 +141,7 @@ class Owner:
         self._link, self._at = link, node.name
         self._heard_at = self._world.now
         self._enter(self._submitter)
-        for token in self._reads:
-            self._ask(token)
+        self._queries.enter(CLUSTER)
 
     def cut_off(self, link: Link) -> None:
         """The other end is gone."""
@@ -154,15 +161,20 @@ class Owner:
         if isinstance(message, Reported):
             self._world.note(self.name, "report", message.report)
             self._calls.told(self.name, message.report)
+            if isinstance(message.report, Answers):
+                self._queries.saw(message.index)
             self._submitter.receive(message.report, self._world.now)
             self._collect(message.report)
             self._send()
         else:
-            asked = self._reads.pop(message.token, None)
+            self._queries.saw(message.index)
+            self._queries.answered(message.number, self._world.now)
+            asked = self._reads.pop(message.number, None)
             if asked is not None:
                 self._world.note(self.name, "read", message.outcome)
                 self._world.marks["reads"] += 1
-                self._calls.read(*asked, message.outcome)
+                self._world.marks["reads within a session"] += asked[2] is Consistency.SESSION
+                self._calls.read(self.name, *asked, message.outcome)
 
     def _collect(self, report: Report) -> None:
         """What became known by this report."""

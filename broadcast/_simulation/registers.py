@@ -76,13 +76,18 @@ class Linearizable(Judge):
             self._note(call, answer.moment, _value(answer.outcome))
 
     def _note(self, call: Call, ended: int | None, outcome: object) -> None:
-        arguments = _arguments(call.owner, call.ticket)
-        self._operations.append(Operation(call.owner, "swap", arguments, call.after + 0.5, ended, outcome))
+        name: str = "swap"
+        arguments: tuple[object, ...] = _arguments(call.owner, call.ticket)
+        if call.query is not None:
+            name, key = cast("list[str]", decode(call.query))
+            arguments = (key,)
+        self._operations.append(Operation(call.owner, name, arguments, call.after + 0.5, ended, outcome))
 
     def read(self, read: Read) -> None:
-        _, key = cast("list[str]", decode(read.call))
-        outcome = _value(read.outcome)
-        self._operations.append(Operation("a reader", "read", (key,), read.after + 0.5, read.moment, outcome))
+        if read.is_linearizable:
+            _, key = cast("list[str]", decode(read.call))
+            outcome = _value(read.outcome)
+            self._operations.append(Operation("a reader", "read", (key,), read.after + 0.5, read.moment, outcome))
 
     def ended(self, processes: Mapping[str, Process]) -> None:
         verdict = linearizability.check(self._operations, Registers, lambda operation: operation.arguments[0])

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from broadcast._protocol.consistency import Consistency
 from broadcast._simulation import link, network, node
 from broadcast._simulation.invariants import broken
 from broadcast._simulation.network import Network
@@ -37,7 +38,7 @@ class Prober(Owner):
     def ask(self) -> None:
         """A command, and a query if there are any."""
         self._offer(1)
-        self._read()
+        self._read(Consistency.LEASE if self._world.options.leases else Consistency.LINEARIZABLE)
         self._send()
 
     def leave(self) -> None:

@@ -27,9 +27,10 @@ from broadcast._simulation.difference import differences
 from broadcast._simulation.invariants import Judge, Process, broken, check
 from broadcast._simulation.loading import CannotLoadError
 from broadcast._simulation.shadow import Deed, Log, Step
-from membership._protocol.view import Configuration, View
+from membership._protocol.view import Configuration, Member, View
 
 FAR = 2**63  # beyond any index
+NOBODY = Configuration((Member("nobody", bytes(16)),))  # in force before the log says who is in; no query sees it
 RUNS_AFTER_FAILURE = 3  # what is done by chance may not differ in each
 COPIED = (
     "two instances, of which one has its state copied after each command as a snapshot does (so that what is reached "
@@ -121,7 +122,9 @@ class Witness(Judge):
         check(index > floor, "a command comes after what was known when it was asked", index=index, floor=floor)
 
     def seen(self, read: Read) -> int:
-        floor = self.scene.calls.floor.at(read.after)
+        floor = self.scene.calls.floor_of(read)
+        if floor == 0 and self._query_first(read.call) == read.outcome:
+            return 0
         for seen in self._seen:
             if seen.applied >= floor and self._query(seen, read.call) == read.outcome:
                 return seen.applied
@@ -136,6 +139,13 @@ class Witness(Judge):
         copy.deepcopy(seen).show(machine)
         outcome = machine.query(call, "reader")
         now.show(machine)
+        self._look_for_crashes(machine, lambda index: shadow.shown_call(call), "query")
+        return outcome
+
+    def _query_first(self, call: bytes) -> bytes:
+        """What the query gives before anything was applied: a session that has seen nothing may see that."""
+        machine = Recorder(self._interface.actor, self._interface, NOBODY, self._between)
+        outcome = machine.query(call, "reader")
         self._look_for_crashes(machine, lambda index: shadow.shown_call(call), "query")
         return outcome
 

@@ -1,4 +1,4 @@
-"""Who leads: pre-vote, vote, promise, stickiness, step-down (rules 1-6; Ongaro 2014, 3.4, 3.6.1, 4.2.3, 6.2, 9.6).
+"""Who leads: pre-vote, vote, promise, stickiness, step-down (rules 1-6, 20; Ongaro 2014, 3.4, 3.6.1, 4.2.3, 6.2, 9.6).
 
 An `Election` decides; it neither sends nor writes. After each call its owner looks at `promise` (write it when it has
 changed), takes `sends`, and calls `promised` when a promise is durable. A message marked as *binding* depends on the
@@ -75,6 +75,7 @@ class Election:
         self._chance = chance
         self._durable = promise
         self._heard_leader: int | None = None
+        self._refrains_until = now  # with leases: nobody is granted before, unless the leader hands over
         self._granted: dict[str, bool] = {}  # this campaign's answers
         self._heard: dict[str, int] = {}  # as leader: when each voter was last heard
         self._timeout = self._draw()
@@ -152,7 +153,17 @@ class Election:
 
     def hurry(self, now: int) -> None:
         """There is no leader to wait for: stand soon, after a short random wait."""
-        self._due = min(self._due, now + self._part_of(self.floor // 25))
+        soon = max(now, self._refrains_until)
+        self._due = min(self._due, soon + self._part_of(self.floor // 25))
+
+    def refrain(self, now: int) -> None:
+        """A leader may count on us as of now, to answer reads while its lease holds (rule 20).
+
+        It was heard just now; or it may have been, by an earlier life of ours. Whatever else we hear, that it is gone
+        or that there is a newer epoch, we grant nobody for the shortest timeout: it may be cut off from all of that.
+        """
+        if self.configuration.limits.leases:
+            self._refrains_until = now + self.floor
 
     def follow(self, leader: str, epoch: int, now: int) -> None:
         """A batch or heartbeat of `epoch`, which is not older than ours, came from its leader."""
@@ -165,6 +176,7 @@ class Election:
         self.leader = leader
         self._heard_leader = now
         self._due = now + self._timeout
+        self.refrain(now)
 
     def heard(self, name: str, now: int) -> None:
         """As leader: a member answered in this epoch."""
@@ -217,6 +229,8 @@ class Election:
 
     def _sticks(self, now: int) -> bool:
         """Who hears its leader, or leads, grants nobody (rule 2; Ongaro 2014, 4.2.3)."""
+        if now < self._refrains_until:
+            return True
         if self.role is Role.LEADER:
             return self.in_touch(now)
         return self._heard_leader is not None and now - self._heard_leader < self.floor

@@ -62,6 +62,14 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """A snapshot is taken after so many entries..."""
     snapshot_size: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 16 * 1_048_576
     """...or so many bytes of them, whichever comes first (rule 11)."""
+    leases: bool = False
+    """May a leader answer `reading(Consistency.LEASE)` without a round while its lease holds (rule 20)?
+
+    Right only as long as no two members' clocks differ by more than a tenth in what they take for the same time: one
+    may run 5 % fast and another 5 % slow. Time that a suspended machine sleeps counts; that for which a hypervisor
+    stops a machine together with its clocks does not. A leader that dies is replaced only after a whole election
+    timeout then, also where its connections tell at once that it is gone.
+    """
 
 
 class Goal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

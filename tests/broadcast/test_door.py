@@ -15,7 +15,7 @@ import trio
 from actors import Actor, LinkBroken, Origin, command, query
 from actors._client_link import ClientLink, open_client_link
 from actors._protocol.codec import encode, encode_struct, join_array
-from broadcast import GroupRef, LocalGroup, connect, local_group
+from broadcast import Consistency, GroupRef, LocalGroup, connect, local_group
 from broadcast._protocol import patience
 from broadcast._protocol.desk import SESSIONS_MAX
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept, Submittable
@@ -39,6 +39,7 @@ from broadcast._protocol.visits import (
 )
 from membership import Limits
 
+LINEARIZABLE = Consistency.LINEARIZABLE
 LIMITS = Limits(answers_max=20, command_size_max=4_096)
 
 
@@ -171,7 +172,10 @@ async def test_more_than_the_group_allows_ends_the_link(bag: LocalGroup[Bag]) ->
             one.say(Offer(tuple(offer)))
             assert await one.is_turned_away()
     async with bare(bag) as one:
-        one.say(Read((Query(1, bytes(LIMITS.command_size_max + 1), False),)))
+        one.say(Read((Query(1, bytes(LIMITS.command_size_max + 1), LINEARIZABLE),)))
+        assert await one.is_turned_away()
+    async with bare(bag) as one:
+        one.say(Read((Query(1, encode(["count"]), Consistency.LOG),)))
         assert await one.is_turned_away()
     assert await bag.ask(Bag.count) == 1
 
@@ -192,14 +196,14 @@ async def test_queries_given_up_leave_nothing_behind(bag: LocalGroup[Bag]) -> No
     def forget(token: int) -> None:
         given_up.append(token)
 
-    def later(fresh: Callable[[], None]) -> int:
+    def later(fresh: Callable[[], None], consistency: Consistency, index: int) -> int:
         waiting.append(fresh)
         return len(waiting)
 
     host.freshen, host.give_up, host.query = later, forget, counted  # type: ignore[method-assign]
     async with bare(bag) as one:
         for number in range(1, 51):
-            one.say(Read((Query(number, encode(["count"]), False),)), GiveUp(number))
+            one.say(Read((Query(number, encode(["count"]), LINEARIZABLE),)), GiveUp(number))
         one.say(StatusAsked())
         assert isinstance(await one.hear(), Status)
     for _ in range(50):
@@ -249,16 +253,16 @@ async def test_no_more_queries_are_under_way_than_may_be(
 ) -> None:
     host = bag.replicas[0]._host  # pyright: ignore[reportPrivateUsage]
 
-    def never(fresh: Callable[[], None]) -> int:
+    def never(fresh: Callable[[], None], consistency: Consistency, index: int) -> int:
         return 0
 
     monkeypatch.setattr(host, "freshen", never)
-    queries = [Query(number, bytes(size), False) for number in range(count_max)]
+    queries = [Query(number, bytes(size), LINEARIZABLE) for number in range(count_max)]
     async with bare(bag) as one:
         one.say(*map(Read, portions(queries, lambda query: query.size)))
         one.say(StatusAsked())
         assert isinstance(await one.hear(), Status)
-        one.say(Read((Query(count_max, bytes(size), False),)))
+        one.say(Read((Query(count_max, bytes(size), LINEARIZABLE),)))
         assert await one.is_turned_away()
 
 
@@ -302,8 +306,8 @@ async def test_what_is_no_run_at_all_is_answered_for_each_of_its_numbers(bag: Lo
 
 async def test_a_query_that_is_asked_again_is_run_once(bag: LocalGroup[Bag]) -> None:
     async with bare(bag) as one:
-        query = Query(1, encode(["count"]), False)
-        one.say(Read((query, query)), Read((Query(2, encode(["count"]), False),)))
+        query = Query(1, encode(["count"]), LINEARIZABLE)
+        one.say(Read((query, query)), Read((Query(2, encode(["count"]), LINEARIZABLE),)))
         numbers: list[int] = []
         while 2 not in numbers:
             told = await one.hear()

@@ -84,11 +84,21 @@ def test_acknowledged_answers_are_forgotten() -> None:
     assert outcomes(scene.apply(calls(1, ["put", 5], ["put", 6]))) == [[0, 2]]
 
 
-@pytest.mark.parametrize("bad", [["put", "five"], ["put"], ["put", 1, 2], ["steal"], ["sum"], [], 7, "put", [7]])
+@pytest.mark.parametrize("bad", [["put", "five"], ["put"], ["put", 1, 2], ["steal"], ["sum", 1], [], 7, "put", [7]])
 def test_what_cannot_be_understood_has_an_agreed_outcome(bad: object) -> None:
     scene = begun()
     assert outcomes(scene.apply(calls(1, bad, ["put", 1]))) == [[Outcome.INVALID], [Outcome.APPLIED, 1]]
     assert scene.delivered() == [(4, "put", (1,))]
+
+
+def test_a_query_in_the_log_is_answered_at_its_place_once_and_is_no_delivery() -> None:
+    scene = begun()
+    first = scene.apply(calls(1, ["put", 5], ["sum"], ["put", 7], ["sum"]))
+    assert outcomes(first) == [[0, 1], [0, 5], [0, 2], [0, 12]]
+    assert scene.apply(calls(1, ["put", 5], ["sum"], ["put", 7], ["sum"], attempt=1)) == first
+    assert scene.delivered() == [(3, "put", (5,)), (5, "put", (7,))]
+    assert scene.machine.understands(["sum"])
+    assert not scene.machine.understands(["sum", 1])
 
 
 @pytest.mark.parametrize("broken", [b"", b"\x80", b"\xff", b"\x81\x81"])

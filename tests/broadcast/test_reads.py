@@ -121,3 +121,28 @@ def test_who_asks_again_while_no_round_may_begin_waits_once() -> None:
     rounds.begin(commit=7)
     rounds.confirm("b", 4)
     assert rounds.take_confirmed(THREE) == [("b", 5, 7)]
+
+
+def test_who_knows_the_index_asks_nobody() -> None:
+    reads = Reads()
+    reads.wait_for(1, 10)
+    reads.wait_for(2, 5)
+    assert not reads.wants_request
+    assert reads.take_ready(4) == []
+    assert reads.take_ready(9) == [2]
+    reads.wait_for(3, 9)
+    assert reads.take_ready(9) == [3]
+    reads.give_up(1)
+    assert reads.take_ready(10) == []
+    reads.wait_for(4, 0)
+    assert reads.take_ready(0) == [4]
+
+
+def test_what_the_leader_names_is_less_than_what_another_waits_for() -> None:
+    reads = Reads()
+    reads.wait_for(1, 10)
+    reads.wait(2)
+    reads.request(77, now=0)
+    reads.answered(77, 3)
+    assert reads.take_ready(3) == [2]
+    assert reads.take_ready(10) == [1]

@@ -75,9 +75,9 @@ def plan(names: str, quorum: QuorumSystem = MAJORITY) -> Plan:
     return Plan("bank", tuple(names), quorum, Limits(election_timeout=FLOOR))
 
 
-def formation(names: str) -> Formation:
+def formation(names: str, limits: Limits | None = None) -> Formation:
     members = tuple(Member(name, disk(name)) for name in names)
-    return Formation("bank", CLUSTER, Configuration(members, limits=Limits(election_timeout=FLOOR)))
+    return Formation("bank", CLUSTER, Configuration(members, limits=limits or Limits(election_timeout=FLOOR)))
 
 
 class Lowest:
@@ -128,10 +128,12 @@ class One:
         quorum: QuorumSystem = MAJORITY,
         snapshot: Snapshot | None = None,
         priority: int = 0,
+        leases: bool = False,
     ) -> None:
         epochs = [*(each.epoch for each in batches), snapshot.position.epoch if snapshot else 0]
         promise = Promise(epoch or max(epochs), None)
-        found = Stored(disk("a"), formation(names) if formed else None, promise, list(batches), commit, snapshot)
+        record = formation(names, Limits(election_timeout=FLOOR, leases=leases)) if formed else None
+        found = Stored(disk("a"), record, promise, list(batches), commit, snapshot)
         self.now = 0
         self.number = 0
         self.stamp = 1_000
@@ -143,15 +145,15 @@ class One:
             cluster=CLUSTER,
             clock=LamportClock("a"),
             chance=Lowest(),
-            now=self._now(),
+            now=self.moment(),
         )
         self.begun = self.replica.take_output()
 
-    def _now(self) -> Now:
-        return Now(self.now, WALL + self.now)
+    def moment(self) -> Now:
+        return Now(self.now, WALL + self.now, 10 * WALL + self.now)
 
     def step(self, given: Input) -> Output:
-        self.replica.step(given, self._now())
+        self.replica.step(given, self.moment())
         output = self.replica.take_output()
         self.number += len(output.persist)
         return output
@@ -188,9 +190,9 @@ def sent(output: Output, kind: type[Message]) -> list[tuple[str, Message]]:
     return [(send.to, send.message) for send in output.send if isinstance(send.message, kind)]
 
 
-def leading(names: str = "abc", *, priority: int = 0) -> One:
+def leading(names: str = "abc", *, priority: int = 0, leases: bool = False) -> One:
     """A leader in epoch 1 whose epoch-start entry is durable everywhere, committed and applied."""
-    one = One(names, priority=priority)
+    one = One(names, priority=priority, leases=leases)
     one.lead()
     one.written()
     for name in names[1:]:

@@ -492,6 +492,20 @@ async def test_a_failure_just_after_a_group_was_opened_is_told_to_it_too() -> No
     assert [what for what, _ in room.said] == ["failed"]
 
 
+async def test_who_comes_after_a_failure_of_which_nobody_was_told_is_told_too() -> None:
+    """The group whose write failed had left. (Found by the shells' seed 16: its next life waited for ever.)"""
+    disk = GatedDisk()
+    disk.troubles = [DiskFailed("input/output error")]
+    async with open_writer(disk) as writer:
+        bank = await begin(writer)
+        writer.submit("bank", persist(1))
+        writer.forget_group("bank")
+        disk.open_for(1)
+        with pytest.raises(DiskFailed, match="input/output error"):
+            await writer.open_group("bank", Heard().reports)
+    assert bank.said == []
+
+
 async def test_a_bug_met_while_leaving_is_raised_too() -> None:
     with pytest.RaisesGroup(InvariantViolation):
         async with open_writer(MemoryDisk()) as writer:

@@ -14,6 +14,7 @@ PAGES = [
     "docs/actors.md",
     "docs/index.md",
     "docs/membership.md",
+    "docs/reading.md",
     "docs/security.md",
     "docs/semantics.md",
     "docs/testing.md",

@@ -363,3 +363,67 @@ def test_votes_that_come_before_anybody_was_asked_are_not_counted() -> None:
     for name in "bc":
         answer(one, name, 5, pre=False, epoch=5)
     assert one.role is Role.CANDIDATE
+
+
+# -- leases (rule 20) --------------------------------------------------------------------------------------------------
+
+
+def with_leases(one: Election) -> Election:
+    """The same member of a group whose leaders answer reads without a round."""
+    limits = Limits(election_timeout=FLOOR, leases=True)
+    one.configure(Configuration(one.configuration.voters, limits=limits), 0)
+    return one
+
+
+def test_where_leases_are_on_a_hint_shortens_nothing() -> None:
+    """The leader may be cut off from the one who says that it is gone, and go on answering."""
+    one = with_leases(election())
+    one.follow("c", 4, now=100)
+    one.suspect("c", 120)
+    assert 100 + FLOOR <= one.deadline <= 100 + FLOOR + FLOOR // 25, "but no time is lost either, once that is over"
+    assert one.leader is None
+    for pre in (True, False):
+        assert not ask(one, 5, pre=pre, now=100 + FLOOR - 1)
+        assert one.epoch == 4
+    assert ask(one, 5, pre=True, now=100 + FLOOR)
+
+
+def test_nor_does_a_newer_epoch_though_its_leader_is_not_the_one_who_was_heard() -> None:
+    one = with_leases(election())
+    one.follow("c", 4, now=100)
+    one.adopt(5, 110)
+    for pre in (True, False):
+        assert not ask(one, 6, pre=pre, now=100 + FLOOR - 1)
+    assert ask(one, 6, now=100 + FLOOR)
+
+
+def test_nor_does_a_campaign_of_its_own_that_it_was_told_to_begin() -> None:
+    one = with_leases(leader())
+    one.adopt(6, 3_000)
+    one.follow("c", 6, 3_000)
+    one.campaign_now("c", 6, BEST, 3_010, able=True)
+    assert one.role is Role.CANDIDATE
+    taken(one)
+    assert not ask(one, 8, now=3_000 + FLOOR - 1)
+
+
+def test_a_voter_that_was_restarted_refrains_for_the_shortest_timeout() -> None:
+    """It may have been heard a moment ago, by a leader that still counts on it."""
+    one = with_leases(election())
+    one.refrain(500)
+    for pre in (True, False):
+        assert not ask(one, 5, pre=pre, now=500 + FLOOR - 1)
+    assert ask(one, 5, pre=True, now=500 + FLOOR)
+    without = election()
+    without.refrain(500)
+    assert ask(without, 5, now=501)
+
+
+def test_who_is_handed_over_to_is_granted_all_the_same() -> None:
+    """The leader's lease is void once it has tried."""
+    one = with_leases(election())
+    one.follow("c", 4, now=100)
+    one.receive("b", disk("b"), VoteRequest(5, BEST, pre=False, handed=True), (3, 7), 110)
+    (ballot,) = taken(one)
+    assert isinstance(ballot.message, VoteReply)
+    assert ballot.message.granted

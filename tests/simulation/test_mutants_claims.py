@@ -18,6 +18,7 @@ import pytest
 import test_mutants
 import test_mutants_liveness
 import test_mutants_members
+import test_mutants_reads
 from planting import (
     ALONE,
     EXPIRING,
@@ -392,7 +393,8 @@ def test_claims_are_found() -> None:
 
 @pytest.mark.parametrize("claim", claims())
 def test_every_claim_is_broken_by_a_planted_bug(claim: str) -> None:
-    others = test_mutants.MUTANTS, test_mutants_liveness.MUTANTS, test_mutants_members.MUTANTS
+    files = test_mutants, test_mutants_liveness, test_mutants_members, test_mutants_reads
+    others = [file.MUTANTS for file in files]
     planted = [*MUTANTS, *chain.from_iterable(others)]
     assert [mutant for mutant in planted if mutant.claim in (claim, f"a queue stays bounded: {claim}")]
 

@@ -202,6 +202,9 @@ async def read(tally: GroupRef[Tally]) -> None:
     local = tally.reading(Consistency.LOCAL)
     assert_type(local, GroupRef[Tally])
     assert_type(await local.ask(Tally.value), int)
+    for level in Consistency:
+        assert_type(await tally.reading(level).ask(Tally.value), int)
+    assert_type(await tally.reading(Consistency.LOG).ask(Tally.add, 1), int)
 
 
 async def sent(tally: GroupRef[Tally]) -> None:

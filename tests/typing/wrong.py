@@ -81,6 +81,8 @@ async def wrong_use_of_a_group(tally: GroupRef[Tally], room: Group[Room]) -> Non
     await room.ask(Tally.value)  # error
     text: str = await tally.reading(Consistency.LOCAL).ask(Tally.value)  # error
     tally.reading("local")  # error
+    await tally.reading(Consistency.LEASE).ask(Tally.value, 1)  # error
+    await tally.reading(Consistency.LOG).tell(Tally.add, "1")  # error
     tally.deliveries()  # error
     tally.ask(Tally.value).bit_length()  # error
     print(text)

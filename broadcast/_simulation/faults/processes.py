@@ -7,6 +7,7 @@ from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
 
 DOWN = 800 * MILLISECOND  # a process stays down for at most this
+ASLEEP = 0.5  # chance that who is stopped is so because its machine is suspended, where that matters
 AMBUSH = 40  # things that a process in an ambush still does, at most
 
 
@@ -33,8 +34,8 @@ def pause(field: Field) -> None:
     """It is stopped, and goes on as if nothing had been, perhaps as the leader that it was."""
     node = field.victim()
     if node.alive and not node.paused:
-        life = node.life
-        node.pause()
+        life, world = node.life, field.world
+        node.pause(asleep=world.options.leases and world.chance.random() < ASLEEP)
         field.later(4 * field.world.options.election_timeout, lambda: _resume(field, node, life))
 
 

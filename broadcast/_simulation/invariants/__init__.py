@@ -25,6 +25,7 @@ from broadcast._simulation.invariants.gap_free import GapFree
 from broadcast._simulation.invariants.kept_promise import KeptPromise
 from broadcast._simulation.invariants.leader_append_only import LeaderAppendOnly
 from broadcast._simulation.invariants.leader_completeness import LeaderCompleteness
+from broadcast._simulation.invariants.leases import Leases
 from broadcast._simulation.invariants.log_matching import LogMatching
 from broadcast._simulation.invariants.log_stamps import LogStamps
 from broadcast._simulation.invariants.log_time import LogTime
@@ -39,6 +40,7 @@ from broadcast._simulation.invariants.own_epoch_commit import OwnEpochCommit
 from broadcast._simulation.invariants.own_sessions import OwnSessions
 from broadcast._simulation.invariants.pointers import Pointers
 from broadcast._simulation.invariants.session_order import SessionOrder
+from broadcast._simulation.invariants.session_reads import SessionReads
 from broadcast._simulation.invariants.snapshots import Snapshots
 from broadcast._simulation.invariants.standing import Standing
 from broadcast._simulation.invariants.state_machine_safety import StateMachineSafety
@@ -59,6 +61,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     KeptPromise,
     Standing,
     Stickiness,
+    Leases,
     StepDown,
     AbleCandidate,
     Changes,
@@ -91,6 +94,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     Acknowledged,
     MonotonicReads,
     FreshReads,
+    SessionReads,
     EqualStates,
 )
 """Told of each event in this order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broadcast._protocol.messages import Message
-from broadcast._simulation.invariants.base import Invariant, Process
+from broadcast._simulation.invariants.base import Invariant, Process, hung_for
 from broadcast._simulation.invariants.claim import check
 from membership._protocol.messages import VoteRequest
 
@@ -14,5 +14,5 @@ class AbleCandidate(Invariant):
             return
         formation = process.replica.formation
         if formation is not None:
-            hung, floor = self.scene.disks[process.name].hung_for, formation.configuration.limits.election_timeout
+            hung, floor = hung_for(process, self.scene), formation.configuration.limits.election_timeout
             check(hung < floor, "who cannot write does not stand", name=process.name, hung=hung)

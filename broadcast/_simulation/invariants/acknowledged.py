@@ -10,7 +10,7 @@ from broadcast._simulation.invariants.claim import check
 
 class Acknowledged(Invariant):
     def answered(self, call: Call, answer: Answer) -> None:
-        if kind(answer.outcome) is not Outcome.APPLIED:
+        if kind(answer.outcome) is not Outcome.APPLIED or call.query is not None:
             return
         index = None if answer.ran is None else answer.ran.index
         check(index is not None, "what is acknowledged took effect", call=call, answer=answer)

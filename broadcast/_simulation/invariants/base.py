@@ -31,6 +31,13 @@ class Process(Protocol):
     def replica(self) -> Replica: ...
     @property
     def machine(self) -> Machine[Any]: ...
+    @property
+    def clock(self) -> int:
+        """Its monotonic clock, which waiting is measured on; with leases it may run fast or slow, or stand still."""
+        ...
+
+    @property
+    def holds_lease(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,13 @@ class Scene:
     schedule: Schedule
     disks: Mapping[str, Disk]
     calls: Calls
+
+
+def hung_for(process: Process, scene: Scene) -> int:
+    """For how long a write of its disk has been under way. 0 where its clock may not show that."""
+    formation = process.replica.formation
+    tells = formation is not None and not formation.configuration.limits.leases
+    return scene.disks[process.name].hung_for if tells else 0
 
 
 class Invariant:
@@ -112,7 +126,7 @@ class Invariant:
         """Something was under way when an owner was told that this session is over, or by its own doing (None)."""
 
     def read(self, read: Read) -> None:
-        """A linearizable query is answered."""
+        """A query that is not for the log is answered."""
 
     def told(self, owner: str, report: Report) -> None:
         """An owner hears what became of something that a session sent."""

@@ -6,7 +6,7 @@ from typing import TypeAlias, TypeGuard, get_args
 
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply, Message
-from broadcast._simulation.invariants.base import Process, Scene
+from broadcast._simulation.invariants.base import Process
 
 Word: TypeAlias = Append | Heartbeat | Committed
 """What only a leader says."""
@@ -26,27 +26,26 @@ def _answers(message: Message) -> TypeGuard[Answer]:
 
 
 class Contact:
-    """Of every leader with its voters."""
+    """Of every leader with its voters, on its own clock."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._schedule = scene.schedule
+    def __init__(self) -> None:
         self._began: dict[str, tuple[Leadership | None, int]] = {}  # leader -> what it leads, and since when
         self._heard: dict[str, dict[str, int]] = {}  # leader -> member -> when
 
     def elected(self, process: Process) -> None:
         """From now on it leads; the voters have just been heard."""
-        self._began[process.name] = process.replica.leadership, self._schedule.now
+        self._began[process.name] = process.replica.leadership, process.clock
         self._heard[process.name] = {}
 
     def heard(self, process: Process, sender: str, message: Message) -> None:
         """A message was taken in."""
         leadership = process.replica.leadership
         if leadership is not None and _answers(message) and message.epoch == leadership.epoch:
-            self._heard.setdefault(process.name, {})[sender] = self._schedule.now
+            self._heard.setdefault(process.name, {})[sender] = process.clock
 
     def within(self, process: Process, span: int) -> bool:
         """Has this leader heard a commit quorum, itself included, in the last `span` microseconds, or just begun?"""
-        configuration, since = process.replica.configuration, self._schedule.now - span
+        configuration, since = process.replica.configuration, process.clock - span
         leadership, began = self._began.get(process.name, (None, 0))
         if configuration is None or leadership is not process.replica.leadership or began >= since:
             return True

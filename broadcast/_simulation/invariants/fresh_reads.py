@@ -9,6 +9,6 @@ from broadcast._simulation.invariants.claim import check
 
 class FreshReads(Invariant):
     def read(self, read: Read) -> None:
-        if read.seen is not None:
+        if read.seen is not None and read.is_linearizable:
             floor = self.scene.calls.floor.at(read.after)
             check(read.seen >= floor, "a read is not stale", floor=floor, read=read)

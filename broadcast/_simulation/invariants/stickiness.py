@@ -18,7 +18,7 @@ from membership._protocol.messages import CampaignNow, VoteReply, VoteRequest
 class Stickiness(Invariant):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._contact = Contact(scene)
+        self._contact = Contact()
         self._heard: dict[str, tuple[int, str, int]] = {}  # name -> epoch and leader that it heard last, and when
         self._stamps: dict[str, int] = {}  # of what came last
         self._words: dict[str, tuple[int, int]] = {}  # name -> epoch and stamp of the newest word of a leader
@@ -52,7 +52,7 @@ class Stickiness(Invariant):
     def heard(self, process: Process, sender: str, message: Message) -> None:
         self._contact.heard(process, sender, message)
         if leads_on(message) and (message.epoch, sender) == (process.replica.epoch, process.replica.leader):
-            self._heard[process.name] = message.epoch, sender, self.scene.schedule.now
+            self._heard[process.name] = message.epoch, sender, process.clock
             word = message.epoch, self._stamps[process.name]
             self._words[process.name] = max(word, self._words.get(process.name, word))
 
@@ -72,4 +72,4 @@ class Stickiness(Invariant):
         if replica.leadership is not None:
             return self._contact.within(process, floor)
         heard = self._heard.get(process.name)
-        return heard is not None and heard[0] == replica.epoch and self.scene.schedule.now - heard[2] < floor
+        return heard is not None and heard[0] == replica.epoch and process.clock - heard[2] < floor

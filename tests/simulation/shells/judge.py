@@ -70,6 +70,14 @@ class Watched:
     replica: Replica
     machine: Machine[Any] | None = None
 
+    @property
+    def clock(self) -> int:
+        return _replica.monotonic()
+
+    @property
+    def holds_lease(self) -> bool:
+        return self.replica.holds_lease(_replica.now())
+
 
 class Line:
     """One direction of a connection, as its bytes leave."""

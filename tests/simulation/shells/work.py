@@ -144,7 +144,10 @@ class Worker:
 
     async def read(self) -> None:
         floor = self._notes.known
-        self._notes.read(floor, await self._ref.ask(Diary.count))
+        count = await self._ref.ask(Diary.count)
+        self._notes.read(floor, count)
+        for level in (Consistency.SESSION, Consistency.LOG):
+            self._notes.read(count, await self._ref.reading(level).ask(Diary.count))
         self._notes.read(0, await self._ref.reading(Consistency.LOCAL).ask(Diary.count))
 
     async def read_and_give_up(self) -> None:
