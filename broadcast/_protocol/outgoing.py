@@ -19,22 +19,22 @@ class Outgoing:
         self.snapshot = snapshot
         self._confirmed = 0
         self._next = 0
-        self._is_reading = False
+        self._is_reading = False  # one part at a time: a slow disk is not asked again
+        self._is_unreadable = False
 
     def ask(self, to: str) -> ReadPart | None:
         """The part to be read next, if one should be."""
         under_way = self._next - self._confirmed
-        if self._is_reading or self._next >= self.snapshot.size or under_way >= UNDER_WAY_MAX:
+        if self._is_reading or self._is_unreadable or self._next >= self.snapshot.size or under_way >= UNDER_WAY_MAX:
             return None
         self._is_reading = True
         return ReadPart(to, self.snapshot, self._next, min(PART_SIZE_MAX, self.snapshot.size - self._next))
 
     def read(self, offset: int, data: bytes | None) -> bool:
         """A part was read; or it could not be, and is tried again after a while. Is it to be sent?"""
-        if not data:
-            return False
         self._is_reading = False
-        if offset != self._next:
+        self._is_unreadable = not data
+        if not data or offset != self._next:
             return False
         self._next += len(data)
         return True
@@ -50,4 +50,4 @@ class Outgoing:
     def repeat(self) -> None:
         """Nothing was heard for a while: send again what it may not have, and something in any case."""
         self._next = min(self._confirmed, self.snapshot.size - 1)
-        self._is_reading = False
+        self._is_unreadable = False
