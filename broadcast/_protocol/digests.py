@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from broadcast._protocol.position import Position
 from broadcast._protocol.snapshots import Digest, Snapshot
 
 PLACES_MAX = 8  # markers whose digests are remembered
-TOLD_MAX = 64  # members whose digests are remembered for each
+TOLD_MAX = 64  # members whose digests are remembered
 
 
 class Opinion(enum.Enum):
@@ -36,7 +38,7 @@ class Digests:
     def __init__(self, name: str) -> None:
         self._name = name
         self._mine: dict[Position, Snapshot] = {}
-        self._told: dict[Position, dict[str, tuple[int, Digest]]] = {}
+        self._told: dict[str, dict[Position, tuple[int, Digest]]] = {}  # by member, the last that it told at the end
         self.newest: Snapshot | None = None
         """Our own newest."""
         self.agreed: Position | None = None
@@ -44,45 +46,50 @@ class Digests:
         self.divided: Position | None = None
         """The newest place at which voters differ, unless a majority was found to agree there, or further on."""
 
-    def took(self, snapshot: Snapshot) -> Opinion:
-        """Ours."""
+    def took(self, snapshot: Snapshot, voters: Sequence[str]) -> Opinion:
+        """Ours. voters: those of now: who has left decides nothing any more."""
         self.newest = snapshot
         self._mine[snapshot.position] = snapshot
-        _bound(self._mine)
-        return self.heard(self._name, snapshot.position, snapshot.layout, snapshot.digest)
+        _keep_last(self._mine)
+        return self.heard(self._name, snapshot.position, snapshot.layout, snapshot.digest, voters)
 
-    def heard(self, name: str, position: Position, layout: int, digest: Digest) -> Opinion:
+    def heard(self, name: str, position: Position, layout: int, digest: Digest, voters: Sequence[str]) -> Opinion:
         """A member's. It may come before our own."""
-        told = self._told.setdefault(position, {})
-        if name in told or len(told) < TOLD_MAX:
-            told[name] = layout, digest
-        _bound(self._told)
-        return self._opinion(position)
+        if name in self._told or len(self._told) < TOLD_MAX:
+            told = self._told.setdefault(name, {})
+            told.pop(position, None)
+            told[position] = layout, digest
+            _keep_last(told)
+        return self.opinion(position, voters)
 
-    def _opinion(self, position: Position) -> Opinion:
+    def opinion(self, position: Position, voters: Sequence[str]) -> Opinion:
+        """What is known of that place: by the voters that it had, as far as they still are."""
         mine = self._mine.get(position)
         if mine is None:
             return Opinion.OPEN
-        voters = mine.agreed.configuration.voter_names
-        told = self._told.get(position, {}).items()
-        counted = Counter(digest for name, (layout, digest) in told if name in voters and layout == mine.layout)
+        deciding = [name for name in mine.agreed.configuration.voter_names if name in voters]
+        told = [self._told[name][position] for name in deciding if position in self._told.get(name, {})]
+        counted = Counter(digest for layout, digest in told if layout == mine.layout)
         if not counted:
             return Opinion.OPEN
         digest, count = counted.most_common(1)[0]
-        if 2 * count > len(voters):
+        if 2 * count > len(deciding):
+            self._settle(position)
             if digest != mine.digest:
                 return Opinion.DIVERGED
             self.agreed = max(position, self.agreed or position)
-            if self.divided is not None and position >= self.divided:
-                self.divided = None
             return Opinion.AGREED
         if len(counted) < 2:
             return Opinion.OPEN
         self.divided = max(position, self.divided or position)
         return Opinion.DIVIDED
 
+    def _settle(self, position: Position) -> None:
+        if self.divided is not None and position >= self.divided:
+            self.divided = None
 
-def _bound(places: dict[Position, Snapshot] | dict[Position, dict[str, tuple[int, Digest]]]) -> None:
-    """Keep the newest."""
+
+def _keep_last(places: dict[Position, Any]) -> None:
+    """What came last of them: so that who names places that there are not spoils its own word only."""
     while len(places) > PLACES_MAX:
-        del places[min(places, key=lambda place: place.index)]
+        del places[next(iter(places))]

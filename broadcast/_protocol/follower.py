@@ -61,7 +61,7 @@ class Following:
             self._learn_commit(message.commit)
 
     def on_part(self, received: Received, message: SnapshotPart, now: int) -> None:
-        if self._follow(received, message.epoch, now) and not self.incoming.part(received.sender, message):
+        if self._follow(received, message.epoch, now) and not self.incoming.part(received.sender, message, now):
             self._acknowledges = True
 
     def wrote(self) -> None:
@@ -173,8 +173,8 @@ def _check_fits(log: Log, batch: Batch, fixed: int) -> None:
             f"the batch from {batch.first} to {batch.last} changes what is committed, or was shown by this leader "
             f"itself: all up to {fixed}"
         )
-    before = log.batch_at(batch.first - 1)
-    if before is not None and (batch.time < before.time or batch.stamp <= before.last_stamp):
+    time, stamp = log.before_batch(batch.first)
+    if batch.time < time or batch.stamp <= stamp:
         raise RemoteProtocolError(f"the time or stamp of the batch at {batch.first} is older than that before it")
 
 

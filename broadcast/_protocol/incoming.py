@@ -12,7 +12,9 @@ from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Load, Loaded, LoadFailed, PartStored, StorePart
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.snapshots import Snapshot
-from membership._protocol.election import Election
+from membership._protocol.election import Election, Role
+
+PAUSE = 10_000_000  # microseconds after which a snapshot that could not be used is tried again
 
 
 class Incoming:
@@ -27,10 +29,13 @@ class Incoming:
         self._stored = 0
         self._storing = 0  # parts that the disk has not answered for yet
         self._loading = False
+        self._failed_at: int | None = None  # all of it was here, and could not be used
 
-    def part(self, sender: str, message: SnapshotPart) -> bool:
+    def part(self, sender: str, message: SnapshotPart, now: int) -> bool:
         """Bytes have come from the leader. False if they are of no use: the state here is as new as that."""
         snapshot = message.snapshot
+        if snapshot.position.epoch > message.epoch:
+            raise RemoteProtocolError(f"a snapshot at {snapshot.position}, from a leader of epoch {message.epoch}")
         if message.offset + len(message.data) > snapshot.size:
             raise RemoteProtocolError(
                 f"{len(message.data)} bytes at {message.offset} of a snapshot of {snapshot.size} bytes"
@@ -40,7 +45,9 @@ class Incoming:
         if snapshot != self._snapshot:
             if self._loading:
                 return True  # that comes to an end first; the leader asks again
-            self._snapshot, self._asked, self._stored, self._storing = snapshot, 0, 0, 0
+            self._begin(snapshot)
+        elif self._failed_at is not None and now - self._failed_at >= PAUSE:
+            self._begin(snapshot)
         if message.offset != self._asked:
             self._tell(sender, snapshot)
         elif not self._loading:
@@ -65,24 +72,32 @@ class Incoming:
         if leader not in (None, self._election.name):
             self._tell(str(leader), snapshot)
 
-    def on_loaded(self, given: Loaded) -> None:
-        """It is whole, and can take the place of the state, if that is still behind it. Who leads has no use for it."""
+    def on_loaded(self, given: Loaded) -> Snapshot | None:
+        """It is whole, and can take the place of the state, if that is still behind it, and of a log that may change.
+
+        That of one who stands, or leads, is what it asks for votes with. Returns what was installed.
+        """
         snapshot = self._snapshot
         if snapshot is None or snapshot.position != given.position or not self._loading:
-            return
+            return None
         self._forget()
-        if snapshot.index > self._own.commit and not self._election.leads:
+        if snapshot.index > self._own.commit and self._election.role is Role.FOLLOWER:
             self._own.install(snapshot)
+            return snapshot
+        return None
 
-    def on_load_failed(self, given: LoadFailed) -> None:
-        """It is not: the leader begins anew, perhaps with another."""
-        if self._snapshot is not None and self._snapshot.position == given.position:
-            self._forget()
+    def on_load_failed(self, given: LoadFailed, now: int) -> None:
+        """It is not. It is wanted anew after a while, and not at once: nothing may have changed where it comes from."""
+        if self._snapshot is not None and self._snapshot.position == given.position and self._loading:
+            self._loading, self._failed_at = False, now
             self._outbox.notice(f"a snapshot that came from the leader cannot be used: {given.why}")
 
-    def _forget(self) -> None:
-        self._snapshot, self._loading = None, False
+    def _begin(self, snapshot: Snapshot | None) -> None:
+        self._snapshot, self._loading, self._failed_at = snapshot, False, None
         self._asked = self._stored = self._storing = 0
+
+    def _forget(self) -> None:
+        self._begin(None)
 
     def _tell(self, to: str, snapshot: Snapshot) -> None:
         message = PartReply(self._election.epoch, snapshot.position, self._stored)

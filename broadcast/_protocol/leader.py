@@ -151,8 +151,12 @@ class Leadership:
             self._tell_at = now + COMMIT_TOLD_WITHIN
 
     def _restore(self, name: str, progress: Progress, now: int) -> None:
-        """What it needs next was compacted (rule 11). One that is silent gets nothing but probes."""
+        """What it needs next was compacted (rule 11), if that is what it says; else it is asked first."""
         own = self._own
+        if progress.flow is not Flow.SNAPSHOT and not progress.is_behind:
+            if progress.flow is Flow.STREAM:
+                progress.probe()
+            return
         if not self._election.heard_within(name, now, self._election.floor):
             return
         outgoing, start = progress.outgoing, own.log.start.index

@@ -96,6 +96,13 @@ class Log:
             return None
         return self._batches[bisect_right(self._firsts, index) - 1]
 
+    def before_batch(self, first: int) -> tuple[int, int]:
+        """Log time and stamp of the entry before the one at `first`, as far as they are known: nothing goes back."""
+        before = self.batch_at(first - 1)
+        if before is not None:
+            return before.time, before.last_stamp
+        return (self._start_time, self._start_stamp) if first == self.start.index + 1 else (0, 0)
+
     def epoch_at(self, index: int) -> int | None:
         """The epoch of the entry at `index`; that of `start` at its own place; None where nothing is known."""
         if index == self.start.index:

@@ -190,7 +190,7 @@ class OwnLog:
         invariant(snapshot.index > self.commit, "an older snapshot is never installed", index=snapshot.index)
         keep = self.log.holds(snapshot.position) and self.log.ends_at(snapshot.index)
         keep = keep and snapshot.index <= self.writes.durable  # else none of what follows has been acknowledged
-        known = max(self.commit, self.verified)
+        known = min(max(self.commit, self.verified), snapshot.index)  # the rest goes with what was there
         self.snapshot = snapshot
         if keep:
             self.log.compact(snapshot.index)

@@ -136,6 +136,11 @@ class Participant:
         others = [each.outgoing.snapshot for each in followers if each.outgoing is not None]
         return (*(() if own is None else (own,)), *others)
 
+    @property
+    def divided(self) -> int | None:
+        """The index at which voters have different states, while no majority of them is known to have the same."""
+        return self._digests.divided.index if self._digests.divided else None
+
     # -- the step --------------------------------------------------------------------------------------------------
 
     def begin(self, now: Now) -> None:
@@ -190,6 +195,9 @@ class Participant:
         if self.leadership is not None:
             self.leadership.configured(now)
         self._outbox.settle(Reconfigured(self._configurations.latest))
+        if (divided := self._digests.divided) is not None:  # who differs may have left
+            opinion = self._digests.opinion(divided, self.configuration.voter_names)
+            self._look_for_divergence(opinion, divided)
 
     def _tell_links(self) -> None:
         """Who is in is news, or is committed now: then it takes no part any more who was in only before."""
@@ -312,12 +320,16 @@ class Participant:
         self._own.apply_up_to(given.index)
 
     def _on_snapshot_taken(self, given: SnapshotTaken) -> None:
-        snapshot, name, leadership = given.snapshot, self.election.name, self.leadership
-        last = self._own.log.last.index
-        self._own.compact(snapshot, last if leadership is None else leadership.needed(self._now.monotonic))
-        others = [each for each in self.configuration.names if each != name]
+        last, leadership = self._own.log.last.index, self.leadership
+        self._own.compact(given.snapshot, last if leadership is None else leadership.needed(self._now.monotonic))
+        self._took(given.snapshot)
+
+    def _took(self, snapshot: Snapshot) -> None:
+        """Of our own state, or of another's that has become ours: the others should know what that comes to."""
+        others = [each for each in self.configuration.names if each != self.election.name]
         self._outbox.broadcast(Digested(snapshot.position, snapshot.layout, snapshot.digest), others)
-        self._look_for_divergence(self._digests.took(snapshot), snapshot.position)
+        voters = self.configuration.voter_names
+        self._look_for_divergence(self._digests.took(snapshot, voters), snapshot.position)
 
     def _look_for_divergence(self, opinion: Opinion, position: Position) -> None:
         if opinion is Opinion.DIVERGED:
@@ -340,10 +352,12 @@ class Participant:
         self._following.incoming.on_part_stored(given)
 
     def _on_loaded(self, given: Loaded) -> None:
-        self._following.incoming.on_loaded(given)
+        installed = self._following.incoming.on_loaded(given)
+        if installed is not None:
+            self._took(installed)
 
     def _on_load_failed(self, given: LoadFailed) -> None:
-        self._following.incoming.on_load_failed(given)
+        self._following.incoming.on_load_failed(given, self._now.monotonic)
 
     def _on_connected(self, given: Connected) -> None:
         """A new link: what was under way on the old one may be lost."""
@@ -508,7 +522,9 @@ class Participant:
 
     def _on_digested(self, received: Received, message: Digested) -> None:
         if self.configuration.disk_of(received.sender) == received.storage:
-            opinion = self._digests.heard(received.sender, message.position, message.layout, message.digest)
+            voters = self.configuration.voter_names
+            said = message.position, message.layout, message.digest
+            opinion = self._digests.heard(received.sender, *said, voters)
             self._look_for_divergence(opinion, message.position)
 
     def _on_read_index_reply(self, received: Received, message: ReadIndexReply) -> None:

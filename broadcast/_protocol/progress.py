@@ -38,6 +38,8 @@ class Progress:
         """Up to here it passed on what askers wait for there."""
         self.lost = False
         """It no longer has what it acknowledged: nothing it says is counted (rule 16)."""
+        self.is_behind = False
+        """Its own words say that it needs what begins at `next`."""
         self.outgoing: Outgoing | None = None
         """The snapshot that it gets; kept for another try, until it is level with that."""
         self._in_flight: deque[tuple[int, int]] = deque()  # (last index, bytes)
@@ -76,10 +78,12 @@ class Progress:
         self._stamp = max(self._stamp, stamp)
         self.match = max(self.match, match)
         self.next = max(self.next, self.match + 1)
+        if self.outgoing is not None and self.match >= self.outgoing.snapshot.index:
+            self.outgoing = None
         if self.flow is Flow.PROBE:
             if match < self._probed:
                 return  # told on another occasion: where the logs part is not known yet
-            self.flow = Flow.STREAM
+            self.flow, self.is_behind = Flow.STREAM, False
             self.next = self.match + 1
         elif self.flow is Flow.SNAPSHOT:
             return  # whether it gets on, the parts tell
@@ -99,6 +103,7 @@ class Progress:
             self.flow is Flow.PROBE and rejected == self._probed
         ):  # else it answers an earlier probe
             self.probe(conflict)
+            self.is_behind = True
 
     # -- snapshots -------------------------------------------------------------------------------------------------
 
@@ -108,6 +113,8 @@ class Progress:
             self.outgoing = Outgoing(snapshot)
         self.flow = Flow.SNAPSHOT
         self._waiting_since = now
+        self._in_flight.clear()
+        self._in_flight_size = 0
         self.outgoing.repeat()
 
     def confirmed(self, size: int, stamp: int, now: int) -> None:
@@ -125,14 +132,14 @@ class Progress:
 
     def stream(self) -> None:
         """What it holds now, the log goes on from."""
-        self.flow, self.outgoing = Flow.STREAM, None
+        self.flow, self.is_behind, self.outgoing = Flow.STREAM, False, None
         self.next = self.match + 1
         self._waiting_since = None
 
     def probe(self, next_index: int | None = None) -> None:
-        """Find out anew where the logs part: from `next_index`, or right after what is known to match."""
-        self.flow = Flow.PROBE
-        self.next = max(self.match + 1, next_index or 0)
+        """Find out anew where the logs part: from `next_index`, or right after what is known to match, if anything."""
+        self.flow, self.is_behind = Flow.PROBE, False
+        self.next = max(self.match + 1, next_index or (0 if self.match else self.next))
         self._in_flight.clear()
         self._in_flight_size = 0
         self._waiting_since = None

@@ -198,6 +198,11 @@ class Replica:
         return self._participant.snapshots_in_use if self._participant else ()
 
     @property
+    def divided(self) -> int | None:
+        """The index at which voters have different states, while no majority of them is known to have the same."""
+        return self._participant.divided if self._participant else None
+
+    @property
     def commit(self) -> int:
         return self._own.commit
 

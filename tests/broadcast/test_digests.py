@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from test_replica_steps import ASKED, One, disk, formation, leading, sent
-from test_snapshot_steps import AGREED, run, snapshot
+from test_replica_steps import ASKED, One, disk, leading, sent
+from test_snapshot_steps import AGREED, following, receiving, run, snapshot
 
 from broadcast._protocol import digests
 from broadcast._protocol.digests import Digests, Opinion
 from broadcast._protocol.messages import Append, Digested
-from broadcast._protocol.output import Applied, Connected, Diverged, Noticed, Output, Received, SnapshotTaken, Submitted
+from broadcast._protocol.output import (
+    Applied,
+    Connected,
+    Diverged,
+    Loaded,
+    Noticed,
+    Output,
+    Received,
+    SnapshotTaken,
+    Submitted,
+)
 from broadcast._protocol.position import Position
 from broadcast._protocol.snapshots import Divergence, Snapshot
 
@@ -80,6 +90,7 @@ def test_while_no_majority_is_known_to_agree_nothing_is_sequenced() -> None:
     one.written()
     output = one.hear("b", told(1, OTHER))
     assert "differ at index 1, and no majority" in texts(output)[0]
+    assert one.replica.divided == 1
     assert one.step(Submitted((ASKED,))).persist == []
     output = one.hear("c", told(1, ONE))
     assert [batch.first for batch in output.persist[0].batches] == [2]
@@ -93,29 +104,51 @@ def test_a_stranger_s_word_does_not_count() -> None:
     assert not [each for each in one.hear("b", told(3, OTHER)).settle if isinstance(each, Diverged)]
 
 
+def test_what_was_installed_is_compared_as_well() -> None:
+    """The leader may be the one that has diverged."""
+    one = following()
+    given = snapshot(9, size=1)
+    receiving(one, given)
+    output = one.step(Loaded(given.position))
+    assert sent(output, Digested) == [("b", told(9, given.digest)), ("c", told(9, given.digest))]
+    outputs = [one.hear(name, told(9, OTHER)) for name in "bc"]
+    assert [each for output in outputs for each in output.settle if isinstance(each, Diverged)]
+
+
+def test_who_has_left_decides_nothing_any_more() -> None:
+    """So that an operator can end a division."""
+    digests = Digests("a")
+    digests.took(of(3), "abc")
+    assert digests.heard("b", Position(1, 3), 1, OTHER, "abc") is Opinion.DIVIDED
+    assert digests.opinion(Position(1, 3), "ac") is Opinion.OPEN
+    assert digests.heard("c", Position(1, 3), 1, ONE, "ac") is Opinion.AGREED
+    assert digests.divided is None
+
+
 def test_only_voters_decide_and_only_what_is_laid_out_alike_is_compared() -> None:
     digests = Digests("a")
-    assert digests.took(of(3)) is Opinion.OPEN
-    assert digests.heard("observer", Position(1, 3), 1, OTHER) is Opinion.OPEN
-    assert digests.heard("b", Position(1, 3), 2, OTHER) is Opinion.OPEN
-    assert digests.heard("c", Position(1, 3), 1, ONE) is Opinion.AGREED
+    assert digests.took(of(3), "abc") is Opinion.OPEN
+    assert digests.heard("observer", Position(1, 3), 1, OTHER, "abc") is Opinion.OPEN
+    assert digests.heard("b", Position(1, 3), 2, OTHER, "abc") is Opinion.OPEN
+    assert digests.heard("c", Position(1, 3), 1, ONE, "abc") is Opinion.AGREED
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_remembered_is_bounded_and_who_names_much_spoils_its_own_word_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(digests, "PLACES_MAX", 2)
     told_by = Digests("a")
+    told_by.heard("c", Position(1, 3), 1, ONE, "abc")
     for index in range(1, 100):
-        told_by.heard("b", Position(1, index), 1, ONE)
-    assert len(told_by._told) == 2
-    assert told_by.took(of(1)) is Opinion.OPEN
-    assert told_by.took(of(99)) is Opinion.AGREED
+        told_by.heard("b", Position(9, 2**40 + index), 1, ONE, "abc")
+    assert {name: len(places) for name, places in told_by._told.items()} == {"b": 2, "c": 1}
+    assert told_by.took(of(3), "abc") is Opinion.AGREED
 
 
 def test_a_majority_further_on_ends_a_division() -> None:
     digests = Digests("a")
-    digests.took(of(3))
-    assert digests.heard("b", Position(1, 3), 1, OTHER) is Opinion.DIVIDED
-    digests.took(of(5))
-    digests.heard("c", Position(1, 5), 1, ONE)
+    digests.took(of(3), "abc")
+    assert digests.heard("b", Position(1, 3), 1, OTHER, "abc") is Opinion.DIVIDED
+    digests.took(of(5), "abc")
+    digests.heard("c", Position(1, 5), 1, ONE, "abc")
     assert digests.divided is None
-    assert snapshot(1).agreed.configuration == formation("abc").configuration

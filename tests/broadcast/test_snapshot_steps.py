@@ -8,9 +8,9 @@ import pytest
 from test_replica_steps import ASKED, FLOOR, One, batch, disk, formation, leading, sent
 
 from actors._protocol.errors import RemoteProtocolError
-from broadcast._protocol import outgoing, own
+from broadcast._protocol import incoming, outgoing, own
 from broadcast._protocol.entries import Configured, encode_entries
-from broadcast._protocol.messages import Append, AppendReply, Heartbeat, PartReply, SnapshotPart
+from broadcast._protocol.messages import Append, AppendReply, Heartbeat, HeartbeatReply, PartReply, SnapshotPart
 from broadcast._protocol.output import (
     Applied,
     Connected,
@@ -21,14 +21,16 @@ from broadcast._protocol.output import (
     Output,
     PartRead,
     PartStored,
+    Persisted,
     ReadPart,
     Removed,
     SnapshotTaken,
     StorePart,
     Submitted,
+    Suspected,
 )
 from broadcast._protocol.position import START, Batch, Position
-from broadcast._protocol.progress import Flow
+from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.snapshots import PART_SIZE_MAX, Snapshot
 from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, Member
@@ -416,13 +418,17 @@ def test_a_leader_installs_nothing() -> None:
 
 
 def test_a_snapshot_that_cannot_be_loaded_changes_nothing_and_is_sent_anew() -> None:
+    """After a while: until then all of it is said to be here."""
     one = following(*run(3))
     receiving(one, snapshot(9))
     output = one.step(LoadFailed(Position(1, 9), "its digest is another"))
     assert notices([output]) == ["a snapshot that came from the leader cannot be used: its digest is another"]
     assert (output.install, output.persist, one.replica.log.last) == (None, [], Position(1, 3))
-    output = one.hear("b", SnapshotPart(1, snapshot(9), SIZE - 1, b"x"))
-    assert sent(output, PartReply) == [("b", PartReply(1, Position(1, 9), 0))]
+    output = one.hear("b", SnapshotPart(1, snapshot(9), 0, b"x"))
+    assert (output.transfer, sent(output, PartReply)) == ([], [("b", PartReply(1, Position(1, 9), SIZE))])
+    one.now += incoming.PAUSE
+    output = one.hear("b", SnapshotPart(1, snapshot(9), 0, b"x"))
+    assert output.transfer == [StorePart(snapshot(9), 0, b"x")]
 
 
 def test_while_one_is_being_loaded_another_waits() -> None:
@@ -445,6 +451,74 @@ def test_a_configuration_that_is_in_the_snapshot_is_in_force_with_it() -> None:
     receiving(one, given)
     one.step(Loaded(given.position))
     assert one.replica.configuration == wider
+
+
+def test_nothing_is_acknowledged_that_the_write_of_a_snapshot_removes() -> None:
+    """1 to 12 are on their way to the disk when a snapshot of 9 takes their place."""
+    one = following()
+    one.hear("b", Append(1, START, tuple(run(12)), 0))
+    under_way = one.number
+    receiving(one, snapshot(9, size=1))
+    one.step(Loaded(Position(1, 9)))
+    one.hear("b", Append(1, Position(1, 9), tuple(run(3, 10)), 9))
+    acknowledged = sent(one.step(Persisted(under_way)), AppendReply)
+    assert [message for _, message in acknowledged] == [AppendReply(1, 9)]
+    assert one.replica.durable == 9
+
+
+def test_who_stands_keeps_the_log_that_it_asks_for_votes_with() -> None:
+    one = following(*run(5))
+    one.hear("b", Append(1, Position(1, 5), tuple(run(7, 6)), 0))
+    receiving(one, snapshot(9, size=1))
+    one.step(Suspected("b"))
+    one.tick()
+    assert one.replica.role == "canvasser"
+    output = one.step(Loaded(Position(1, 9)))
+    assert (output.install, one.replica.log.last) == (None, Position(1, 12))
+
+
+def test_a_snapshot_of_a_later_epoch_than_its_leader_s_is_a_peer_s_fault() -> None:
+    with pytest.raises(RemoteProtocolError, match="from a leader of epoch 1"):
+        following().hear("b", SnapshotPart(1, snapshot(9, epoch=7, size=1), 0, b"x"))
+
+
+def test_a_batch_right_after_a_snapshot_may_not_go_back_in_time() -> None:
+    one = following(snapshot=Snapshot(Position(1, 7), 50, 70, AGREED, 1, bytes(32)))
+    with pytest.raises(RemoteProtocolError, match="is older than that before it"):
+        one.hear("b", Append(1, Position(1, 7), (batch(1, 8),), 8))
+
+
+def test_a_follower_is_asked_before_it_is_given_a_snapshot() -> None:
+    """A probe that was lost, or is slow, says nothing of what it holds."""
+    one = compacted()
+    assert one.replica.leadership is not None
+    progress = one.replica.leadership.followers["c"]
+    output = one.step(Connected("c"))
+    assert [to for to, _ in sent(output, Append)] == ["c"]
+    output = one.hear("c", HeartbeatReply(1, 1))
+    assert (progress.flow, transfers(output, ReadPart)) == (Flow.PROBE, [])
+    one.hear("c", AppendReply(1, 9))
+    assert progress.flow is Flow.STREAM
+
+
+def test_a_stream_that_compaction_has_overtaken_asks_first() -> None:
+    progress = Progress(1)
+    progress.acknowledged(0, 1, 0)
+    assert progress.flow is Flow.STREAM
+    progress.sent(0, (batch(1, 1),), 0)
+    progress.restore(snapshot(9), 9, 1)
+    progress.acknowledged(9, 2, 2)
+    progress.stream()
+    assert progress.may_send()
+    assert progress.overdue(10**9, 1) is False
+
+
+def test_a_snapshot_that_was_sent_is_held_no_longer_however_the_follower_got_there() -> None:
+    one = compacted()
+    ask_again(one)
+    one.step(Connected("c"))
+    one.hear("c", AppendReply(1, 9))
+    assert one.replica.snapshots_in_use == (snapshot(9),)
 
 
 def config(index: int, configuration: Configuration) -> Batch:
