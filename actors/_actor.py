@@ -33,6 +33,8 @@ Kind: TypeAlias = Literal["command", "query"]
 
 TAG_LENGTH_MAX: Final = 128
 """Characters in a tag."""
+VERSION_MAX: Final = 1_000_000
+"""Of a class."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class Marked(Generic[A_contra, P, T_co]):
         kind: Kind,
         tag: str | None,
         idempotent: bool,
+        since: int = 1,
     ) -> None:
         _check_function(function, kind)
         functools.update_wrapper(cast(Any, self), function)  # for help() and signatures, which call nothing
@@ -62,6 +65,9 @@ class Marked(Generic[A_contra, P, T_co]):
         self.tag = function.__name__ if tag is None else tag
         self.tag_written = tag is not None
         self.idempotent = idempotent
+        self.since = since
+        if not is_version(since):
+            raise TypeError(f"{function.__qualname__}: since={since!r} is no version of a class: they are 1, 2, 3...")
         if not self.tag.isprintable() or not 1 <= len(self.tag) <= TAG_LENGTH_MAX or self.tag == "<lambda>":
             raise TypeError(
                 f"{function.__qualname__}: {self.tag!r} is no tag: 1 to {TAG_LENGTH_MAX} printable characters"
@@ -128,21 +134,24 @@ class CommandDecorator(Protocol):
 @overload
 def command(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]: ...
 @overload
-def command(*, tag: str | None = None, idempotent: bool = False) -> CommandDecorator: ...
+def command(*, tag: str | None = None, idempotent: bool = False, since: int = 1) -> CommandDecorator: ...
 def command(
     function: Callable[Concatenate[A, P], T] | None = None,
     /,
     *,
     tag: str | None = None,
     idempotent: bool = False,
+    since: int = 1,
 ) -> Marking[A, P, T] | CommandDecorator:
     """Mark a method that may change the actor's state.
 
     tag: its name on the wire and in the log, for ever; the method's name unless written out.
     idempotent: applying it twice is as good as once, so its answer need not be remembered for retries.
+    since: the version of the class that it came with. Of a replicated actor it is not accepted before that version is
+    in force, so that no replica meets it whose class does not have it yet.
     """
     if function is None:
-        return _decorator("command", tag, idempotent)
+        return _decorator("command", tag, idempotent, since)
     return Marking(Marked(function, "command", tag, idempotent))
 
 
@@ -159,9 +168,9 @@ def query(
     return Marking(Marked(function, "query", tag, idempotent=True))
 
 
-def _decorator(kind: Kind, tag: str | None, idempotent: bool) -> CommandDecorator:
+def _decorator(kind: Kind, tag: str | None, idempotent: bool, since: int = 1) -> CommandDecorator:
     def mark(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]:
-        return Marking(Marked(function, kind, tag, idempotent))
+        return Marking(Marked(function, kind, tag, idempotent, since))
 
     return mark
 
@@ -180,11 +189,15 @@ class Actor:
     `class Greeter(Actor, mailbox=Mailbox(10, "refuse"), keeps_state=True)` says how it is run on a node, and so are
     the classes derived from it. mailbox: how many messages may wait, and what then. keeps_state: a restart after a
     crash goes on with the same instance, instead of a fresh one that is made as the first was.
+
+    `version = 2` in a class says which version of it this is. What replicas of an actor go by is the version that is in
+    force, which `context.version` tells: a later one is put in force once all of them run it.
     """
 
     __slots__ = ("_context",)  # kept out of vars(actor), which is the state
 
     _context: Context
+    version: ClassVar[int] = 1
     _settings: ClassVar[Settings] = Settings(Mailbox(), keeps_state=False)
 
     def __init_subclass__(
@@ -239,6 +252,11 @@ class Actor:
         return context
 
 
+def is_version(version: object) -> bool:
+    """May a class say that this is its version?"""
+    return type(version) is int and 1 <= version <= VERSION_MAX
+
+
 def give_context(actor: Actor, context: Context) -> None:
     """Let `actor` see `context`: for whoever runs it, once. (Also right for a frozen dataclass.)"""
     object.__setattr__(actor, "_context", context)
@@ -290,6 +308,10 @@ def _attributes(actor: type[Actor]) -> Iterator[tuple[str, object]]:
 def _check_override(marked: AnyMarked, inherited: AnyMarked, tag: str) -> None:
     if marked.kind != inherited.kind:
         raise TypeError(f"{marked!r} overrides {inherited!r}: keep it a {inherited.kind}")
+    if marked.since < inherited.since:
+        raise TypeError(
+            f"{marked!r} overrides {inherited!r}, which came with version {inherited.since}: say since= too"
+        )
     if marked.tag_written and marked.tag != tag:
         raise TypeError(f"{marked!r} overrides {inherited!r} and so keeps its tag {tag!r}; leave {marked.tag!r} out")
 
@@ -300,4 +322,6 @@ def _mark_overrides(actor: type[Actor]) -> None:
         if isinstance(value, types.FunctionType):
             inherited = next((marked_by(vars(base)[name]) for base in actor.__mro__[1:] if name in vars(base)), None)
             if inherited is not None:
-                setattr(actor, name, Marking(Marked(value, inherited.kind, None, inherited.idempotent)))
+                setattr(
+                    actor, name, Marking(Marked(value, inherited.kind, None, inherited.idempotent, inherited.since))
+                )

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actors._actor import Actor, AnyMarked, Kind, marked_by, marked_methods
+from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marked_by, marked_methods
 from actors._annotations import annotation_of
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
@@ -39,7 +39,7 @@ class Method:
     """A marked method of a class of actors.
 
     tag, name: on the wire, and in the class. label: for people, `Class.name`. module: the class's.
-    kind: "command" or "query". is_async: an `async def`. idempotent: see `command`; every query is.
+    kind: "command" or "query". is_async: an `async def`. idempotent, since: see `command`; every query is idempotent.
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
     annotations: of the parameters, in their order.
     """
@@ -55,6 +55,7 @@ class Method:
         self.kind: Final[Kind] = marked.kind
         self.is_async: Final = inspect.iscoroutinefunction(written)
         self.idempotent: Final = marked.idempotent
+        self.since: Final = marked.since
         self.function: Final = _by_position(written, parameters)
         self._signature = signature.replace(parameters=parameters)
         self._parameters = [_parameter(self.label, written, parameter) for parameter in parameters]
@@ -177,7 +178,7 @@ _made: Final[dict[type[Actor], Interface]] = {}
 class Interface:
     """The messages that a class of actors takes.
 
-    methods: by tag, those of base classes first.
+    methods: by tag, those of base classes first. newest: the version that the last of the commands came with.
     """
 
     def __init__(self, actor: type[Actor]) -> None:
@@ -186,6 +187,7 @@ class Interface:
         self.methods: Final[Mapping[str, Method]] = MappingProxyType(
             {tag: Method(actor, name, tag, method) for tag, (name, method) in marked_methods(actor).items()}
         )
+        self.newest: Final = max((method.since for method in self.methods.values()), default=1)
         by_name = {method.name: method for method in self.methods.values()}
         self._by_marked: Mapping[object, Method] = {
             marked: by_name[name]
@@ -193,6 +195,11 @@ class Interface:
             for name, value in vars(base).items()
             if (marked := marked_by(value)) is not None
         }
+
+    @property
+    def version(self) -> int:
+        """Of the class."""
+        return self.actor.version
 
     @staticmethod
     def of(actor: type[Actor]) -> Interface:
@@ -215,6 +222,17 @@ class Interface:
 
     def replicable(self) -> None:
         """`TypeError` if replicas could not run this class alike."""
+        if not is_version(self.version):
+            raise TypeError(
+                f"{self.actor.__name__}.version is {self.version!r}: the version of a class is one of 1, 2, 3... up to "
+                f"{VERSION_MAX}"
+            )
+        later = [f"{each.name} (since={each.since})" for each in self.methods.values() if each.since > self.version]
+        if later:
+            raise TypeError(
+                f"{self.actor.__name__}.version is {self.version}, and these commands come with a later one: "
+                f"{', '.join(later)}; raise it"
+            )
         waiting = [method.name for method in self.methods.values() if method.is_async]
         if waiting:
             raise TypeError(

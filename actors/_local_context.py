@@ -41,7 +41,7 @@ class LocalContext(Context):
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
-        self.version = 1
+        self.version = cell.interface.actor.version
         self.sender = ""
         self._position = None
         self._random_ready = False

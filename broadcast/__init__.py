@@ -2,7 +2,7 @@
 
 from broadcast._client import connect
 from broadcast._delivery import Delivery
-from broadcast._errors import CannotApply, CannotCapture, Compacted, Diverged, GroupClosed, SessionExpired
+from broadcast._errors import CannotApply, CannotCapture, Compacted, Diverged, GroupClosed, Outdated, SessionExpired
 from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.consistency import Consistency
@@ -24,6 +24,7 @@ __all__ = [
     "GroupClosed",
     "GroupRef",
     "LocalGroup",
+    "Outdated",
     "Pipeline",
     "Position",
     "SessionExpired",

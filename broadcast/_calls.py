@@ -29,6 +29,11 @@ def open_calls(entry: Commands) -> Sequence[object]:
     return cast("list[object]", calls)
 
 
+def is_call(call: object) -> bool:
+    """May a class understand this? What is not even a tag with arguments, none does, whatever its version."""
+    return isinstance(call, list) and len(cast("list[object]", call)) > 0 and isinstance(call[0], str)
+
+
 def open_call(interface: Interface, call: object, kind: Kind | None = None) -> tuple[Method, tuple[object, ...]]:
     """The method and the typed arguments of a call. `InvalidMessage` if the class has none such of this kind."""
     if not isinstance(call, list) or not call:

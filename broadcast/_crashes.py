@@ -13,6 +13,11 @@ NOT_ALONE = (
     "all replicas with a class where it does not"
 )
 
+NOT_UNDERSTOOD = (
+    "this process's class does not take such a message, and the class of the replica that accepted it does. Start this "
+    "one with a class that does too; a command that is new in a version of a class is to say so: @command(since=...)"
+)
+
 
 def name_of(error: BaseException) -> str:
     return type(error).__qualname__

@@ -1,8 +1,7 @@
 """Where clients come in: what a linked client says goes to the replica, what becomes of it goes back.
 
 A client's word is checked here, once, before anything of it is sequenced: whose session it is, sizes, and every call
-against the actor's annotations. A call that does not fit is replaced by one that no class understands, so that it keeps
-its number, and its outcome is agreed like any other.
+against the actor's annotations (`_sifting`).
 """
 
 from __future__ import annotations
@@ -10,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from actors import Envelope, Origin
 from actors._node import NO_SUCH
-from actors._protocol.codec import encode, encode_struct, join_array
+from actors._protocol.codec import encode, encode_struct
 from actors._protocol.errors import RemoteProtocolError
-from broadcast._calls import open_calls
-from broadcast._machine import Machine
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Commands, Submittable, size
 from broadcast._protocol.portions import is_portion, portions
@@ -41,10 +36,8 @@ from broadcast._protocol.visits import (
 )
 from broadcast._reader import Reader
 from broadcast._replica import ReplicaHost
+from broadcast._sifting import sifted
 from broadcast._status import members_of, status_of
-
-NOT_UNDERSTOOD = b"\xf4"
-"""An encoded call that no class understands."""
 
 
 class Visitor:
@@ -126,7 +119,7 @@ class Visitor:
         if entry.stamp > stamp:
             raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {stamp}")
         check_run(entry, self._host.limits)
-        return _sifted(entry, machine)
+        return sifted(entry, machine)
 
     # -- queries ---------------------------------------------------------------------------------------------------
 
@@ -150,23 +143,6 @@ class Visitor:
 
     def _send(self, message: ToClient) -> bool:
         return self._origin.send(self._host.to, "group", encode_struct(message))
-
-
-def _sifted(entry: Commands, machine: Machine[Any]) -> Commands:
-    """The run, with every call that does not fit replaced."""
-    calls = open_calls(entry)
-    understood = [call is None or machine.understands(call) for call in calls]
-    if all(understood):
-        return entry
-    packed = [_encoded(call) if fits else NOT_UNDERSTOOD for call, fits in zip(calls, understood, strict=True)]
-    return msgspec.structs.replace(entry, calls=join_array(packed))
-
-
-def _encoded(call: object) -> bytes:
-    try:
-        return encode(call)
-    except ValueError:  # larger than any that we would have sent
-        return NOT_UNDERSTOOD
 
 
 class Door:

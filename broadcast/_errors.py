@@ -40,6 +40,23 @@ class CannotApply(Exception):
         self.command = command
 
 
+class Outdated(CannotApply):
+    """This replica's class is older than what is in force from there on: it has stopped; the others go on (rule 29).
+
+    in_force, known: the version of the class that the group has put in force, and the one that this process runs.
+    """
+
+    def __init__(self, group: str, index: int, name: str, in_force: int, known: int) -> None:
+        why = (
+            f"version {in_force} of {name} is in force from there on, because all voters had told that they know it, "
+            f"and this process runs version {known}. Start it with version {in_force} or a later one; there is no way "
+            "back to an older one any more"
+        )
+        super().__init__(group, index, f"version {in_force}", why)
+        self.in_force = in_force
+        self.known = known
+
+
 class Diverged(Exception):
     """This replica's state is not what a majority of the voters has: it has stopped, and stays so (rule 28).
 

@@ -30,6 +30,7 @@ from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import ReadAnswer, Status
 from broadcast._reader import Reader
 from broadcast._replica import ReplicaHost
+from broadcast._sifting import sifted
 from broadcast._state import check_capturable
 from broadcast._status import status_of
 from membership import Limits, Majority, Membership, QuorumSystem
@@ -154,6 +155,10 @@ class _LocalWay(Way):
     # -- the way ---------------------------------------------------------------------------------------------------
 
     def submit(self, entries: Sequence[Submittable]) -> None:
+        """The same class has packed them: what may not fit is what came with a version that is not in force yet."""
+        machine = self._host.machine
+        if machine is not None and not machine.understands_all:
+            entries = [sifted(entry, machine) for entry in entries]
         self._host.submit(self._handle, entries)
 
     def read(self, queries: Sequence[Query]) -> None:
@@ -203,7 +208,8 @@ async def join(
     less than 0 stands later, who has more earlier; and in calm a leader hands over to a voter of higher priority.
 
     Returns once this replica listens, not once there is a quorum. Leaving waits for what was told, within the caller's
-    scope, and hands over if this replica leads. `membership.MemberRemoved` ends it if it is removed.
+    scope, and hands over if this replica leads. `membership.MemberRemoved` ends it if it is removed, `Outdated` if the
+    version of the class that is in force is later than that of `actor`.
     """
     interface = Interface.of(actor)
     interface.replicable()
@@ -217,7 +223,8 @@ async def join(
         _check_quorum(quorum, names)
     _check_priority(priority)
     writer = await disk_writer(node)
-    plan = Plan(group, names, quorum, limits, str(node.address_of(node.name)), role == "observer", priority)
+    address = str(node.address_of(node.name))
+    plan = Plan(group, names, quorum, limits, address, role == "observer", priority, interface.version)
     host = ReplicaHost(node, writer, plan, actor, interface)
     door = Door(host)
     handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock)

@@ -2,6 +2,12 @@
 
 Deterministic: every replica that applies the same batches ends in the same state. It takes no input but the log; time
 and chance come from there. It is total: whatever an entry holds, it has an agreed outcome, and the replica goes on.
+
+Or it stops before the entry, and leaves it to others, where the outcome would follow from which class this process runs
+(rule 29). That is so for a later version of the class than ours, and for a message that our class does not take: it was
+accepted by a replica whose class does take it, newer or older than ours, or another under the same version. To call it
+invalid here would be a silent divergence. So what is not in the interface is kept out where it comes in (`_sifting`),
+and a command that came with a version is not run before that is in force, which the log alone says.
 """
 
 from __future__ import annotations
@@ -17,11 +23,11 @@ from actors._plain import encode_plain, to_plain
 from actors._protocol.codec import DecodeError, decode
 from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
 from broadcast._base import Base, Load
-from broadcast._calls import open_call, open_calls, runs_of
+from broadcast._calls import is_call, open_call, open_calls, runs_of
 from broadcast._capture import Counted, Tables, decode_tables, encode_tables
-from broadcast._crashes import BY_CHANCE, NOT_ALONE, comes_again, name_of
+from broadcast._crashes import BY_CHANCE, NOT_ALONE, NOT_UNDERSTOOD, comes_again, name_of
 from broadcast._delivery import Delivery
-from broadcast._errors import CannotApply
+from broadcast._errors import CannotApply, Outdated
 from broadcast._moment import LogContext, Moment
 from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_overload, pack_refusal
 from broadcast._past import Markers, Past
@@ -33,6 +39,7 @@ from broadcast._protocol.entries import (
     SessionAsked,
     SessionEnded,
     SessionKept,
+    Versioned,
     decode_entries,
     span,
 )
@@ -55,6 +62,17 @@ _RAN = (_APPLIED, Outcome.REFUSED, Outcome.QUERIED)
 """Outcomes of commands whose effects, if any, stayed: what a replay runs again. (A query has none, or is wrong.)"""
 
 
+class _NotUnderstood(Exception):
+    """A command that this class does not take. Says why."""
+
+
+def check_version(group: str, interface: Interface, in_force: int, index: int) -> None:
+    """Raise `Outdated` if the version in force from `index` on is later than what this class is."""
+    if in_force > interface.version:
+        name = interface.actor.__name__
+        raise Outdated(group or name, index, name, in_force, interface.version)
+
+
 class Machine(Generic[A]):
     """One replica's actor and all that goes with it, at one index of the log."""
 
@@ -67,11 +85,14 @@ class Machine(Generic[A]):
         *,
         group: str = "",
         base: Base | None = None,
+        version: int = 1,
     ) -> None:
         """`actor` makes an instance as it is before the first command; `group`: the group's name, for people.
 
-        base: where undos begin, if one is to be watched.
+        base: where undos begin, if one is to be watched. version: of the class, that the group was formed with. Raises
+        `Outdated` if that is a later one than ours.
         """
+        check_version(group, interface, version, 0)
         self.group = group
         self.interface = interface
         self.applied = 0
@@ -80,7 +101,7 @@ class Machine(Generic[A]):
         self.stamp = 0
         """Lamport counter of the last entry applied."""
         self.views: list[View] = []
-        self.agreed = Agreed.formed(configuration)
+        self.agreed = Agreed.formed(configuration, version)
         """What stands in the log of members, up to there."""
         limits = configuration.limits
         self.sessions = Sessions(term=limits.session_term, sessions_max=limits.sessions_max)
@@ -88,7 +109,7 @@ class Machine(Generic[A]):
         self._history = history
         self._context = LogContext()
         self._base = Base() if base is None else base
-        self._past = Past()
+        self._past = Past(version)
         self._markers = Markers()
         self.actor = self._begin()
 
@@ -119,7 +140,7 @@ class Machine(Generic[A]):
         """Apply a committed batch; returns what to tell the sessions' owners.
 
         What it raises ends the replica: nothing of the batch counts then, and this machine is of no use any more.
-        `CannotApply`: a command has no outcome that is sure to be the same everywhere.
+        `CannotApply`: an entry has no outcome that is sure to be the same everywhere.
         """
         invariant(batch.first == self.applied + 1, "batches are applied in index order, once", first=batch.first)
         self.time = batch.time
@@ -156,6 +177,10 @@ class Machine(Generic[A]):
             case Reached():
                 self.agreed = self.agreed.reached(entry.names)
                 self._begin_view(batch.epoch, index)
+            case Versioned(version):
+                check_version(self.group, self.interface, version, index)
+                self.agreed = self.agreed.versioned(version)
+                self._past.raised(self.agreed.version, index)
             case SessionAsked():
                 session = self.sessions.open(index, entry.nonce, entry.owner, batch.time)
                 reports.append(Opened(entry.nonce, entry.owner, session))
@@ -215,10 +240,17 @@ class Machine(Generic[A]):
             return self._crashed(error, call, entry, first, index)
 
     def _run(self, actor: A, call: object, index: int) -> tuple[Outcome, bytes]:
-        """Run a command, or a query that has its place in the log; raises what it raises, but for a refusal."""
+        """Run a command, or a query that has its place in the log; raises what it raises, but for a refusal.
+
+        `_NotUnderstood` if the class does not take it.
+        """
+        if not is_call(call):
+            return Outcome.INVALID, INVALID
         try:
             method, arguments = open_call(self.interface, call)
-        except InvalidMessage:
+        except InvalidMessage as error:
+            raise _NotUnderstood(str(error)) from error
+        if method.since > self._context.version:
             return Outcome.INVALID, INVALID
         self._context.at(index)
         try:
@@ -228,19 +260,30 @@ class Machine(Generic[A]):
             return Outcome.REFUSED, pack_refusal(method, refusal)
 
     def understands(self, call: object) -> bool:
-        """Would this call be tried, and not be found invalid? Not what only some replicas could open, either."""
+        """Would this call be tried by the version in force? Not what only some replicas could open, either."""
         try:
-            open_call(self.interface, call)
+            method, _ = open_call(self.interface, call)
         except Exception:
             return False
-        return True
+        return method.since <= self.version
+
+    @property
+    def version(self) -> int:
+        """The version of the class in force."""
+        return self.agreed.version
+
+    @property
+    def understands_all(self) -> bool:
+        """Is all in force that our class has? Then what was packed by it is understood."""
+        return self.interface.newest <= self.version
 
     def _owner(self, session: int) -> str:
         known = self.sessions.get(session)
         return self._past.owner(session) if known is None else known.owner
 
     def _moment(self, owner: str, batch: Batch) -> Moment:
-        return Moment(owner, self._past.leader(batch.epoch), batch.epoch, batch.time, batch.stamp - batch.first)
+        leader, version = self._past.leader(batch.epoch), self._past.version(batch.first)
+        return Moment(owner, leader, batch.epoch, batch.time, batch.stamp - batch.first, version)
 
     def _begin_view(self, epoch: int, index: int) -> None:
         """By the entry at `index`. Who leads can be reached, if it is still a member."""
@@ -266,6 +309,8 @@ class Machine(Generic[A]):
         """A bug in the user's class: undone, and agreed. Raises what ends this replica instead, if it may not be."""
         if isinstance(error, InvariantViolation):
             raise error
+        if isinstance(error, _NotUnderstood):
+            self._stop(call, index, f"{error}: {NOT_UNDERSTOOD}", error)
         if isinstance(error, (MemoryError, RecursionError)):
             self._stop(call, index, f"it raised {name_of(error)}, {BY_CHANCE}", error)
         self._undo(index)
@@ -313,8 +358,10 @@ class Machine(Generic[A]):
         self._context.end()
 
     def _stop(self, call: object, index: int, why: str, error: BaseException | None) -> NoReturn:
-        method = self.interface.methods[cast("list[str]", call)[0]]
-        raise CannotApply(self.group or self.interface.actor.__name__, index, method.label, why) from error
+        label = f"{self.interface.actor.__name__}.{cast('list[str]', call)[0]}"
+        method = self.interface.methods.get(cast("list[str]", call)[0])
+        label = label if method is None else method.label
+        raise CannotApply(self.group or self.interface.actor.__name__, index, label, why) from error
 
     # -- snapshots (rule 11) ---------------------------------------------------------------------------------------
 
@@ -397,7 +444,7 @@ class Machine(Generic[A]):
             return INVALID
         epoch = self.views[-1].epoch if self.views else 0
         leader = self.views[-1].leader if self.views else ""
-        self._context.enter(Moment(sender, leader, epoch, self.time, self.stamp - self.applied))
+        self._context.enter(Moment(sender, leader, epoch, self.time, self.stamp - self.applied, self.version))
         self._context.at(self.applied)
         try:
             return pack_answer(method, method.function(self.actor, *arguments))

@@ -8,15 +8,13 @@ from actors._context import Context
 from actors._protocol.clock import Timestamp
 from broadcast._protocol.position import Position
 
-VERSION = 1  # class version in force
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What the commands of one run have in common.
 
     sender: who asked. leader: of the epoch. time: log time, microseconds since 1970.
-    ahead: what to add to the index of one for its Lamport counter.
+    ahead: what to add to the index of one for its Lamport counter. version: of the class, in force there.
     """
 
     sender: str
@@ -24,6 +22,7 @@ class Moment:
     epoch: int
     time: int
     ahead: int
+    version: int = 1
 
     def position(self, index: int) -> Position:
         return Position(self.epoch, index)
@@ -57,7 +56,7 @@ class LogContext(Context):
         """Move on to other messages: each begins with `at`."""
         self.moment = moment
         self.sender = moment.sender
-        self.version = VERSION
+        self.version = moment.version
         self._time = moment.time
         self._active = False
 

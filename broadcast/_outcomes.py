@@ -63,7 +63,8 @@ def _error(method: Method, parts: list[object]) -> Exception:
             return _crash(method, name)
         case [Outcome.INVALID]:
             return InvalidMessage(
-                f"{method.label}: the replicas do not accept this message; is their class another version than ours?"
+                f"{method.label}: the replicas do not accept this message; is their class another version than ours, "
+                "or the version that this came with not in force yet?"
             )
         case [Outcome.VOID]:
             return Rejected(f"{method.label}: given up before it was sent")

@@ -42,11 +42,13 @@ class Markers:
 class Past:
     """`start`: of the entries beyond this index all is known."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 1) -> None:
+        """version: of the class, that the group was formed with."""
         self.start = 0
         self._came_to = OutcomeRanges()
         self._left: dict[int, tuple[str, int]] = {}  # session -> who opened it, and where it came to its end
         self._leaders: dict[int, tuple[str, int]] = {}  # epoch -> who leads in it, and where it begins
+        self._versions: list[tuple[int, int]] = [(0, version)]  # of the class; the index of what put each in force
 
     def note(self, first: int, count: int, outcome: Outcome) -> None:
         """`count` commands from index `first` on came to this, and were not simply applied."""
@@ -75,11 +77,20 @@ class Past:
     def leader(self, epoch: int) -> str:
         return self._leaders[epoch][0]
 
+    def raised(self, version: int, index: int) -> None:
+        """The entry at `index` puts this version of the class in force."""
+        self._versions.append((index, version))
+
+    def version(self, index: int) -> int:
+        """The version of the class in force at `index`."""
+        return next(version for since, version in reversed(self._versions) if since <= index)
+
     def forget(self, start: int) -> None:
         """Nobody will ask for an entry up to this index any more."""
         if start > self.start:
             self.start, self._came_to = start, self._came_to.beyond(start)
             self._left, self._leaders = self._left_beyond(start), self._leaders_beyond(start)
+            self._versions = self._versions_beyond(start)
 
     def _left_beyond(self, start: int) -> dict[int, tuple[str, int]]:
         return {session: (owner, index) for session, (owner, index) in self._left.items() if index > start}
@@ -90,19 +101,26 @@ class Past:
         over = sum(index <= start + 1 for index in begins[1:])
         return dict(list(self._leaders.items())[over:])
 
+    def _versions_beyond(self, start: int) -> list[tuple[int, int]]:
+        """Also the last one: it goes on."""
+        over = sum(since <= start + 1 for since, _ in self._versions[1:])
+        return self._versions[over:]
+
     # -- in a snapshot ---------------------------------------------------------------------------------------------
 
     def written(self, start: int) -> list[object]:
         """What is known of the entries beyond `start`, for a snapshot."""
         left = [[session, *parts] for session, parts in self._left_beyond(start).items()]
         leaders = [[epoch, *parts] for epoch, parts in self._leaders_beyond(start).items()]
-        return [start, self._came_to.beyond(start).written(), left, leaders]
+        versions = [[*parts] for parts in self._versions_beyond(start)]
+        return [start, self._came_to.beyond(start).written(), left, leaders, versions]
 
     @classmethod
     def read(cls, parts: Sequence[Any]) -> Past:
         past = cls()
-        past.start, ranges, left, leaders = parts
+        past.start, ranges, left, leaders, versions = parts
         past._came_to = OutcomeRanges.read(ranges)
         past._left = {session: (owner, index) for session, owner, index in cast("list[tuple[int, str, int]]", left)}
         past._leaders = {epoch: (who, index) for epoch, who, index in cast("list[tuple[int, str, int]]", leaders)}
+        past._versions = [(since, version) for since, version in cast("list[tuple[int, int]]", versions)]
         return past

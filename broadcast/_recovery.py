@@ -73,7 +73,7 @@ def _refound(disk: StoppedDisk, stored: Stored, node: str, group: str) -> Recove
     if mine is not None and mine.storage != stored.storage:
         raise CannotRecover(f"the group {group!r} knows {node!r} by another disk than this one")
     alone = Configuration((mine or Member(node, stored.storage),), limits=before.limits)
-    new = Formation(group, os.urandom(16), alone)
+    new = Formation(group, os.urandom(16), alone, old.version)
     epoch = max(stored.promise.epoch, log.last.epoch) + 1
     first, second = EpochStart(node), Configured(alone)
     start = Batch(

@@ -20,10 +20,10 @@ from actors._actor import Actor
 from actors._interface import Interface
 from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant, violated
 from broadcast import _errors as errors
-from broadcast._errors import GroupClosed
+from broadcast._errors import GroupClosed, Outdated
 from broadcast._handle import monotonic
 from broadcast._log import log
-from broadcast._machine import Machine
+from broadcast._machine import Machine, check_version
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.desk import Desk, Owner
 from broadcast._protocol.entries import Submittable
@@ -154,7 +154,8 @@ class ReplicaHost(Generic[A]):
     async def open(self, cluster: bytes) -> None:
         """Read the disk and begin. `cluster`: 16 random bytes, in case it falls to this replica to found the group.
 
-        Raises what `Disk.open_group` does, and CannotRestore for a snapshot that this class cannot make a state of.
+        Raises what `Disk.open_group` does, CannotRestore for a snapshot that this class cannot make a state of, and
+        Outdated for one of a later version of it.
         """
         if self.node.trace is not None:
             self.node.trace.describers[self.to] = described
@@ -164,7 +165,7 @@ class ReplicaHost(Generic[A]):
         if stored.divergence is not None:
             raise self._diverged(stored.divergence)
         files = await self._writer.snapshots(self.plan.group)
-        keeper = SnapshotKeeper[A](self.plan.group, files, self._restored, self.give, self._on_disk_failed)
+        keeper = SnapshotKeeper[A](self.plan.group, files, self._restored, self.give, self._on_unable)
         await keeper.open(stored)
         self._keeper = keeper
         self.replica = Replica(
@@ -286,8 +287,10 @@ class ReplicaHost(Generic[A]):
         if trace is not None:
             facts = {"to": to, "epoch": batch.epoch, "first": batch.first, "last": batch.last}
             trace.note("deliver", self.node.clock.counter, **facts)
-        views = len(machine.views)
+        views, version = len(machine.views), machine.version
         reports = machine.apply(batch)
+        if machine.version > version:
+            log.info("version of the class in force", group=self.plan.group, version=machine.version, index=batch.last)
         self._begin_views(machine, views)
         desk.route(reports, batch.last)
         self._keep.applied(batch, machine)
@@ -314,8 +317,9 @@ class ReplicaHost(Generic[A]):
     def _history(self, after: int, last: int) -> Iterable[Batch]:
         return self.replica.log.between(after, last) if self.replica else ()
 
-    def _restored(self, pieces: Pieces) -> Machine[A]:
+    def _restored(self, snapshot: Snapshot, pieces: Pieces) -> Machine[A]:
         """A machine of a snapshot's bytes. In another thread: it touches nothing here."""
+        check_version(self.plan.group, self._interface, snapshot.agreed.version, snapshot.index)
         return Machine.restored(self._actor, self._interface, self._history, pieces, group=self.plan.group)
 
     def _enter(self, machine: Machine[A]) -> None:
@@ -366,8 +370,9 @@ class ReplicaHost(Generic[A]):
     def _on_formed(self, formed: Formed) -> None:
         machine = self._keep.machine
         if machine is None:
-            configuration = formed.formation.configuration
-            machine = Machine(self._actor, self._interface, configuration, self._history, group=self.plan.group)
+            configuration, version = formed.formation.configuration, formed.formation.version
+            group, history = self.plan.group, self._history
+            machine = Machine(self._actor, self._interface, configuration, history, group=group, version=version)
         self._enter(machine)
         log.info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
         for watcher in self.watchers:
@@ -421,6 +426,13 @@ class ReplicaHost(Generic[A]):
     def _on_disk_failed(self, error: DiskFailed) -> None:
         log.error("the disk failed: this replica stops", group=self.plan.group, reason=str(error))
         self._fail(error)
+
+    def _on_unable(self, error: DiskFailed | Outdated) -> None:
+        """What was to be done with a snapshot cannot be."""
+        if isinstance(error, DiskFailed):
+            self._on_disk_failed(error)
+        else:
+            self._fail(error)
 
     # -- the node (see `actors.Receiver`) --------------------------------------------------------------------------
 

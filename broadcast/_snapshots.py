@@ -12,6 +12,7 @@ import trio
 
 from actors._actor import Actor
 from actors._protocol.errors import invariant
+from broadcast._errors import Outdated
 from broadcast._large import uncollected
 from broadcast._log import log
 from broadcast._machine import Machine
@@ -37,9 +38,9 @@ class SnapshotKeeper(Generic[A]):
         self,
         group: str,
         files: Snapshots,
-        make: Callable[[Pieces], Machine[A]],
+        make: Callable[[Snapshot, Pieces], Machine[A]],
         give: Callable[[Input], None],
-        failed: Callable[[DiskFailed], None],
+        failed: Callable[[DiskFailed | Outdated], None],
     ) -> None:
         """make: a machine of a snapshot's bytes; for another thread. give: hand an input to the core."""
         self._group = group
@@ -62,7 +63,10 @@ class SnapshotKeeper(Generic[A]):
         return self._taking.run, self._transfers.read_parts, self._transfers.keep_parts
 
     async def open(self, stored: Stored) -> None:
-        """Make a machine of the snapshot that the disk names, if it does. Raises DiskDamaged, CannotRestore."""
+        """Make a machine of the snapshot that the disk names, if it does.
+
+        Raises DiskDamaged, CannotRestore, Outdated.
+        """
         await in_thread(self._files, self._files.begin, stored.snapshot)
         self._newest = self._asked = stored.snapshot
         if stored.snapshot is not None:
@@ -79,7 +83,7 @@ class SnapshotKeeper(Generic[A]):
 
     def _load(self, snapshot: Snapshot) -> Machine[A]:
         with uncollected() if snapshot.size > AT_ONCE_SIZE_MAX else nullcontext():
-            return self._make(partial(self._files.pieces, snapshot))
+            return self._make(snapshot, partial(self._files.pieces, snapshot))
 
     # -- taking ----------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ def status_of(host: ReplicaHost[Any]) -> Status:
         members=members_of(host),
         reachable=None if reachable is None else tuple(reachable),
         waiting=_waiting(host, voters),
+        version=machine.version if machine else host.plan.version,
+        newest=host.plan.version,
     )
 
 

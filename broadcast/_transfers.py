@@ -17,7 +17,7 @@ import trio
 
 from actors._actor import Actor
 from actors._protocol.errors import violated
-from broadcast._errors import CannotRestore
+from broadcast._errors import CannotRestore, Outdated
 from broadcast._large import give_up
 from broadcast._log import log
 from broadcast._machine import Machine
@@ -80,7 +80,7 @@ class Transfers(Generic[A]):
         files: Snapshots,
         load: Callable[[Snapshot], Machine[A]],
         give: Callable[[Input], None],
-        failed: Callable[[DiskFailed], None],
+        failed: Callable[[DiskFailed | Outdated], None],
     ) -> None:
         """load(snapshot): a machine made of its file; for another thread. give(input): hand it to the core."""
         self._loaded: Machine[A] | None = None
@@ -130,7 +130,7 @@ class Transfers(Generic[A]):
                 work = line.waiting.popleft()
                 try:
                     await _WAYS[type(work)](self, work)
-                except DiskFailed as error:
+                except (DiskFailed, Outdated) as error:
                     self._failed(error)
                     return
 

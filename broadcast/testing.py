@@ -182,6 +182,7 @@ class _Play:
 
     def __init__(self, interface: Interface, workload: Workload, seed: int, may_crash: frozenset[str]) -> None:
         self.actor = interface.actor
+        self.later = ()
         self.interface = interface
         self._workload = workload
         self._asked: dict[bytes, None] = {}  # queries to ask again

@@ -15,7 +15,7 @@ from actors._protocol.codec import convert, encode_struct, join_array, parse
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.portions import portions
 from broadcast._protocol.position import Batch, Natural, Positive
-from membership._protocol.view import Configuration, Name
+from membership._protocol.view import Configuration, Name, Version
 
 Nonce = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
@@ -39,6 +39,12 @@ class Reached(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """The leader's detector has another verdict, and it has held: these members can be reached. It stands alone."""
 
     names: tuple[Name, ...]
+
+
+class Versioned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="version"):
+    """This version of the class is in force from here on: all voters know it (rule 29). It stands alone."""
+
+    version: Version
 
 
 class SessionAsked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="open"):
@@ -80,7 +86,10 @@ class Commands(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 Submittable: TypeAlias = Commands | SessionAsked | SessionKept | SessionEnded
 """What a session's owner may put in the log."""
-Entry: TypeAlias = EpochStart | Configured | Reached | Commands | SessionAsked | SessionKept | SessionEnded
+Entry: TypeAlias = EpochStart | Configured | Reached | Versioned | Commands | SessionAsked | SessionKept | SessionEnded
+
+OfMembers: TypeAlias = Configured | Reached | Versioned
+"""What speaks of the members: `Agreed` follows from these."""
 
 
 def span(entry: Entry) -> int:
@@ -118,7 +127,8 @@ def check_content(batch: Batch, leader: str | None = None) -> None:
     """Raise `RemoteProtocolError` unless every replica can apply what this batch holds.
 
     An epoch's first entry, and no other, is its epoch-start entry (rule 7). `leader`: of its epoch, if that is known.
-    What changes the members, or who is reachable, stands alone, so that it is found without opening every batch.
+    What changes the members, who is reachable, or the version of the class, stands alone, so that it is found without
+    opening every batch.
     """
     entries = decode_entries(batch.entries)
     if sum(map(span, entries)) != batch.count:
@@ -131,16 +141,16 @@ def check_content(batch: Batch, leader: str | None = None) -> None:
         )
     if starts and leader not in (None, starts[0][1]):
         raise RemoteProtocolError(f"{starts[0][1]} begins epoch {batch.epoch} at {batch.first}, and {leader} leads it")
-    if any(isinstance(entry, Configured | Reached) for entry in entries) and membership_in(batch) is None:
+    if any(isinstance(entry, OfMembers) for entry in entries) and membership_in(batch) is None:
         raise RemoteProtocolError(f"the batch at {batch.first} speaks of members, among other entries")
 
 
-def membership_in(batch: Batch) -> Configured | Reached | None:
+def membership_in(batch: Batch) -> OfMembers | None:
     """What this batch says of the members, if it does. Cheap for all that do not."""
     if batch.count > 1 or not batch.entries.startswith(_OF_MEMBERS):
         return None
     (entry,) = decode_entries(batch.entries)
-    return entry if isinstance(entry, Configured | Reached) else None
+    return entry if isinstance(entry, OfMembers) else None
 
 
 def configuration_in(batch: Batch) -> Configuration | None:
@@ -149,4 +159,5 @@ def configuration_in(batch: Batch) -> Configuration | None:
     return entry.configuration if isinstance(entry, Configured) else None
 
 
-_OF_MEMBERS = tuple(bytes((0x81, 0x82, 0x60 + len(tag))) + tag for tag in (b"config", b"reached"))  # CBOR: [[tag, ...]]
+# CBOR: [[tag, ...]]
+_OF_MEMBERS = tuple(bytes((0x81, 0x82, 0x60 + len(tag))) + tag for tag in (b"config", b"reached", b"version"))

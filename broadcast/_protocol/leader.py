@@ -1,4 +1,4 @@
-"""What only a leader does: sequence, replicate, count, confirm (rules 3, 7, 9, 10, 12, 20).
+"""What only a leader does: sequence, replicate, count, confirm (rules 3, 7, 9, 10, 12, 20, 29).
 
 A `Leadership` lives for one epoch of one replica and is dropped with it, so that nothing of an old epoch can be taken
 for something of a new one.
@@ -10,7 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError, invariant, violated
-from broadcast._protocol.entries import Commands, Configured, Entry, EpochStart, Reached, encode_entries, size, span
+from broadcast._protocol.entries import (
+    Commands,
+    Configured,
+    Entry,
+    EpochStart,
+    Reached,
+    Versioned,
+    encode_entries,
+    size,
+    span,
+)
 from broadcast._protocol.lease import Lease
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import (
@@ -36,6 +46,7 @@ from broadcast._protocol.reads import ReadRounds, Reads
 from broadcast._protocol.regrouping import Regrouping
 from broadcast._protocol.submitter import check_run
 from broadcast._protocol.succession import Succession
+from broadcast._protocol.versions import Versions
 from membership._protocol.change import Change, Newcomer
 from membership._protocol.configurations import Configurations
 from membership._protocol.detector import Detector
@@ -54,8 +65,15 @@ class Leadership:
     """One epoch of leading. It begins with the epoch-start entry, and heartbeats to all."""
 
     def __init__(
-        self, own: OwnLog, configurations: Configurations, election: Election, outbox: Outbox, now: Now
+        self,
+        own: OwnLog,
+        configurations: Configurations,
+        election: Election,
+        outbox: Outbox,
+        now: Now,
+        version: int = 1,
     ) -> None:
+        """version: of our class."""
         self.name = election.name
         self.epoch = election.epoch
         self.start = own.log.last.index + 1
@@ -73,7 +91,8 @@ class Leadership:
         self._uncommitted_size = 0
         self._tell_at: int | None = None  # when those are to be told who have not heard yet how far is committed
         self._submitters: dict[str, None] = {}  # whose entries are pending
-        self.regrouping = Regrouping(own, configurations, election, outbox, self.followers)
+        self._versions = Versions(self.name, version)
+        self.regrouping = Regrouping(own, configurations, election, outbox, self.followers, self._versions)
         self.succession = Succession(own, election, outbox, self.followers, now.monotonic)
         self.lease = Lease(self.name, election.floor)
         self.detector = Detector(
@@ -274,11 +293,15 @@ class Leadership:
             del self.followers[name]
             self._submitters.pop(name, None)
             self.lease.retract(name)
+            self._versions.forget(name)
             self.detector.forget(name)
             self.regrouping.left(name)
 
     def go_on(self, now: Now) -> None:
-        """The next step of a change of members, or what a leader does that is none any more (rules 14, 15)."""
+        """The next step of a change of members, or what a leader does that is none any more (rules 14, 15).
+
+        And where neither is due, a later version of the class is put in force, once all voters know one (rule 29).
+        """
         regrouping = self.regrouping
         if not self._knows_commit or not regrouping.is_settled or self.succession.is_under_way:
             return
@@ -289,6 +312,10 @@ class Leadership:
             self.is_over = True
             self._outbox.broadcast(Committed(self.epoch, self._own.commit), list(self.followers))
             self.succession.abdicate(now.monotonic)
+        else:
+            raised = self._versions.raised(self._configurations.latest, self._configurations.version)
+            if raised is not None:
+                self._seal([Versioned(raised)], now)
 
     def _judge(self, now: Now) -> None:
         """Say who can be reached, if that is not what the log says (views: `reachable`)."""
@@ -355,12 +382,14 @@ class Leadership:
 
     def connected(self, name: str, now: Now) -> None:
         """A new link: what was under way on the old one may be lost."""
+        self._versions.forget(name)
         if name in self.followers:
             self.followers[name].probe()
             self._beat_to(name, self.rounds.number, now)
 
     def on_heartbeat_reply(self, received: Received, message: HeartbeatReply, now: int) -> None:
         self.detector.heard(received.sender, now)
+        self._versions.told(received.sender, message.version)
         self.succession.rate(received.sender, message.priority)
         self.rounds.confirm(received.sender, message.round)
         self.lease.confirm(received.sender, message.round)

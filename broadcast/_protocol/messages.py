@@ -22,7 +22,7 @@ from membership._protocol.messages import (
     WishAnswer,
     Wished,
 )
-from membership._protocol.view import Epoch, Priority
+from membership._protocol.view import Epoch, Priority, Version
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="append"):
@@ -59,11 +59,15 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="beaten"):
-    """The follower still follows this epoch, as of `round`. priority: how much it should lead rather than others."""
+    """The follower still follows this epoch, as of `round`.
+
+    priority: how much it should lead rather than others. version: of its class.
+    """
 
     epoch: Epoch
     round: Natural
     priority: Priority = 0
+    version: Version = 1
 
 
 class Committed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="commit"):

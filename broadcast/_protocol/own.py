@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import invariant
-from broadcast._protocol.entries import Configured, membership_in
+from broadcast._protocol.entries import Configured, Reached, Versioned, membership_in
 from broadcast._protocol.log import Log
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now
@@ -87,7 +87,8 @@ class OwnLog:
     def form(self, formation: Formation) -> Configurations:
         """The group has formed. Returns its configurations, from now on in step with the log."""
         snapshot = self.snapshot
-        agreed = snapshot.agreed if snapshot else Agreed.formed(formation.configuration)
+        formed = Agreed.formed(formation.configuration, formation.version)
+        agreed = snapshot.agreed if snapshot else formed
         self._configurations = Configurations(agreed, self.commit)
         for batch in self.log.between(self.commit, self.log.last.index):
             self._configure(batch)
@@ -103,10 +104,13 @@ class OwnLog:
         entry = membership_in(batch)
         if entry is None or self._configurations is None:
             return
-        if isinstance(entry, Configured):
-            self._configurations.append(batch.first, batch.epoch, entry.configuration)
-        else:
-            self._configurations.reach(batch.first, entry.names)
+        match entry:
+            case Configured(configuration):
+                self._configurations.append(batch.first, batch.epoch, configuration)
+            case Reached(names):
+                self._configurations.reach(batch.first, names)
+            case Versioned(version):
+                self._configurations.put_in_force(batch.first, version)
 
     def place(self, missing: Sequence[Batch], now: int) -> None:
         """Take in what is new; cut from the first batch that differs, never at or below commit (rule 8)."""

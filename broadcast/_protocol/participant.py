@@ -73,15 +73,20 @@ class Participant:
         reads: Reads,
         now: Now,
         ahead: FormedNotice | None = None,
+        version: int = 1,
     ) -> None:
-        """ahead: by what this member was taken in, in this life, where its log has not come to that yet."""
+        """ahead: by what this member was taken in, in this life, where its log has not come to that yet.
+
+        version: of our class.
+        """
         self.formation = formation
         self.election = election
         self.leadership: Leadership | None = None
         self._own = own
         self._outbox = outbox
         self._reads = reads
-        self._following = Following(own, election, outbox, reads)
+        self._version = version
+        self._following = Following(own, election, outbox, reads, version)
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
         self._digests = Digests(election.name)
@@ -220,7 +225,8 @@ class Participant:
             self.leadership = None
             self._reads.lose()
         if self.leadership is None and election.leads:
-            self.leadership = Leadership(self._own, self._configurations, election, self._outbox, now)
+            own, configurations = self._own, self._configurations
+            self.leadership = Leadership(own, configurations, election, self._outbox, now, self._version)
             self._reads.lose()  # who led before will not answer
 
     def _write(self, now: int) -> None:
@@ -440,7 +446,7 @@ class Participant:
         agreed, sender = self.committed, received.sender
         index, committed = agreed.set_at, agreed.configuration
         if not self.configuration.includes(sender):
-            joining = Joining(Member(sender, received.storage, message.address), message.observer)
+            joining = Joining(Member(sender, received.storage, message.address), message.observer, message.version)
             if self.leadership is not None:
                 self.leadership.greet(joining, self._now)
             elif self.election.leader is not None:

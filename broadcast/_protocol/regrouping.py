@@ -6,11 +6,12 @@ one stopped. What is kept here is only what a new leader finds out by itself: wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.progress import Progress
+from broadcast._protocol.versions import Versions
 from membership._protocol.change import (
     CatchUp,
     Change,
@@ -35,7 +36,7 @@ GREETED_FOR = 30 * HELLO_INTERVAL  # microseconds after its last hello that one 
 
 
 class Regrouping:
-    """One leader's part in changes of members. followers: its picture of them."""
+    """One leader's part in changes of members. followers, versions: its picture of them."""
 
     def __init__(
         self,
@@ -44,13 +45,15 @@ class Regrouping:
         election: Election,
         outbox: Outbox,
         followers: Mapping[str, Progress],
+        versions: Versions,
     ) -> None:
         self._own = own
         self._configurations = configurations
         self._election = election
         self._outbox = outbox
         self._followers = followers
-        self._greeted: dict[str, tuple[bytes, int]] = {}  # name -> storage id, and when it said hello last
+        self._versions = versions
+        self._greeted: dict[str, tuple[Joining, int]] = {}  # name -> its last hello, and when that was
         self._catching_up: dict[str, CatchUp] = {}
         self._late: list[str] = []  # who has not caught up
         self._left: dict[str, tuple[int, int]] = {}  # who is no member any more; epoch and index of what says so
@@ -76,7 +79,7 @@ class Regrouping:
         if len(self._greeted) >= GREETED_MAX:
             self._greeted = {each: word for each, word in self._greeted.items() if now - word[1] <= GREETED_FOR}
         if name in self._greeted or len(self._greeted) < GREETED_MAX:
-            self._greeted[name] = joining.member.storage, now
+            self._greeted[name] = joining, now
 
     # -- what is asked for -----------------------------------------------------------------------------------------
 
@@ -89,7 +92,8 @@ class Regrouping:
             return Verdict.TAKEN, self._awaited(), None
         if not self.is_settled or latest.is_joint:
             return Verdict.WAITS, "another change is under way", None
-        disks = {name: storage for name, (storage, at) in self._greeted.items() if now - at <= GREETED_FOR}
+        hellos = {name: hello for name, (hello, at) in self._greeted.items() if now - at <= GREETED_FOR}
+        disks = {name: hello.member.storage for name, hello in hellos.items()}
         try:
             if missing := awaited(change, latest, disks):
                 return Verdict.WAITS, _not_heard(missing), None
@@ -100,6 +104,8 @@ class Regrouping:
             return Verdict.REFUSED, str(impossible), None
         if known := [name for name in sorted(disks) if self._was_member(name, disks[name], change)]:
             return Verdict.REFUSED, _known(known), None
+        if outdated := self._outdated([hellos[newcomer.name] for newcomer in change.add]):
+            return Verdict.REFUSED, outdated, None
         alive = self._reached(now) | {newcomer.name for newcomer in change.add}
         why = None if following.goal is None or change.force else unreached(following.goal, alive)
         if why is not None:
@@ -112,6 +118,16 @@ class Regrouping:
         """Is this to be added, although it was a member with this disk? It could not tell that from its removal."""
         added = any(newcomer.name == name for newcomer in change.add)
         return added and self._configurations.was_member(storage)
+
+    def _outdated(self, hellos: Iterable[Joining]) -> str:
+        """Who of them could not apply what is in force (rule 29), and what to do; empty if all can."""
+        in_force = self._configurations.version
+        old = [f"{each.member.name} has version {each.version}" for each in hellos if each.version < in_force]
+        return (
+            f"version {in_force} of the class is in force, and {', '.join(old)}: start it with a newer one"
+            if old
+            else ""
+        )
 
     def _reached(self, now: int) -> frozenset[str]:
         election = self._election
@@ -139,14 +155,15 @@ class Regrouping:
         return None
 
     def _are_level(self, latest: Configuration, goal: Goal, now: int) -> bool:
-        """Have all caught up that are to vote (rule 15)?"""
+        """Have all caught up that are to vote (rule 15), and do they know the version in force (rule 29)?"""
         last, floor = self._own.log.last.index, self._election.floor
         self._late = []
         for name in goal.voters:
             if latest.storage_of(name) is None:
                 catching_up = self._catching_up.setdefault(name, CatchUp(last, now))
                 follower = self._followers[name]
-                if not catching_up.look(follower.match, last, now, floor) or follower.lost:
+                is_level = catching_up.look(follower.match, last, now, floor) and not follower.lost
+                if not is_level or self._versions.of(name) < self._configurations.version:
                     self._late.append(name)
         return not self._late
 

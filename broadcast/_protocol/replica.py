@@ -124,7 +124,8 @@ class Replica:
             priority=self.plan.priority,
         )
         self._outbox.settle(Formed(formation))
-        participant = Participant(formation, self._own, election, self._outbox, self._reads, self._now, ahead)
+        own, outbox, version = self._own, self._outbox, self.plan.version
+        participant = Participant(formation, own, election, outbox, self._reads, self._now, ahead, version)
         overruled = self.plan.overruled(ahead.configuration if ahead else participant.configuration)
         if overruled is not None:
             self._outbox.notice(overruled)

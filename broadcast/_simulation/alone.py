@@ -24,7 +24,7 @@ class Alone(Generic[A]):
     What is asked goes the way it goes in a group: arguments and answers are checked and copied. What a method raises is
     raised as it is, and nothing is undone.
 
-    actor: the instance. time, sender: what the context tells; to be set at will.
+    actor: the instance. time, sender, version: what the context tells; to be set at will.
     """
 
     def __init__(self, kind: type[A], *, time: datetime = START, sender: str = "alone") -> None:
@@ -35,6 +35,7 @@ class Alone(Generic[A]):
         self.actor = kind()
         self.time = time
         self.sender = sender
+        self.version = kind.version
         give_context(self.actor, self._context)
 
     def ask(self, method: Marked[A, P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -44,7 +45,7 @@ class Alone(Generic[A]):
         arguments = found.unpack(plain)
         self._index += 1
         time = (self.time - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
-        self._context.enter(Moment(self.sender, "alone", 1, time, 0))
+        self._context.enter(Moment(self.sender, "alone", 1, time, 0, self.version))
         self._context.at(self._index)
         try:
             answer: Any = found.function(self.actor, *arguments)

@@ -29,6 +29,7 @@ from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from broadcast._simulation.outcomes import Diaries
 from broadcast._simulation.play import Play
 from broadcast._simulation.trial import REPAIRED_FOR_MAX, Trial
+from broadcast._simulation.upgrades import Upgrades
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
 from membership._protocol.formation import Plan
@@ -61,9 +62,11 @@ class History:
 class Stage:
     """Everything that takes part, set up."""
 
-    def __init__(self, seed: int, options: Options | None, play: Play) -> None:
+    def __init__(self, seed: int, options: Options | None, play: Play | None) -> None:
         if options is None:
             options = Options.drawn(random.Random(seed))  # noqa: S311 - it has to be reproducible
+        if play is None:
+            play = Upgrades() if options.upgrades else Diaries()
         # A source of its own, so that one option more to draw does not change what happens under given ones.
         chance = random.Random(f"history {seed}")  # noqa: S311
         self.world = world = World(chance, options)
@@ -190,7 +193,7 @@ def run(seed: int, *, options: Options | None = None, play: Play | None = None, 
     if again is None:
         custom = options is not None and play is None
         again = f"broadcast._simulation.history.run({seed}, options={options})" if custom else replay(seed)
-    stage = Stage(seed, options, play or Diaries())
+    stage = Stage(seed, options, play)
     world = stage.world
     try:
         with bounds.in_force(world.options.bounds):

@@ -11,8 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from actors._interface import Interface
 from actors._protocol.errors import invariant
-from broadcast._machine import Machine
+from broadcast._errors import Outdated
+from broadcast._machine import Machine, check_version
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.desk import Desk
 from broadcast._protocol.entries import Submittable
@@ -44,6 +46,7 @@ from broadcast._protocol.queries import Query
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.reports import Expired, Missing
 from broadcast._protocol.snapshots import Snapshot
+from broadcast._sifting import sifted
 from broadcast._simulation.archive import Archive
 from broadcast._simulation.disk import GROUP, Disk
 from broadcast._simulation.invariants import broken
@@ -62,6 +65,7 @@ from membership._protocol.view import Formation
 
 STAMPS_RESERVED = 64  # stamps that one write of the mark covers
 APPLY_DELAY = 2 * MILLISECOND  # at most, from delivery to application
+RESTARTED_AFTER = 400 * MILLISECOND  # that a replica was stopped by its class
 
 
 class Node:
@@ -81,6 +85,9 @@ class Node:
         self._mark = 0  # durable: at or above every stamp that was ever sent
         self._tokens = 0
         self._wall = 0  # what the wall clock of the last life was set to
+        self._kind = play.actor
+        if world.options.upgrades:
+            self.choose_class()
         self._now: Life | None = None
 
     # -- its lives -------------------------------------------------------------------------------------------------
@@ -124,19 +131,41 @@ class Node:
             self._world.note(self.name, "ends", error)
             self._world.marks["disks refused"] += 1
             return
-        self._now = life = Life(self.name, self._world, self._plan, found, self._mark)
+        plan = replace(self._plan, version=self._kind.version)
+        self._now = life = Life(self.name, self._world, plan, found, self._mark)
         life.archive = Archive(
             self._world, self._disk, self._guard, self._step, self._restore, partial(self._watch.taken, self)
         )
-        if found.snapshot is not None:
-            life.archive.loaded = self._restore(found.snapshot)
+        try:
+            self._begin(life, found.snapshot)
+        except Outdated as error:
+            self._stopped(error)
+        else:
+            network.started(self.name)
+
+    def _begin(self, life: Life, snapshot: Snapshot | None) -> None:
+        if snapshot is not None:
+            life.archive.loaded = self._restore(snapshot)
             self._world.marks["restarts on a snapshot"] += 1
-        self._world.marks["restarts with an older clock"] += self._now.wall < self._wall
-        self._wall = self._now.wall
+        self._world.marks["restarts with an older clock"] += life.wall < self._wall
+        self._wall = life.wall
         self._watch.started(self)
-        self._perform(self._now.replica.take_output())
+        self._perform(life.replica.take_output())
         self._set_timer()
-        network.started(self.name)
+
+    def choose_class(self) -> None:
+        """Its next lives run any version of the class."""
+        self._kind = self._world.chance.choice((self._play.actor, *self._play.later))
+
+    def _stopped(self, error: Outdated) -> None:
+        """Its class is too old. Somebody reads what it says, and does that."""
+        self._world.note(self.name, "ends", error)
+        self._world.marks["replicas stopped by their class"] += 1
+        self.crash()
+        self._kind = self._play.later[-1]
+        network = self._network
+        if network is not None:
+            self._world.schedule.after(RESTARTED_AFTER, lambda: None if self.alive else self.start(network))
 
     def crash(self) -> None:
         """The process is gone, and with it all that its disk does not hold."""
@@ -202,6 +231,8 @@ class Node:
         except Killed:
             self._world.marks["ambushes"] += not self.removed
             self.crash()
+        except Outdated as error:
+            self._stopped(error)
 
     def _guard(self, action: Callable[[], None]) -> Callable[[], None]:
         """For what this life has under way: forgotten if it ends before."""
@@ -348,7 +379,9 @@ class Node:
         count = 1 + self._world.chance.randrange(len(living.applying))
         for _ in range(count):
             batch = living.applying.popleft()
+            version = machine.version
             reports = machine.apply(batch)
+            self._world.marks["versions put in force"] += machine.version > version
             self._watch.applied(self, batch)
             if machine.at_marker:
                 living.archive.take(machine)
@@ -394,16 +427,17 @@ class Node:
                 self._watch.noticed(self, text)
 
     def _begin_machine(self, formation: Formation) -> Machine[Any]:
-        play, history = self._play, self._living.replica.log.between
-        base = CountedBase(self._world.marks)
-        return Machine(play.actor, play.interface, formation.configuration, history, group=GROUP, base=base)
+        interface, history = Interface.of(self._kind), self._living.replica.log.between
+        base, configuration, version = CountedBase(self._world.marks), formation.configuration, formation.version
+        return Machine(self._kind, interface, configuration, history, group=GROUP, base=base, version=version)
 
     def _restore(self, snapshot: Snapshot) -> Machine[Any]:
         """A machine at this snapshot, which is on the disk."""
-        play, history = self._play, self._living.replica.log.between
+        interface, history = Interface.of(self._kind), self._living.replica.log.between
+        check_version(GROUP, interface, snapshot.agreed.version, snapshot.index)
         load = partial(self._disk.snapshots.pieces, snapshot)
         base = CountedBase(self._world.marks)
-        return Machine.restored(play.actor, play.interface, history, load, group=GROUP, base=base)
+        return Machine.restored(self._kind, interface, history, load, group=GROUP, base=base)
 
     def _note_configurations(self) -> None:
         """Another is in force."""
@@ -454,7 +488,7 @@ class Node:
         living = self._living
         living.clock.witness(stamp)
         if living.desk is not None and id(asker) in living.askers:
-            open_entries = living.desk.submit(asker, entries)
+            open_entries = living.desk.submit(asker, [sifted(entry, self.machine) for entry in entries])
             if open_entries:
                 self._step(Submitted(open_entries))
 

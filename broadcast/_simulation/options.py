@@ -41,6 +41,7 @@ class Options:
     damaged_disks: a bit of one flips, for good; of a minority at most.
     wipes, old_copies: of one disk, which is found again.
     regroupings: an operator wants other members, another quorum system, or another leader.
+    upgrades: a process is started with another version of the class, where the play has one.
     priorities: how much each process should lead rather than others, in the order of the names, again and again.
     clock_jumps: one wall clock is set anew.
     clock_error, clock_drift: by how much a wall clock may be wrong, and how fast it may go wrong (a rate).
@@ -99,6 +100,7 @@ class Options:
     levels: tuple[Consistency, ...] = (Consistency.LINEARIZABLE,)
     logged: float = 0
     leases: bool = False
+    upgrades: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -163,6 +165,7 @@ class Options:
             **_regroupings(chance, replicas),
             priorities=chance.choice(((0,), (0,), (1, 0, -1), (0, 5, 10, 5))),
             **_snapshots(chance),
+            upgrades=chance.choice((0, 0, 0, 0, 6)),
         )
         leases = chance.random() < 0.4
         levels = (Consistency.LINEARIZABLE, Consistency.SESSION, *[Consistency.LEASE] * (3 * leases))

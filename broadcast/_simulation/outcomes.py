@@ -20,7 +20,8 @@ TAGS = ("note",) * 60 + ("refuse", "refuse", "crash", "unheard-of")
 class Diaries:
     """A play (see `Play`): notes, now and then one that is refused, crashes, or is not understood."""
 
-    actor = Diary
+    actor: type[Diary] = Diary
+    later: tuple[type[Diary], ...] = ()
     interface = Interface.of(Diary)
 
     def expectation(self) -> Notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Protocol
 
 from actors._actor import Actor
@@ -19,6 +20,11 @@ class Play(Protocol):
 
     @property
     def actor(self) -> type[Actor]: ...
+    @property
+    def later(self) -> Sequence[type[Actor]]:
+        """Later versions of it, that processes may be started with instead."""
+        ...
+
     @property
     def interface(self) -> Interface: ...
 

@@ -41,6 +41,7 @@ class Swaps:
     """A play (see `Play`): registers are swapped and read. Which one a command is for follows from its number."""
 
     actor = Registers
+    later = ()
     interface = Interface.of(Registers)
 
     def expectation(self) -> Linearizable:

@@ -102,7 +102,8 @@ def steps(
     machine: Machine[Any] | None = None
     before, index = b"", 0
     try:
-        machine = Machine(actor, Interface.of(actor), log.configuration, lambda after, last: held[after:last])
+        interface, history = Interface.of(actor), lambda after, last: held[after:last]
+        machine = Machine(actor, interface, log.configuration, history, version=interface.version)
         before = _state(machine)
         yield Step(0, before, deeds=deeds())
         for batch in held:

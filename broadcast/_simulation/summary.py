@@ -78,6 +78,9 @@ MARKS: Sequence[str] = (
     "members that learnt of their removal",
     "wishes come true",
     "wishes refused",
+    # which class
+    "replicas stopped by their class",
+    "versions put in force",
     # who decided
     "decided by Flexible",
     "decided by Grid",

@@ -112,7 +112,11 @@ def _who(said: Status | Silent) -> str:
 
 
 def _trouble(said: Status | Silent) -> str | None:
-    return said.trouble if isinstance(said, Silent) else said.waiting
+    if isinstance(said, Silent):
+        return said.trouble
+    if said.waiting is None and said.newest > said.version:
+        return f"runs version {said.newest} of the class; {said.version} is in force until all voters run a later one"
+    return said.waiting
 
 
 async def ask_all(group: str, addresses: Sequence[str], tls: Tls | None = None) -> list[Status | Silent]:

@@ -1,4 +1,5 @@
-"""Which configuration is in force at which place of the log (rule 14), and who is said to be reachable there.
+"""Which configuration is in force at which place of the log (rule 14), and what else the log agrees on beside commands:
+who is said to be reachable there, and the version of the class (rule 29).
 
 A configuration is in force as soon as its entry is appended, committed or not (Ongaro 2014, 4.1), and taken back with
 it: kept by index, so that what a truncated or an old log says is never remembered beyond it.
@@ -13,16 +14,17 @@ from typing import Annotated
 import msgspec
 
 from actors._protocol.errors import invariant
-from membership._protocol.view import Configuration, Epoch, Name, StorageId
+from membership._protocol.view import Configuration, Epoch, Name, StorageId, Version
 
 FORMER_MAX = 1_000  # disks of former members that are remembered
 
 
 class Agreed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What stands in the log up to a place: who is in, who of them can be reached, and who was in.
+    """What stands in the log up to a place: who is in, who of them can be reached, who was in, and what they run.
 
     set_at, set_in: index and epoch of the entry that set the configuration; 0 for the formation record.
     reachable: sorted. former: the disks of those who are members no more, the one that left last at the end.
+    version: of the class in force. It never goes down.
     """
 
     configuration: Configuration
@@ -30,11 +32,12 @@ class Agreed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     set_at: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     set_in: Epoch = 0
     former: Annotated[tuple[StorageId, ...], msgspec.Meta(max_length=FORMER_MAX)] = ()
+    version: Version = 1
 
     @classmethod
-    def formed(cls, configuration: Configuration) -> Agreed:
+    def formed(cls, configuration: Configuration, version: int = 1) -> Agreed:
         """In the beginning all can be reached: they had to, to form the group."""
-        return cls(configuration, tuple(sorted(configuration.names)))
+        return cls(configuration, tuple(sorted(configuration.names)), version=version)
 
     def configured(self, configuration: Configuration, index: int, epoch: int) -> Agreed:
         """Another configuration, by that entry. Who comes with it can be reached, until it is said not so."""
@@ -43,12 +46,16 @@ class Agreed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         disks = {member.storage for member in configuration.members}
         left = [member.storage for member in self.configuration.members if member.storage not in disks]
         former = (*(disk for disk in self.former if disk not in disks), *left)
-        return Agreed(configuration, tuple(sorted(reachable)), index, epoch, former[-FORMER_MAX:])
+        return Agreed(configuration, tuple(sorted(reachable)), index, epoch, former[-FORMER_MAX:], self.version)
 
     def reached(self, names: Iterable[str]) -> Agreed:
         """These can be reached, and no others."""
         reachable = tuple(sorted(set(names).intersection(self.configuration.names)))
         return msgspec.structs.replace(self, reachable=reachable)
+
+    def versioned(self, version: int) -> Agreed:
+        """This version of the class is in force from here on, unless a later one is already."""
+        return msgspec.structs.replace(self, version=max(self.version, version))
 
 
 class Configurations:
@@ -70,6 +77,11 @@ class Configurations:
         return frozenset(self._agreed[-1].reachable)
 
     @property
+    def version(self) -> int:
+        """Of the class, as of the end of the log."""
+        return self._agreed[-1].version
+
+    @property
     def index(self) -> int:
         """Where the latest was set; 0 for that of the formation record."""
         return self._agreed[-1].set_at
@@ -86,6 +98,10 @@ class Configurations:
     def reach(self, index: int, names: Iterable[str]) -> None:
         """The entry at `index`, beyond all others, says that these can be reached."""
         self._append(index, self._agreed[-1].reached(names))
+
+    def put_in_force(self, index: int, version: int) -> None:
+        """The entry at `index`, beyond all others, puts this version of the class in force."""
+        self._append(index, self._agreed[-1].versioned(version))
 
     def _append(self, index: int, agreed: Agreed) -> None:
         last = self._indices[-1]

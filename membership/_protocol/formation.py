@@ -32,11 +32,13 @@ class Plan:
     """It takes no part in forming, and asks to be added without a vote."""
     priority: int = 0
     """How much this member should lead rather than others."""
+    version: int = 1
+    """Of its class."""
 
     @property
     def hello(self) -> Forming:
         """How a member whose disk is empty introduces itself."""
-        return Forming(self.members, self.quorum, self.limits, self.address, self.observer)
+        return Forming(self.members, self.quorum, self.limits, self.address, self.observer, self.version)
 
     @property
     def waits(self) -> str | None:
@@ -78,7 +80,7 @@ class Founding:
         self.plan = plan
         self.deadline = now
         self._cluster = cluster
-        self._answered = {name: Member(name, storage, plan.address)}
+        self._answered = {name: (Member(name, storage, plan.address), plan.version)}
 
     def hello(self, now: int) -> Forming:
         """What to tell every other member now, and again at `deadline`."""
@@ -100,19 +102,23 @@ class Founding:
                 f"({told}); start all members with the same"
             )
         if sender in self.plan.members:
-            self._answered[sender] = Member(sender, storage, hello.address)
+            self._answered[sender] = Member(sender, storage, hello.address), hello.version
         return None
 
     def record(self) -> Formation | None:
-        """The record, once it falls to this member to make it: it has the smallest name, and all agree."""
+        """The record, once it falls to this member to make it: it has the smallest name, and all agree.
+
+        On all but the version of the class: what is in force is what all of them know, the lowest (rule 29).
+        """
         plan, members = self.plan, self.plan.members
         if self.name != min(members) or any(name not in self._answered for name in members):
             return None
         if plan.observer or plan.waits is not None:
             return None
-        voters = tuple(self._answered[name] for name in sorted(members))
+        voters = tuple(self._answered[name][0] for name in sorted(members))
         configuration = Configuration(voters, quorum=plan.quorum, limits=plan.limits)
-        return Formation(plan.group, self._cluster, configuration)
+        version = min(self._answered[name][1] for name in members)
+        return Formation(plan.group, self._cluster, configuration, version)
 
     def misfit(self, sender: str, notice: FormedNotice) -> str | None:
         """Why this disk does not belong to the group of a record that a peer sent, or not yet; None if it does."""

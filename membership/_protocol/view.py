@@ -17,6 +17,9 @@ Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 PRIORITY_MAX = 100
 Priority = Annotated[int, msgspec.Meta(ge=-PRIORITY_MAX, le=PRIORITY_MAX)]
 """How much a voter should lead rather than others: a hint, 0 unless somebody says otherwise."""
+VERSION_MAX = 1_000_000
+Version = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
+"""Of the class that a group replicates (rule 29)."""
 
 
 def check_place(name: str, address: str) -> None:
@@ -155,11 +158,15 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 
 
 class Formation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The record that a group begins with, made once (rule 13). Without it a member neither votes nor accepts."""
+    """The record that a group begins with, made once (rule 13). Without it a member neither votes nor accepts.
+
+    version: of the class, in force until the log says another: the lowest of those that the founders came with.
+    """
 
     group: Name
     cluster: ClusterId
     configuration: Configuration
+    version: Version = 1
 
 
 class View(msgspec.Struct, frozen=True):

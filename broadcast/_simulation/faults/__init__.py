@@ -21,6 +21,7 @@ FAULTS: Mapping[str, Callable[[Field], None]] = {
     "wipes": storage.wipe,
     "old_copies": storage.restore_copy,
     "regroupings": members.regroup,
+    "upgrades": processes.change_class,
 }
 """By the option that says how often."""
 

@@ -47,6 +47,13 @@ def _resume(field: Field, node: Node, life: int) -> None:
         node.resume()
 
 
+def change_class(field: Field) -> None:
+    """Somebody upgrades it, or goes back: it is stopped, and started with another version of the class."""
+    node = field.victim()
+    node.choose_class()
+    field.crash(node, DOWN)
+
+
 def set_clock(field: Field) -> None:
     node = field.victim()
     if node.alive:
