@@ -158,13 +158,13 @@ def command(
 @overload
 def query(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]: ...
 @overload
-def query(*, tag: str | None = None) -> CommandDecorator: ...
+def query(*, tag: str | None = None, since: int = 1) -> CommandDecorator: ...
 def query(
-    function: Callable[Concatenate[A, P], T] | None = None, /, *, tag: str | None = None
+    function: Callable[Concatenate[A, P], T] | None = None, /, *, tag: str | None = None, since: int = 1
 ) -> Marking[A, P, T] | CommandDecorator:
-    """Mark a method that only reads the actor's state. `tag` as for `command`."""
+    """Mark a method that only reads the actor's state. `tag` and `since` as for `command`."""
     if function is None:
-        return _decorator("query", tag, idempotent=True)
+        return _decorator("query", tag, idempotent=True, since=since)
     return Marking(Marked(function, "query", tag, idempotent=True))
 
 

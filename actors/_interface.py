@@ -178,7 +178,7 @@ _made: Final[dict[type[Actor], Interface]] = {}
 class Interface:
     """The messages that a class of actors takes.
 
-    methods: by tag, those of base classes first. newest: the version that the last of the commands came with.
+    methods: by tag, those of base classes first. newest: the version that the last of them came with.
     """
 
     def __init__(self, actor: type[Actor]) -> None:
@@ -230,7 +230,7 @@ class Interface:
         later = [f"{each.name} (since={each.since})" for each in self.methods.values() if each.since > self.version]
         if later:
             raise TypeError(
-                f"{self.actor.__name__}.version is {self.version}, and these commands come with a later one: "
+                f"{self.actor.__name__}.version is {self.version}, and these messages come with a later one: "
                 f"{', '.join(later)}; raise it"
             )
         waiting = [method.name for method in self.methods.values() if method.is_async]

@@ -140,7 +140,10 @@ class Stage:
         """Is everybody done, and every replica that works where the others are?"""
         if not all(client.done for client in self.clients):
             return False
-        self._sound = [node for node in self._sound if not (node.removed or self._is_lost(node))]
+        self._sound = [node for node in self._sound if not node.removed]
+        if not all(node.alive for node in self._sound):  # one was stopped by its class, and is to be started anew
+            return False
+        self._sound = [node for node in self._sound if not self._is_lost(node)]
         replicas = [node.replica for node in self._sound]
         ends = {(replica.applied, replica.durable, replica.log.last, replica.leader) for replica in replicas}
         applied, durable, last, leader = next(iter(ends))
@@ -170,7 +173,10 @@ class Stage:
     def _open(self) -> list[str]:
         """Who is not done."""
         waiting = [client.name for client in self.clients if not client.done]
+        waiting += [f"{node.name}: down" for node in self._sound if not node.alive]
         for node in self._sound:
+            if not node.alive:
+                continue
             replica = node.replica
             waiting.append(
                 f"{node.name}: {replica.role} of {replica.epoch}, leader {replica.leader}, applied {replica.applied}, "

@@ -165,11 +165,10 @@ class Options:
             **_regroupings(chance, replicas),
             priorities=chance.choice(((0,), (0,), (1, 0, -1), (0, 5, 10, 5))),
             **_snapshots(chance),
-            upgrades=chance.choice((0, 0, 0, 0, 6)),
         )
         leases = chance.random() < 0.4
         levels = (Consistency.LINEARIZABLE, Consistency.SESSION, *[Consistency.LEASE] * (3 * leases))
-        return replace(drawn, leases=leases, levels=levels, logged=chance.choice((0, 0.1)))
+        return replace(drawn, leases=leases, levels=levels, logged=chance.choice((0, 0.1)), upgrades=chance.choice((0, 0, 0, 0, 6)))
 
 
 _REPLICAS = (1, 2, 4, 6, 7, *[3] * 10, *[5] * 3)

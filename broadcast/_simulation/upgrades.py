@@ -9,7 +9,6 @@ from actors._interface import Interface
 from broadcast._protocol.sessions import Outcome
 from broadcast._simulation.calls import Answer, Call
 from broadcast._simulation.diary import Diary
-from broadcast._simulation.invariants import Judge
 from broadcast._simulation.outcomes import Diaries, Notes
 
 
@@ -42,7 +41,7 @@ class Upgrades(Diaries):
     later = (Second, Third)
     interface = Interface.of(Third)
 
-    def expectation(self) -> Judge:
+    def expectation(self) -> Underlined:
         return Underlined()
 
     def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:

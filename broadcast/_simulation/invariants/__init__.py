@@ -47,6 +47,7 @@ from broadcast._simulation.invariants.state_machine_safety import StateMachineSa
 from broadcast._simulation.invariants.step_down import StepDown
 from broadcast._simulation.invariants.stickiness import Stickiness
 from broadcast._simulation.invariants.told_commit import ToldCommit
+from broadcast._simulation.invariants.versions import Versions
 from broadcast._simulation.invariants.views import Views
 from broadcast._simulation.invariants.wiped_disk import WipedDisk
 
@@ -83,6 +84,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     LogStamps,
     LogTime,
     Views,
+    Versions,
     Bounds,
     Expiry,
     # what askers rely on

@@ -1,0 +1,172 @@
+"""Planted bugs of upgrades: where a replica goes by its own class, and not by the log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from planting import Mutant, is_found_soon, name, options_of
+from test_mutants_snapshots import SNAPPED
+
+from actors._interface import Interface
+from actors._protocol.errors import InvalidMessage
+from broadcast._calls import open_call
+from broadcast._machine import Machine
+from broadcast._moment import Moment
+from broadcast._outcomes import INVALID
+from broadcast._past import Past
+from broadcast._protocol.entries import Submittable
+from broadcast._protocol.position import Batch
+from broadcast._protocol.sessions import Outcome
+from broadcast._protocol.versions import Versions
+from broadcast._simulation import node
+from broadcast._simulation.history import run
+from broadcast._simulation.options import Options
+from broadcast._simulation.upgrades import Upgrades
+from membership._protocol.configurations import Agreed, Configurations
+from membership._protocol.view import Configuration
+
+Plant = pytest.MonkeyPatch
+
+UPGRADING = replace(SNAPPED, upgrades=8)
+REGROUPED = replace(UPGRADING, spares=4, regroupings=24)
+
+
+def version_of_the_local_class(plant: Plant) -> None:
+    honest = Machine._moment
+
+    def moment(self: Any, owner: str, batch: Batch) -> Moment:
+        return replace(honest(self, owner, batch), version=self.interface.version)
+
+    plant.setattr(Machine, "_moment", moment)
+
+
+def newest_version_in_replays(plant: Plant) -> None:
+    def version(self: Any, index: int) -> int:
+        return int(self._versions[-1][1])
+
+    plant.setattr(Past, "version", version)
+
+
+def bare(agreed: Agreed) -> Agreed:
+    """As it was before there were versions."""
+    return Agreed(agreed.configuration, agreed.reachable, agreed.set_at, agreed.set_in, agreed.former)
+
+
+def left_out_of_snapshots(plant: Plant) -> None:
+    honest = Machine.restored
+
+    def restored(*args: Any, **kwargs: Any) -> Any:
+        machine = honest(*args, **kwargs)
+        machine.agreed = bare(machine.agreed)
+        return machine
+
+    plant.setattr(Machine, "restored", restored)
+
+
+def history_left_out_of_snapshots(plant: Plant) -> None:
+    honest = Past.read
+
+    def read(parts: Any) -> Past:
+        past = honest(parts)
+        past._versions = [(0, 1)]
+        return past
+
+    plant.setattr(Past, "read", read)
+
+
+def left_out_of_what_the_core_keeps(plant: Plant) -> None:
+    honest = Configurations.install
+
+    def install(self: Any, agreed: Agreed, index: int, *, keep: bool) -> None:
+        honest(self, bare(agreed), index, keep=keep)
+
+    plant.setattr(Configurations, "install", install)
+
+
+def invalid_is_what_the_class_does_not_take(plant: Plant) -> None:
+    """As it was before: and what is not in force is let in."""
+    honest = Machine._run
+
+    def run(self: Any, actor: Any, call: object, index: int) -> tuple[Outcome, bytes]:
+        try:
+            open_call(self.interface, call, "command")
+        except InvalidMessage:
+            return Outcome.INVALID, INVALID
+        return honest(self, actor, call, index)
+
+    plant.setattr(Machine, "_run", run)
+    not_sifted(plant)
+    at_once(plant)
+
+
+def not_sifted(plant: Plant) -> None:
+    def sifted(entry: Submittable, machine: Machine[Any]) -> Submittable:
+        return entry
+
+    plant.setattr(node, "sifted", sifted)
+
+
+def at_once(plant: Plant) -> None:
+    """A command is run before the version that it came with is in force."""
+    for kind in Upgrades.later:
+        plant.setattr(Interface.of(kind).methods["underline"], "since", 1)
+
+
+def put_in_force_by_a_single_one(plant: Plant) -> None:
+    def raised(self: Any, configuration: Configuration, in_force: int) -> int | None:
+        known = max(self.of(name) for name in configuration.voter_names)
+        return known if known > in_force else None
+
+    plant.setattr(Versions, "raised", raised)
+
+
+def put_in_force_by_those_who_have_told(plant: Plant) -> None:
+    """Those that have told, that is."""
+
+    def raised(self: Any, configuration: Configuration, in_force: int) -> int | None:
+        known = min(self.of(name) for name in configuration.voter_names if self.of(name))
+        return known if known > in_force else None
+
+    plant.setattr(Versions, "raised", raised)
+
+
+def applied_by_a_class_that_is_too_old(plant: Plant) -> None:
+    def unchecked(*args: object) -> None:
+        pass
+
+    plant.setattr("broadcast._machine.check_version", unchecked)
+    plant.setattr(node, "check_version", unchecked)
+
+
+MUTANTS = (
+    Mutant(version_of_the_local_class, "states are equal where snapshots are taken", UPGRADING),
+    Mutant(newest_version_in_replays, "states are equal where snapshots are taken", UPGRADING),
+    Mutant(left_out_of_snapshots, "the version in force is the log's", UPGRADING),
+    Mutant(history_left_out_of_snapshots, "states are equal where snapshots are taken", UPGRADING),
+    Mutant(left_out_of_what_the_core_keeps, "the version in force grows", UPGRADING),
+    Mutant(invalid_is_what_the_class_does_not_take, "states are equal where snapshots are taken", UPGRADING),
+    Mutant(not_sifted, "the replica has stopped before index", UPGRADING),
+    Mutant(put_in_force_by_a_single_one, "a version is put in force once all voters have run it", UPGRADING),
+    Mutant(put_in_force_by_those_who_have_told, "a version is put in force once all voters have run it", REGROUPED),
+    Mutant(applied_by_a_class_that_is_too_old, "nothing is applied by a class that is too old", UPGRADING),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
+def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.plant(monkeypatch)
+    assert is_found_soon(mutant)
+
+
+@pytest.mark.parametrize("options", options_of(MUTANTS))
+def test_nothing_is_found_without_one(options: Options) -> None:
+    for seed in range(3):
+        run(seed, options=options)
+
+
+def test_histories_upgrade_and_go_back_and_stop_what_is_too_old() -> None:
+    marks = [run(seed, options=UPGRADING).marks for seed in range(6)]
+    assert sum(each["versions put in force"] for each in marks) >= 6
+    assert any(each["replicas stopped by their class"] for each in marks)
