@@ -168,7 +168,9 @@ class Options:
         )
         leases = chance.random() < 0.4
         levels = (Consistency.LINEARIZABLE, Consistency.SESSION, *[Consistency.LEASE] * (3 * leases))
-        return replace(drawn, leases=leases, levels=levels, logged=chance.choice((0, 0.1)), upgrades=chance.choice((0, 0, 0, 0, 6)))
+        return replace(
+            drawn, leases=leases, levels=levels, logged=chance.choice((0, 0.1)), upgrades=chance.choice((0, 0, 0, 0, 6))
+        )
 
 
 _REPLICAS = (1, 2, 4, 6, 7, *[3] * 10, *[5] * 3)
