@@ -27,8 +27,8 @@ class Versions:
             self._known.pop(name, None)
 
     def of(self, name: str) -> int:
-        """What it knows; 0 while it has not told."""
-        return self._known.get(name, 0)
+        """What it knows; 1, as all do, while it has not told."""
+        return self._known.get(name, 1)
 
     def raised(self, configuration: Configuration, in_force: int) -> int | None:
         """The version to put in force: what all voters know, those of before and after a change of them too.

@@ -84,8 +84,8 @@ def test_acknowledged_answers_are_forgotten() -> None:
     assert outcomes(scene.apply(calls(1, ["put", 5], ["put", 6]))) == [[0, 2]]
 
 
-@pytest.mark.parametrize("bad", [["put", "five"], ["put"], ["put", 1, 2], ["steal"], ["sum", 1], [], 7, "put", [7]])
-def test_what_cannot_be_understood_has_an_agreed_outcome(bad: object) -> None:
+@pytest.mark.parametrize("bad", [[], 7, "put", [7], False, [["put"], 1]])
+def test_what_no_class_could_understand_has_an_agreed_outcome(bad: object) -> None:
     scene = begun()
     assert outcomes(scene.apply(calls(1, bad, ["put", 1]))) == [[Outcome.INVALID], [Outcome.APPLIED, 1]]
     assert scene.delivered() == [(4, "put", (1,))]

@@ -81,9 +81,9 @@ def wanting(one: One, change: Change = ADD_D) -> Output:
     return one.step(Wanted(7, ChangeWish(change)))
 
 
-def adding() -> One:
+def adding(version: int = 1) -> One:
     """A leader whose group has taken d as an observer that is to vote; it has shown nothing yet."""
-    one = leading()
+    one = leading(version=version)
     one.hear("d", HELLO)
     wanting(one)
     level(one)

@@ -129,6 +129,7 @@ class One:
         snapshot: Snapshot | None = None,
         priority: int = 0,
         leases: bool = False,
+        version: int = 1,
     ) -> None:
         epochs = [*(each.epoch for each in batches), snapshot.position.epoch if snapshot else 0]
         promise = Promise(epoch or max(epochs), None)
@@ -140,7 +141,7 @@ class One:
         self.names = names
         self.replica = Replica(
             name="a",
-            plan=replace(plan(names, quorum), priority=priority),
+            plan=replace(plan(names, quorum), priority=priority, version=version),
             found=found,
             cluster=CLUSTER,
             clock=LamportClock("a"),
@@ -190,9 +191,9 @@ def sent(output: Output, kind: type[Message]) -> list[tuple[str, Message]]:
     return [(send.to, send.message) for send in output.send if isinstance(send.message, kind)]
 
 
-def leading(names: str = "abc", *, priority: int = 0, leases: bool = False) -> One:
+def leading(names: str = "abc", *, priority: int = 0, leases: bool = False, version: int = 1) -> One:
     """A leader in epoch 1 whose epoch-start entry is durable everywhere, committed and applied."""
-    one = One(names, priority=priority, leases=leases)
+    one = One(names, priority=priority, leases=leases, version=version)
     one.lead()
     one.written()
     for name in names[1:]:

@@ -46,6 +46,16 @@ def test_the_smallest_name_makes_the_record_once_all_have_answered() -> None:
     assert one.record() == RECORD
 
 
+@pytest.mark.parametrize("versions", [(3, 2, 5), (2, 3, 5), (5, 3, 2)])
+def test_the_version_in_force_is_the_lowest_that_a_founder_came_with(versions: tuple[int, int, int]) -> None:
+    """All know it, and it can be raised later."""
+    mine, *others = versions
+    one = founding(plan=replace(PLAN, version=mine))
+    for name, version in zip("bc", others, strict=True):
+        assert one.heard(name, disk(name), replace(PLAN, version=version).hello) is None
+    assert one.record() == Formation(RECORD.group, RECORD.cluster, RECORD.configuration, 2)
+
+
 def test_another_name_never_does() -> None:
     one = founding("b")
     for name in ("a", "c"):

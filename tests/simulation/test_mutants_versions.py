@@ -126,7 +126,7 @@ def put_in_force_by_those_who_have_told(plant: Plant) -> None:
     """Those that have told, that is."""
 
     def raised(self: Any, configuration: Configuration, in_force: int) -> int | None:
-        known = min(self.of(name) for name in configuration.voter_names if self.of(name))
+        known = min(self.of(name) for name in configuration.voter_names if name in self._known)
         return known if known > in_force else None
 
     plant.setattr(Versions, "raised", raised)
