@@ -102,8 +102,9 @@ def steps(
     machine: Machine[Any] | None = None
     before, index = b"", 0
     try:
-        interface, history = Interface.of(actor), lambda after, last: held[after:last]
-        machine = Machine(actor, interface, log.configuration, history, version=interface.version)
+        interface = Interface.of(actor)
+        configuration, version = log.configuration, interface.version
+        machine = Machine(actor, interface, configuration, lambda after, last: held[after:last], version=version)
         before = _state(machine)
         yield Step(0, before, deeds=deeds())
         for batch in held:

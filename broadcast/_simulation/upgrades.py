@@ -18,6 +18,7 @@ class Second(Diary):
     version = 2
     counted: int = 0
 
+    @command
     def note(self, owner: str, number: int) -> int:
         if self.context.version >= 2:
             self.counted += self.context.version

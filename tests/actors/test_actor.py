@@ -222,6 +222,37 @@ def test_an_override_cannot_change_tag_or_kind_or_stop_being_a_method() -> None:
         type("Wrong", (Counter,), {"value": 3})
 
 
+@pytest.mark.parametrize("since", [0, -1, True, "2", 1.0, 1_000_001])
+def test_a_message_comes_with_a_version_of_its_class(since: Any) -> None:
+    with pytest.raises(TypeError, match=f"since={since!r} is no version of a class"):
+
+        class Early(Actor):
+            @command(since=since)
+            def put(self) -> None: ...
+
+
+def test_an_override_comes_with_the_version_of_what_it_overrides() -> None:
+    class Base(Actor):
+        version = 3
+
+        @command(since=2)
+        def put(self) -> None: ...
+
+    class Silent(Base):
+        def put(self) -> None: ...
+
+    class Later(Base):
+        @command(since=3)
+        def put(self) -> None: ...
+
+    assert [kind.put.since for kind in (Base, Silent, Later)] == [2, 2, 3]
+    with pytest.raises(TypeError, match="which came with version 2: say since= too"):
+
+        class Forgotten(Base):
+            @command
+            def put(self) -> None: ...
+
+
 def test_a_mixin_that_is_no_actor_may_bring_messages() -> None:
     class Named:
         name = "nobody"

@@ -410,3 +410,27 @@ def test_a_class_with_a_lifespan_cannot_be_replicated() -> None:
 
     with pytest.raises(TypeError, match="Lasting cannot be replicated: it has a lifespan"):
         Interface.of(Lasting).replicable()
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "2", 1.5, None, 1_000_001])
+def test_a_class_of_no_version_cannot_be_replicated(version: Any) -> None:
+    kind = type("Odd", (Actor,), {"version": version})
+    with pytest.raises(TypeError, match=r"Odd\.version is .*: the version of a class is one of 1, 2, 3"):
+        Interface.of(kind).replicable()
+
+
+def test_what_comes_with_a_later_version_than_the_class_has_is_refused() -> None:
+    class Growing(Actor):
+        version = 2
+
+        @command(since=3)
+        def put(self) -> None: ...
+
+        @query(since=4)
+        def look(self) -> int:
+            return 0
+
+    interface = Interface.of(Growing)
+    assert (interface.version, interface.newest) == (2, 4)
+    with pytest.raises(TypeError, match=r"Growing\.version is 2, .* a later one: put \(since=3\), look \(since=4\)"):
+        interface.replicable()

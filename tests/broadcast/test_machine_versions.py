@@ -15,6 +15,7 @@ from broadcast._machine import Machine
 from broadcast._protocol.entries import Versioned
 from broadcast._protocol.log import Log
 from broadcast._protocol.sessions import Outcome
+from broadcast.testing import Alone
 
 
 class Purse(Actor):
@@ -157,3 +158,10 @@ def test_a_replica_that_stopped_goes_on_there_with_a_class_that_takes_it() -> No
     new.apply(calls(2, ["take", 5]))
     follow(new, later)
     assert vars(later.machine.actor) == vars(new.machine.actor)
+
+
+def test_alone_an_instance_is_told_the_version_of_its_class_or_any_other() -> None:
+    alone = Alone(Third)
+    assert alone.ask(Third.version_now) == 3
+    alone.version = 1
+    assert alone.ask(Third.version_now) == 1

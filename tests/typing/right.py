@@ -74,6 +74,16 @@ class Counter(Actor):
 
 
 class Doubling(Counter):
+    version = 2
+
+    @command(since=2)
+    def triple(self, *, times: int = 1) -> int:
+        return self.context.version * times
+
+    @query(tag="half", since=2)
+    def halved(self) -> int:
+        return self.total // 2
+
     @command
     def add(self, amount: int, times: int = 1) -> int:
         return super().add(2 * amount, times)
@@ -108,6 +118,12 @@ async def awaited(counter: Counter) -> None:
 def named() -> None:
     assert_type(Counter.value, Marked[Counter, [], int])
     assert_type(Doubling.twice, Marked[Doubling, [], int])
+    assert_type(Doubling.halved, Marked[Doubling, [], int])
+    assert_type(Doubling.version, int)
+
+
+async def upgraded(doubling: Ref[Doubling]) -> None:
+    assert_type(await doubling.ask(Doubling.triple, times=2), int)
     assert_type(Counter.add.tag, str)
 
 

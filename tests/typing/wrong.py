@@ -146,3 +146,12 @@ class Careless(Actor, mailbox=10):  # error
         self.context.after(1.0, Greeter.greet)  # error
         self.context.watch(greeter, Greeter.greet)  # error
         self.context.tell(greeter, Greeter.greet, "bob").bit_length()  # error
+
+
+class Versioned(Actor):
+    version = "2"  # error
+
+    @command(since="2")  # error
+    def put(self) -> None:
+        self.version = 3  # error
+        self.context.version.upper()  # error
