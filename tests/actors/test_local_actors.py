@@ -22,6 +22,7 @@ from actors import (
     Ref,
     Supervision,
     command,
+    query,
 )
 from actors._cells import WARM_MAX
 
@@ -124,6 +125,19 @@ async def test_the_context_tells_who_sent_it_and_when(autojump_clock: MockClock)
         assert (sender, origin) == ("a/curious", "a")
         assert counter > before
         assert abs(await box.ask(Box.moment) - datetime.now(UTC)) < timedelta(hours=1)
+
+
+async def test_on_a_node_the_version_in_force_is_that_of_the_class(autojump_clock: MockClock) -> None:
+    class Third(Actor):
+        version = 3
+
+        @query
+        def in_force(self) -> int:
+            return self.context.version
+
+    async with lone_node() as node:
+        third = await node.spawn("third", Third)
+        assert await third.ask(Third.in_force) == 3
 
 
 async def test_a_context_is_there_only_during_a_message(autojump_clock: MockClock) -> None:

@@ -180,6 +180,9 @@ async def test_it_is_in_force_once_all_have_it_and_there_is_a_way_back_until_the
         with pytest.raises(InvalidMessage, match="not in force yet"):
             await three.groups["b"].reading(Consistency.LOG).ask(Later.fees)
         assert await three.groups["b"].ask(Later.in_force) == 1
+        index = three.groups["b"].status().applied
+        await until(lambda: bool(three.ended) or three.groups["a"].status().applied >= index)
+        assert three.ended == {}  # nobody met what its class does not have
         await three.restart("b", Purse)
         assert await three.groups["b"].ask(Purse.put, 10) == 30
         with capture_logs() as logs:

@@ -19,6 +19,7 @@ from actors.testing import MemoryNetwork
 from broadcast import Group, open_group
 from broadcast._disks import StoppedDisk
 from broadcast._protocol import own
+from broadcast._protocol.output import Persist
 from broadcast._recovery import CannotRecover, _refound  # pyright: ignore[reportPrivateUsage]
 from broadcast._storage import Stored
 from broadcast.cli.recover import command as recover
@@ -162,3 +163,18 @@ def test_a_disk_that_is_not_the_member_s_cannot_be_recovered() -> None:
     stored = Stored(b"x" * 16, formation, Promise(), [])
     with pytest.raises(CannotRecover, match="the group 'count' knows 'b' by another disk than this one"):
         _refound(cast("StoppedDisk", None), stored, "b", "count")
+
+
+def test_the_new_group_goes_by_the_version_that_the_old_one_was_formed_with() -> None:
+    """Its log is applied from the beginning, where that was in force (rule 29)."""
+    formation = Formation("count", b"c" * 16, Configuration((Member("b", b"b" * 16),)), 2)
+    written = list[Persist]()
+
+    class Disk:
+        def refound(self, group: str, persist: Persist) -> None:
+            written.append(persist)
+
+    _refound(cast("StoppedDisk", Disk()), Stored(b"b" * 16, formation, Promise(), []), "b", "count")
+    (persist,) = written
+    assert persist.formation is not None
+    assert persist.formation.version == 2

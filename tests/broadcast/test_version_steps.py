@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+import test_replica_steps
 from test_member_steps import ADD_D, HELLO, adding, configured, level, wanting
-from test_replica_steps import One, batch, leading, sent
+from test_replica_steps import One, batch, formation, leading, sent
 
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import EpochStart, SessionKept, Versioned, decode_entries, encode_entries
@@ -12,6 +14,7 @@ from broadcast._protocol.messages import Append, AppendReply, Heartbeat, Heartbe
 from broadcast._protocol.output import Answered, Connected, Output
 from broadcast._protocol.position import START, Batch, Position
 from membership._protocol.messages import Forming, Verdict
+from membership._protocol.view import Formation, Limits
 
 
 def put_in_force(*outputs: Output) -> list[int]:
@@ -37,6 +40,16 @@ def test_a_later_version_is_put_in_force_once_all_voters_have_told_that_they_kno
     assert put_in_force(*told(one, b=2)) == []
     assert put_in_force(*told(one, c=2)) == [2]
     assert put_in_force(*told(one, b=2, c=2)) == []  # once
+    assert put_in_force(*told(one, b=3, c=3)) == [3]
+
+
+def test_what_the_group_was_formed_with_is_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    def formed(names: str, limits: Limits | None = None) -> Formation:
+        return msgspec.structs.replace(formation(names, limits), version=2)
+
+    monkeypatch.setattr(test_replica_steps, "formation", formed)
+    one = leading(version=3)
+    assert put_in_force(*told(one, b=2, c=2)) == []
     assert put_in_force(*told(one, b=3, c=3)) == [3]
 
 
@@ -97,6 +110,8 @@ def test_one_that_is_to_vote_and_is_too_old_is_refused() -> None:
     assert answered.why == "version 2 of the class is in force, and d has version 1: start it with a newer one"
     one.hear("d", Forming(HELLO.members, HELLO.quorum, HELLO.limits, HELLO.address, version=2))
     assert configured(wanting(one, ADD_D))
+    level(one)
+    assert put_in_force(*told(one, b=2, c=2)) == []  # it stays in force with other members
 
 
 def test_one_that_went_back_to_an_older_class_meanwhile_gets_no_vote() -> None:
