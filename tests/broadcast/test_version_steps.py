@@ -110,8 +110,7 @@ def test_one_that_is_to_vote_and_is_too_old_is_refused() -> None:
     assert answered.why == "version 2 of the class is in force, and d has version 1: start it with a newer one"
     one.hear("d", Forming(HELLO.members, HELLO.quorum, HELLO.limits, HELLO.address, version=2))
     assert configured(wanting(one, ADD_D))
-    level(one)
-    assert put_in_force(*told(one, b=2, c=2)) == []  # it stays in force with other members
+    assert put_in_force(*level(one), *told(one, b=2, c=2)) == []  # it stays in force with other members
 
 
 def test_one_that_went_back_to_an_older_class_meanwhile_gets_no_vote() -> None:
