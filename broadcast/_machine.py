@@ -244,12 +244,12 @@ class Machine(Generic[A]):
 
         `_NotUnderstood` if the class does not take it.
         """
-        if not is_call(call):
-            return Outcome.INVALID, INVALID
         try:
             method, arguments = open_call(self.interface, call)
         except InvalidMessage as error:
-            raise _NotUnderstood(str(error)) from error
+            if is_call(call):
+                raise _NotUnderstood(str(error)) from error
+            return Outcome.INVALID, INVALID
         if method.since > self._context.version:
             return Outcome.INVALID, INVALID
         self._context.at(index)
