@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import TypeAlias, TypeGuard, get_args
 
 from broadcast._protocol.leader import Leadership
-from broadcast._protocol.messages import Append, AppendReply, Committed, Heartbeat, HeartbeatReply, Message
+from broadcast._protocol.messages import (
+    Append,
+    AppendReply,
+    Committed,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    PartReply,
+    SnapshotPart,
+)
 from broadcast._simulation.invariants.base import Process
 
-Word: TypeAlias = Append | Heartbeat | Committed
+Word: TypeAlias = Append | Heartbeat | Committed | SnapshotPart
 """What only a leader says."""
-Answer: TypeAlias = AppendReply | HeartbeatReply
+Answer: TypeAlias = AppendReply | HeartbeatReply | PartReply
 
 _WORDS = frozenset(get_args(Word))
 _ANSWERS = frozenset(get_args(Answer))

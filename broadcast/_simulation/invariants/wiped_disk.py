@@ -16,6 +16,8 @@ TOLD_OF_MEMBERS = (
     "has other settings than this node was started with",
 )
 """What an operator is told while members change."""
+TOLD_OF_ROT = "a snapshot that came from the leader cannot be used", "cannot be read"
+"""What one is told when a disk gives back something else than it was given."""
 
 
 class WipedDisk(Invariant):
@@ -30,5 +32,5 @@ class WipedDisk(Invariant):
 
     def noticed(self, process: Process, text: str) -> None:
         wiped = self.scene.disks[process.name].wiped
-        expected = any(each in text for each in TOLD_OF_MEMBERS)
+        expected = any(each in text for each in (*TOLD_OF_MEMBERS, *TOLD_OF_ROT))
         check((wiped and "by another disk" in text) or expected, "an operator has nothing to see to here", text=text)
