@@ -403,3 +403,22 @@ async def test_sessions_at_a_replica_that_was_given_a_snapshot_go_on(tmp_path: P
             await put(rig.groups["b"], 20)
             assert await client.ask(Shelf.put, "client's") == 2
             assert await rig.groups["c"].ask(Shelf.put, "c's") == 2
+
+
+async def test_who_is_behind_applies_by_and_by_and_everybody_has_turns_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "LAST_SECONDS_MAX", 0)  # nothing is kept when it stops: all of it is applied anew
+    async with one(tmp_path, NEVER) as group:
+        await put(group, 20)
+        state = group.state()
+    monkeypatch.setattr(hosting, "APPLYING_SECONDS_MAX", 0)
+    async with one(tmp_path, NEVER) as group:
+        seen = {group.status().applied}
+        while group.status().applied < group.status().last:
+            await trio.lowlevel.checkpoint()
+            seen.add(group.status().applied)
+        assert len(seen) > 20
+        assert group.state() == state
+        await put(group, 1)
+        assert [each.index async for each in limited(group, 21)][-1] == group.status().applied
