@@ -338,6 +338,7 @@ class ReplicaHost(Generic[A]):
             if trace is not None:
                 trace.note("view", self.node.clock.counter, to=self.to, epoch=view.epoch, leader=view.leader)
             log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
+        del machine.views[:-1]  # it goes on from the last; `membership` has those before
 
     # -- the actor and all that goes with it -----------------------------------------------------------------------
 

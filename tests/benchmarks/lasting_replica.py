@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import trio
 from bench_store import Store
+from spread import timings
 from talking import Message, answer, settings
 
 import broadcast._replica
-from actors import Actor
-from broadcast import Consistency, Group, open_group
+from broadcast import Consistency, Group, GroupRef, open_group
+from broadcast._group import _LocalWay
+from broadcast._handle import Handle
 from broadcast._protocol.messages import GroupMessage, Heartbeat
 
 LOOK_SECONDS = 0.01  # between two looks
@@ -55,8 +58,10 @@ class Watch:
 class Lasting:
     """Says how this replica is."""
 
-    def __init__(self, group: Group[Actor], began: float, watch: Watch) -> None:
+    def __init__(self, group: Group[Store], began: float, watch: Watch, nursery: trio.Nursery) -> None:
         self._group = group
+        self._nursery = nursery
+        self._sessions: list[GroupRef[Store]] = []
         self._began = began
         self._opened = time.monotonic()
         self._watch = watch
@@ -96,6 +101,37 @@ class Lasting:
             "since open": None if self._caught_up is None else self._caught_up - self._began,
         }
 
+    async def asks(self, sessions: int, count: int, tasks: int) -> Message:
+        """So many commands under so many sessions of this process, each in its turn."""
+        while len(self._sessions) < sessions:
+            some = [self._session() for _ in range(min(1_000, sessions - len(self._sessions)))]
+            async with trio.open_nursery() as nursery:
+                for each in some:
+                    nursery.start_soon(each.ask, Store.add, 1)
+            self._sessions += some
+        turns = itertools.cycle(self._sessions[:sessions])
+        took: list[float] = []
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                begun = time.perf_counter()
+                await next(turns).ask(Store.add, 1)
+                took.append(time.perf_counter() - begun)
+
+        begun, cpu = time.perf_counter(), time.process_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(tasks):
+                nursery.start_soon(ask, count // tasks)
+        seconds = time.perf_counter() - begun
+        return {"rate": len(took) / seconds, "cpu": 1e6 * (time.process_time() - cpu) / len(took)} | timings(took)
+
+    def _session(self) -> GroupRef[Store]:
+        host = self._group._host
+        handle = Handle(owner=host.node.name, nonce=os.urandom(16), clock=host.node.clock)
+        _LocalWay(handle, host).formed()
+        self._nursery.start_soon(handle.run)
+        return GroupRef(Store, handle, self._group.name)
+
     async def anew(self) -> Message:
         """What was most is counted anew."""
         self._watch.anew()
@@ -119,13 +155,15 @@ async def main(name: str, members: dict[str, str], data: str) -> None:
     watch = Watch()
     broadcast._replica.decode_message = watch.decoding(broadcast._replica.decode_message)
     began = time.monotonic()
-    async with open_group("bench", Store, node=name, members=members, data=data) as group:
-        lasting = Lasting(group, began, watch)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch.run)
-            nursery.start_soon(lasting.wait_caught_up)
-            await answer({}, {"status": lasting.status, "anew": lasting.anew})
-            nursery.cancel_scope.cancel()
+    async with (
+        open_group("bench", Store, node=name, members=members, data=data) as group,
+        trio.open_nursery() as nursery,
+    ):
+        lasting = Lasting(group, began, watch, nursery)
+        nursery.start_soon(watch.run)
+        nursery.start_soon(lasting.wait_caught_up)
+        await answer({}, {"status": lasting.status, "anew": lasting.anew, "asks": lasting.asks})
+        nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

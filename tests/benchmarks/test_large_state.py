@@ -57,14 +57,10 @@ async def until_all_took(group: Group, index: int) -> None:
 async def tell(what: str, group: Group, more: str) -> None:
     """What `pytest -s` shows; and judge it."""
     told = {name: await group.status(name) for name in group.replicas}
-    print(
-        f"{STATE} MB, {what}: "
-        + "; ".join(
-            f"{name}: a loop was late by {1e3 * each['late']:.0f} ms at most (computing "
-            f"for {1e3 * each['computed']:.0f} of them), heartbeats came {1e3 * each['gap']:.0f} ms apart, {mib(each['peak'])}, epoch {each['epoch']}"
-            for name, each in told.items()
-        )
-        + f"; {more}; load {os.getloadavg()[0]:.1f}",
-        file=sys.stderr,
-    )
+    lines = [
+        f"{name}: a loop was late by {1e3 * each['late']:.0f} ms at most (computing for {1e3 * each['computed']:.0f} of "
+        f"them), heartbeats came {1e3 * each['gap']:.0f} ms apart, {mib(each['peak'])}, epoch {each['epoch']}"
+        for name, each in told.items()
+    ]
+    print(f"{STATE} MB, {what}: {'; '.join(lines)}; {more}; load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     assert not WANTED or max(max(each["late"], each["gap"]) for each in told.values()) < STILL_SECONDS_MAX

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from actors import Actor, Node, command, open_node, query
 from broadcast import Compacted, Group, connect, join, open_group
+from broadcast import _replica as hosting
 from broadcast import _snapshot_files as snapshot_files
 from broadcast import _snapshots as keeping
 from broadcast import _taking as taking
@@ -418,7 +419,6 @@ async def test_who_is_behind_applies_by_and_by_and_everybody_has_turns_meanwhile
         while group.status().applied < group.status().last:
             await trio.lowlevel.checkpoint()
             seen.add(group.status().applied)
-        assert len(seen) > 20
+        assert len(seen) > 10
         assert group.state() == state
         await put(group, 1)
-        assert [each.index async for each in limited(group, 21)][-1] == group.status().applied
