@@ -66,8 +66,9 @@ async def restart(group: Group, name: str) -> None:
         while (told := await group.status(name))["since start"] is None:  # noqa: ASYNC110
             await trio.sleep(0.02)
     tell(
-        f"{name} started anew: had opened after {told['to open']:.2f} s, and had applied all {told['since open']:.2f} s "
-        f"from when it began to open, {told['since start']:.2f} s from when the process began; "
+        f"{name} started anew: had opened after {told['to open']:.2f} s, and had applied all "
+        f"{told['since open']:.2f} s from when it began to open, {told['since start']:.2f} s from when the process "
+        "began; "
         f"it computed for {told['start cpu']:.2f} s"
     )
     assert told["start cpu"] < START_SECONDS_MAX

@@ -58,8 +58,8 @@ async def tell(what: str, group: Group, more: str) -> None:
     """What `pytest -s` shows; and judge it."""
     told = {name: await group.status(name) for name in group.replicas}
     lines = [
-        f"{name}: a loop was late by {1e3 * each['late']:.0f} ms at most (computing for {1e3 * each['computed']:.0f} of "
-        f"them), heartbeats came {1e3 * each['gap']:.0f} ms apart, {mib(each['peak'])}, epoch {each['epoch']}"
+        f"{name}: a loop was late by {1e3 * each['late']:.0f} ms at most, computing for {1e3 * each['computed']:.0f}, "
+        f"and heartbeats came {1e3 * each['gap']:.0f} ms apart; {mib(each['peak'])}, epoch {each['epoch']}"
         for name, each in told.items()
     ]
     print(f"{STATE} MB, {what}: {'; '.join(lines)}; {more}; load {os.getloadavg()[0]:.1f}", file=sys.stderr)

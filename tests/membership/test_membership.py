@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from membership import Configuration, Majority, Member, Membership, View
+from membership import _membership as module
 from membership._protocol.messages import Verdict, Wish
 
 ALONE = Configuration((Member("a", b"a" * 16),))
