@@ -1,6 +1,7 @@
 """What a command costs early and late in the life of a group, and beside few sessions and many: `make flat`.
 
-Each cost is the CPU time of all three replicas for a command; wall time depends on what else the machine does.
+Each cost is the CPU time of replicas for a command, all three or the followers; wall time depends on what else the
+machine does.
 """
 
 from __future__ import annotations
@@ -52,15 +53,17 @@ async def over_time(group: Group, commands: int) -> list[str]:
 async def over_sessions(group: Group, sessions: int, asks: int) -> list[str]:
     """Asked at the leader, by tasks that each wait for an answer, under each session in its turn.
 
-    What many tasks ask under one session at a time leaves as one: so one in use is compared with one in use.
+    Of the followers, which have nothing to do with who asks: the askers are in the leader's process. What many tasks
+    ask under one session at a time leaves as one: so one in use is compared with one in use.
     """
-    leader = group.replicas[await group.leader()]
+    name = await group.leader()
+    leader, others = group.replicas[name], [each for each in NAMES if each != name]
     lines, costs = [f"{TASKS} tasks, each asking again once it is answered:"], list[float]()
     for there, in_use in ((1, 1), (TASKS, TASKS), (sessions, sessions), (sessions, 1)):
         await leader.ask("asks", ASKING_SECONDS_MAX, sessions=there, count=TASKS, tasks=TASKS)
-        before = {name: await group.status(name) for name in NAMES}
+        before = {each: await group.status(each) for each in others}
         done = await leader.ask("asks", ASKING_SECONDS_MAX, sessions=in_use, count=asks, tasks=TASKS)
-        costs.append(spent(before, {name: await group.status(name) for name in NAMES}, asks))
+        costs.append(spent(before, {each: await group.status(each) for each in others}, asks))
         lines.append(
             f"  {there:>6,} sessions, {in_use:>6,} in use: {costs[-1]:6.1f} us a command, {done['rate']:,.0f}/s, "
             f"p50 {done['p50']:.1f} ms, p99 {done['p99']:.1f} ms; load {load_average()}"
@@ -75,7 +78,7 @@ async def over_sessions(group: Group, sessions: int, asks: int) -> list[str]:
 
 def spent(before: dict[str, Message], after: dict[str, Message], commands: int) -> float:
     """Microseconds of a processor for each command."""
-    return 1e6 * sum(after[name]["cpu"] - before[name]["cpu"] for name in NAMES) / commands
+    return 1e6 * sum(after[name]["cpu"] - before[name]["cpu"] for name in before) / commands
 
 
 def main(arguments: Sequence[str]) -> None:
