@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fuzz hostile fix wheel-test bench bench-actors clean
+.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fuzz hostile fix wheel-test bench bench-actors flat endurance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -124,6 +124,14 @@ bench: setup ## speed, beside the floors and PySyncObj in the same run (ARGS=--q
 bench-actors: setup ## speed of plain actors, beside Trio's floors and Pykka in the same run (ARGS=--quick for a smoke test)
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --group bench
 	@$(BIN)/python tests/benchmarks/actors_bench.py $(ARGS)
+
+flat: setup ## what a command costs from an empty log to one of 1,000,000, and from 1 session to 10,000
+	@$(BIN)/python tests/benchmarks/flatness.py $(ARGS)
+
+endurance: COMMANDS ?= 1000000
+endurance: setup ## COMMANDS=1000000, a flood of 20 s, a state of 100 MB: memory, disk, starts, standing still (quiet machine)
+	@COMMANDS=$(COMMANDS) ASKS=20000 SECONDS=20 STATE=100 $(SOAK) -q -s tests/benchmarks/test_endurance.py \
+	  tests/benchmarks/test_overload.py tests/benchmarks/test_large_state.py >&2
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

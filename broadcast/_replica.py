@@ -69,6 +69,8 @@ from membership._protocol.view import Limits, Member
 
 A = TypeVar("A", bound=Actor)
 
+APPLYING_SECONDS_MAX = 0.02  # for which batches are applied, one after another, before everybody else has a turn
+
 
 class Watcher(Protocol):
     """Who wants to know what becomes of the group here. Called in Trio's thread; must not block."""
@@ -129,7 +131,9 @@ class ReplicaHost(Generic[A]):
         self._interface = interface
         self._desk: Desk | None = None
         self._keeper: SnapshotKeeper[A] | None = None
-        self._inputs: deque[Input] = deque()
+        self._inputs: deque[Input | None] = deque()  # None: go on applying
+        self._delivered: deque[Batch] = deque()  # and not applied yet
+        self._applies = trio.Event()  # it is time to go on applying
         self._stepping = False
         self._failure: BaseException | None = None
         self._wake = trio.Event()
@@ -182,7 +186,7 @@ class ReplicaHost(Generic[A]):
     @property
     def tasks(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         """To be run, once it is open, until it is closed."""
-        return self.run, *(self._keeper.tasks if self._keeper else ())
+        return self.run, self.go_on_applying, *(self._keeper.tasks if self._keeper else ())
 
     async def run(self) -> None:
         """Tick when it is due, until cancelled. Raises what stopped this replica: a failed disk, or a bug of ours."""
@@ -195,6 +199,13 @@ class ReplicaHost(Generic[A]):
             self._check_failure()
             if self.replica is not None and monotonic() >= self.replica.deadline:
                 self.give(Tick())
+
+    async def go_on_applying(self) -> None:
+        """Apply what took too long to be applied at once, by and by, until cancelled."""
+        while True:
+            await self._applies.wait()
+            self._applies = trio.Event()
+            self._take(None)
 
     def close(self) -> None:
         """Take part no more."""
@@ -221,9 +232,12 @@ class ReplicaHost(Generic[A]):
 
     # -- stepping --------------------------------------------------------------------------------------------------
 
-    @trio.lowlevel.enable_ki_protection
     def give(self, given: Input) -> None:
         """Step the core, and perform what it asks for. Raises `RemoteProtocolError` for a peer's nonsense."""
+        self._take(given)
+
+    @trio.lowlevel.enable_ki_protection
+    def _take(self, given: Input | None) -> None:
         if self._failure is not None or self.closed or self.replica is None:
             return
         self._inputs.append(given)
@@ -233,8 +247,12 @@ class ReplicaHost(Generic[A]):
         nonsense: RemoteProtocolError | None = None
         try:
             while self._inputs:
+                given = self._inputs.popleft()
+                if given is None:
+                    self._apply_some()
+                    continue
                 try:
-                    self.replica.step(self._inputs.popleft(), now())
+                    self.replica.step(given, now())
                 except RemoteProtocolError as error:
                     nonsense = error
                 self._perform(self.replica.take_output())
@@ -264,8 +282,8 @@ class ReplicaHost(Generic[A]):
             self._keep.perform(transfer)
         if output.install is not None:
             self._install(output.install)
-        for batch in output.deliver:
-            self._apply(batch)
+        if output.deliver:
+            self._deliver(output.deliver)
         for settled in output.settle:
             self._settle(settled)
 
@@ -278,6 +296,26 @@ class ReplicaHost(Generic[A]):
                 self.node.send(send.to, self.to, "replica", body, control=not isinstance(message, BULK))
             except TooLarge as error:  # the protocol takes it for lost
                 log.error("a message was dropped", group=self.plan.group, to=send.to, reason=str(error))
+
+    def _deliver(self, batches: Iterable[Batch]) -> None:
+        """Apply these at once; where that takes too long, what is left waits for turns of its own."""
+        is_behind = bool(self._delivered)
+        self._delivered.extend(batches)
+        if not is_behind:
+            self._apply_some()
+
+    def _apply_some(self) -> None:
+        """As much as time allows: who is far behind must hear its leader meanwhile, and answer it."""
+        applied, until = 0, time.perf_counter() + APPLYING_SECONDS_MAX
+        while self._delivered and (not applied or time.perf_counter() < until):
+            batch = self._delivered.popleft()
+            self._apply(batch)
+            applied = batch.last
+        if applied:
+            self._inputs.append(Applied(applied))
+            self.progressed.unpark_all()
+        if self._delivered:
+            self._applies.set()
 
     def _apply(self, batch: Batch) -> None:
         machine, desk = self.machine, self._desk
@@ -294,8 +332,6 @@ class ReplicaHost(Generic[A]):
         self._begin_views(machine, views)
         desk.route(reports, batch.last)
         self._keep.applied(batch, machine)
-        self._inputs.append(Applied(batch.last))
-        self.progressed.unpark_all()
 
     def _begin_views(self, machine: Machine[A], known: int) -> None:
         """All of the machine's views but the first `known`."""
@@ -305,6 +341,7 @@ class ReplicaHost(Generic[A]):
             if trace is not None:
                 trace.note("view", self.node.clock.counter, to=self.to, epoch=view.epoch, leader=view.leader)
             log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
+        del machine.views[:-1]  # it goes on from the last; `membership` has those before
 
     # -- the actor and all that goes with it -----------------------------------------------------------------------
 
@@ -332,6 +369,7 @@ class ReplicaHost(Generic[A]):
         self.progressed.unpark_all()
 
     def _install(self, snapshot: Snapshot) -> None:
+        self._delivered.clear()  # the snapshot has seen all of it
         self._enter(self._keep.install(snapshot))
 
     async def take_last_snapshot(self) -> None:

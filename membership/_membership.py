@@ -40,6 +40,10 @@ class _Waiting:
             self.reached = view
 
 
+VIEWS_MAX = 10_000
+"""That are remembered: a group that runs for years may have seen many."""
+
+
 class Membership:
     """The views that have begun here so far, the way to wait for the next, and to change who is in.
 
@@ -72,8 +76,9 @@ class Membership:
     async def views(self, from_number: int = 1) -> AsyncGenerator[View]:
         """Every view from this number on, in order; waits for those to come.
 
-        None is left out of those that began while this replica was level with the group. Of those before the snapshot
-        that it began with, or got to catch up by, it has the last one only: their numbers show the gap. Raises
+        None is left out of those that began while this replica was level with the group, but for a reader that is
+        further behind than the last 10,000. Of those before the snapshot that it began with, or got to catch up by, it
+        has the last one only. Their numbers show the gap. Raises
         `broadcast.GroupClosed` after the last one if the group is closed here.
         """
         number = max(from_number, 1)
@@ -217,6 +222,7 @@ class Membership:
         """A view begins, or had begun before what is known here. For the replica that delivers it."""
         if view.number > self._newest:
             self._views.append(view)
+            del self._views[:-VIEWS_MAX]
         self._configuration = configuration
         for waiting in self._waiting:
             waiting.look(view, configuration)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from broadcast._protocol.entries import Submittable, size
+from broadcast._protocol.entries import Submittable, size, span
 
 BATCH_SIZE_MAX = 1024 * 1024  # bytes of entries that one batch holds (a single larger run still gets one)
 BATCH_ENTRIES_MAX = 1_000  # entries that one batch holds, a run counted as one
+BATCH_COUNT_MAX = 5_000  # commands, about: a batch is applied in one go, and nobody should have to wait long for that
 PENDING_SIZE_MAX = 64 * 1024 * 1024  # bytes that may wait to be sequenced; beyond it submitters must send again
 
 
@@ -30,9 +31,12 @@ class Pending:
 
     def take(self) -> list[Submittable]:
         """As many as one batch holds."""
-        taken, end, end_max = 0, 0, min(len(self._entries), BATCH_ENTRIES_MAX)
-        while end < end_max and (end == 0 or taken + size(self._entries[end]) <= BATCH_SIZE_MAX):
+        taken, count, end, end_max = 0, 0, 0, min(len(self._entries), BATCH_ENTRIES_MAX)
+        while end < end_max and count < BATCH_COUNT_MAX:
+            if end and taken + size(self._entries[end]) > BATCH_SIZE_MAX:
+                break
             taken += size(self._entries[end])
+            count += span(self._entries[end])
             end += 1
         entries, self._entries = self._entries[:end], self._entries[end:]
         self._size -= taken

@@ -29,6 +29,9 @@ class Position(msgspec.Struct, frozen=True, array_like=True, order=True, forbid_
 START = Position(0, 0)
 """The place before the first entry."""
 
+FRAME_SIZE = 280
+"""Bytes of a batch beside its entries' content, as it lies in a log in memory."""
+
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Consecutive entries, sealed by one leader. Two batches with equal (epoch, first) are the same batch.
@@ -70,5 +73,5 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     @property
     def size(self) -> int:
-        """Bytes that count against limits (content and a constant for the frame around it)."""
-        return len(self.entries) + 64
+        """Bytes that count against limits: about as many as it takes in memory, which is more than on disk or wire."""
+        return len(self.entries) + FRAME_SIZE

@@ -7,6 +7,7 @@ was sent. The table is replicated state: every change to it comes from the log, 
 from __future__ import annotations
 
 import enum
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -85,7 +86,7 @@ class Sessions:
         """`term`: a session not heard of for this long has expired; log time, microseconds."""
         self._term = term
         self._max = sessions_max
-        self._sessions: dict[int, Session] = {}
+        self._sessions = OrderedDict[int, Session]()  # of a dict, what stood before the first is still walked over
         self._by_nonce: dict[tuple[str, bytes], int] = {}
 
     def __len__(self) -> int:
@@ -115,10 +116,10 @@ class Sessions:
 
     def touch(self, session: int, time: int) -> Session | None:
         """It was heard of; None if it has expired."""
-        found = self._sessions.pop(session, None)
+        found = self._sessions.get(session)
         if found is not None:
             found.touched = time
-            self._sessions[session] = found
+            self._sessions.move_to_end(session)
         return found
 
     def end(self, session: int) -> Session | None:
@@ -146,5 +147,5 @@ class Sessions:
 
     def restore(self, sessions: Iterable[tuple[int, Session]]) -> None:
         """Replace all, in the order given."""
-        self._sessions = dict(sessions)
+        self._sessions = OrderedDict(sessions)
         self._by_nonce = {(session.owner, session.nonce): number for number, session in self._sessions.items()}

@@ -15,10 +15,12 @@ from structlog.testing import capture_logs
 
 from actors import Actor, Node, command, open_node, query
 from broadcast import Compacted, Group, connect, join, open_group
+from broadcast import _replica as hosting
 from broadcast import _snapshot_files as snapshot_files
 from broadcast import _snapshots as keeping
 from broadcast import _taking as taking
 from broadcast._protocol import own
+from broadcast._protocol.position import Batch
 from broadcast._storage import DiskDamaged, DiskFull, Written
 from membership import Limits
 
@@ -403,3 +405,39 @@ async def test_sessions_at_a_replica_that_was_given_a_snapshot_go_on(tmp_path: P
             await put(rig.groups["b"], 20)
             assert await client.ask(Shelf.put, "client's") == 2
             assert await rig.groups["c"].ask(Shelf.put, "c's") == 2
+
+
+async def test_who_is_behind_applies_by_and_by_and_everybody_has_turns_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take_none(keeper: object) -> None:
+        """So that all of it is applied anew."""
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(keeping.SnapshotKeeper, "take_last", take_none)
+    async with one(tmp_path, NEVER) as group:
+        await put(group, 20)
+        state, applied = group.state(), group.status().applied
+    turn, applied_in = 0, list[int]()
+    apply = hosting.ReplicaHost[Any]._apply
+
+    def apply_and_note(host: hosting.ReplicaHost[Any], batch: Batch) -> None:
+        applied_in.append(turn)
+        apply(host, batch)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            await trio.lowlevel.checkpoint()
+            turn += 1
+
+    monkeypatch.setattr(hosting, "APPLYING_SECONDS_MAX", 0)
+    monkeypatch.setattr(hosting.ReplicaHost, "_apply", apply_and_note)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        async with one(tmp_path, NEVER) as group:
+            await until(lambda: group.status().applied > applied)
+            assert len(applied_in) > 20
+            assert len(set(applied_in)) >= len(applied_in) // 2  # two turns in a row may be counted as one
+            assert group.state() == state
+        nursery.cancel_scope.cancel()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +57,7 @@ def test_it_finds_by_index_what_a_list_of_entries_finds(runs: list[tuple[int, in
 
 def test_a_read_is_bounded_but_gives_something() -> None:
     log = Log([batch(1, 1, size=100), batch(1, 2, previous=1, size=100), batch(1, 3, previous=1, size=100)])
-    assert [each.first for each in log.read(1, 2 * 164)] == [1, 2]
+    assert [each.first for each in log.read(1, 2 * batch(1, 1, size=100).size)] == [1, 2]
     assert [each.first for each in log.read(2, 1)] == [2]
     assert log.read(4, 100) == ()
 
@@ -113,3 +116,25 @@ def test_an_old_or_repeated_batch_is_not_new() -> None:
     assert not follower.is_new(log, batch(9, 3, 3, previous=1), fixed=5)
     assert follower.is_new(log, batch(3, 3, 3, previous=1), fixed=2)
     assert follower.is_new(log, batch(2, 6, previous=2), fixed=5)
+
+
+def test_a_batch_counts_for_as_much_as_it_takes_in_memory() -> None:
+    """Else a log of small ones, bounded by their sizes, takes several times its bound."""
+    count, content = 5_000, 28
+    epoch, time, stamp = 1_000, 1_700_000_000_000_000, 1_000_000
+    packed = [
+        msgspec.msgpack.encode(
+            (epoch, epoch if at > 1 else 0, at, 1, time + 1_000 * at, stamp + 3 * at, bytes(content))
+        )
+        for at in range(1, count + 1)
+    ]
+    log = Log()
+    tracemalloc.start()
+    try:
+        for each in packed:
+            log.append(msgspec.msgpack.decode(each, type=Batch))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    size = sum(each.size for each in log.between(0, count))
+    assert 0.7 * size < taken < 1.1 * size

@@ -15,7 +15,7 @@ from broadcast._errors import CannotCapture, CannotRestore
 from broadcast._machine import Machine
 from broadcast._protocol.entries import Configured, EpochStart, Reached, SessionAsked, SessionEnded, SessionKept
 from broadcast._protocol.log import Log
-from broadcast._protocol.position import Position
+from broadcast._protocol.position import FRAME_SIZE, Position
 from broadcast._protocol.reports import Expired, Opened
 from broadcast._protocol.sessions import Outcome
 from membership._protocol.view import Member
@@ -173,13 +173,13 @@ def test_a_marker_comes_with_the_batch_that_fills_the_entries_or_the_bytes() -> 
     assert marked == [5, 10]
     scene.apply(calls(10, *[["add", 1]] * 12))
     assert (scene.machine.at_marker, scene.machine.applied) == (True, 23)
-    scene = scene_with(every(size=3 * 64))
+    scene = scene_with(every(size=4 * FRAME_SIZE))
     sizes = sum(batch.size for batch in scene.log.between(0, 2))
     assert not scene.machine.at_marker
     while not scene.machine.at_marker:
         sizes += scene.append(SessionKept(2)).size
         scene.machine.apply(scene.log.read(scene.log.last.index, 1)[0])
-    assert 3 * 64 <= sizes < 3 * 64 + 100
+    assert 4 * FRAME_SIZE <= sizes < 5 * FRAME_SIZE + 100
 
 
 def test_a_snapshot_moves_no_marker() -> None:

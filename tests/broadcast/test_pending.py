@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadcast._protocol.entries import Commands, size
-from broadcast._protocol.pending import BATCH_ENTRIES_MAX, BATCH_SIZE_MAX, PENDING_SIZE_MAX, Pending
+from broadcast._protocol.pending import BATCH_COUNT_MAX, BATCH_ENTRIES_MAX, BATCH_SIZE_MAX, PENDING_SIZE_MAX, Pending
 
 
-def run(calls_size: int, number: int = 1) -> Commands:
-    return Commands(1, number, 1, 0, 0, 0, b"x" * calls_size)
+def run(calls_size: int, number: int = 1, count: int = 1) -> Commands:
+    return Commands(1, number, count, 0, 0, 0, b"x" * calls_size)
 
 
 @given(st.lists(st.integers(0, BATCH_SIZE_MAX // 2)))
@@ -34,6 +34,14 @@ def test_a_batch_takes_so_many_entries_and_a_single_large_one() -> None:
     pending = Pending()
     pending.add([run(BATCH_SIZE_MAX + 1), *[run(1)] * (BATCH_ENTRIES_MAX + 1)])
     assert [len(pending.take()) for _ in range(3)] == [1, BATCH_ENTRIES_MAX, 1]
+    assert not pending
+
+
+def test_a_batch_takes_so_many_commands_and_what_is_left_goes_into_the_next() -> None:
+    """It is applied in one go, and a thousand full runs would hold up everybody for seconds."""
+    pending = Pending()
+    pending.add([run(1, count=BATCH_COUNT_MAX - 1), *[run(1, count=1_000)] * 6])
+    assert [len(pending.take()) for _ in range(2)] == [2, 5]
     assert not pending
 
 

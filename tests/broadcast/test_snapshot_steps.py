@@ -283,7 +283,7 @@ def test_the_log_is_held_for_as_many_bytes_as_a_large_snapshot_has(monkeypatch: 
     grow(one)
     one.hear("b", AppendReply(1, 10))
     one.step(Applied(10))
-    assert one.step(SnapshotTaken(snapshot(10, size=200))).persist[0].compact == 9
+    assert one.step(SnapshotTaken(snapshot(10, size=2 * batch(1, 10).size - 1))).persist[0].compact == 9
 
 
 def test_one_that_is_silent_gets_no_part() -> None:

@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from membership import Configuration, Majority, Member, Membership, View
+from membership import _membership as module
 from membership._protocol.messages import Verdict, Wish
 
 ALONE = Configuration((Member("a", b"a" * 16),))
@@ -72,6 +73,17 @@ async def test_views_that_a_snapshot_has_skipped_are_missing_and_the_others_keep
     assert [each.number for each in await all_views(membership)] == [4, 5, 9]
     async with aclosing(membership.views(from_number=6)) as views:
         assert await anext(views) == view(9)
+
+
+async def test_the_last_views_are_remembered_and_not_all_there_ever_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "VIEWS_MAX", 3)
+    membership = Membership(Nobody())
+    for number in range(1, 8):
+        membership.begin(view(number), ALONE)
+    async with aclosing(membership.views(from_number=2)) as views:
+        assert (await anext(views)).number == 5
+    membership.end(Closed())
+    assert [each.number for each in await all_views(membership)] == [5, 6, 7]
 
 
 @pytest.mark.parametrize("wait", [all_views, next_view])
