@@ -326,6 +326,7 @@ class Participant:
         self._own.apply_up_to(given.index)
 
     def _on_snapshot_taken(self, given: SnapshotTaken) -> None:
+        self._own.apply_up_to(given.snapshot.index)  # word of that may be on its way still
         last, leadership = self._own.log.last.index, self.leadership
         self._own.compact(given.snapshot, last if leadership is None else leadership.needed(self._now.monotonic))
         self._took(given.snapshot)

@@ -140,6 +140,16 @@ def test_what_is_compacted_comes_to_the_disk_before_it_goes() -> None:
     assert one.replica.durable == 2
 
 
+def test_a_snapshot_says_by_itself_that_its_state_was_applied() -> None:
+    """One that is taken at once is there before the word that its batch was applied."""
+    one = following(*run(9))
+    one.hear("b", Append(1, Position(1, 9), (), 9))
+    one.step(SnapshotTaken(snapshot(7)))
+    assert (one.replica.applied, one.replica.snapshot) == (7, snapshot(7))
+    one.step(Applied(9))
+    assert one.replica.applied == 9
+
+
 def test_an_older_snapshot_than_that_which_is_there_is_of_no_use() -> None:
     one = following(*run(9))
     one.hear("b", Append(1, Position(1, 9), (), 9))
