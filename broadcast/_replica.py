@@ -306,8 +306,8 @@ class ReplicaHost(Generic[A]):
 
     def _apply_some(self) -> None:
         """As much as time allows: who is far behind must hear its leader meanwhile, and answer it."""
-        applied, until = 0, time.perf_counter() + APPLYING_SECONDS_MAX
-        while self._delivered and (not applied or time.perf_counter() < until):
+        applied, until = 0, trio.current_time() + APPLYING_SECONDS_MAX
+        while self._delivered and (not applied or trio.current_time() < until):
             batch = self._delivered.popleft()
             self._apply(batch)
             applied = batch.last

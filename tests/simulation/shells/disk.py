@@ -20,8 +20,9 @@ from broadcast._calls import open_calls
 from broadcast._protocol.entries import Commands, decode_entries
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._simulation.invariants import check
-from broadcast._storage import DiskFailed, DiskFull, MemoryDisk, Stored
+from broadcast._storage import DiskFailed, DiskFull, MemoryDisk, MemorySnapshots, Stored
 from membership._protocol.view import Promise
 from shells import threads
 
@@ -48,6 +49,7 @@ class Store:
         self.name = name
         self.promise = Promise()
         self.held: dict[int, Batch] = {}
+        self.snapshot: Snapshot | None = None
         self.notes: dict[tuple[str, int], int] = {}  # of the commands that are durable: the index of their batch
         self.mark = 0
         self.incarnation = 0
@@ -69,6 +71,25 @@ class Store:
     def open_group(self, group: str) -> Stored:
         return self._memory.open_group(group)
 
+    @property
+    def snapshots(self) -> MemorySnapshots:
+        """The files of snapshots that are there; what is said of them, the log has."""
+        return self._memory.snapshots(GROUP)
+
+    @property
+    def last(self) -> int:
+        """The index that what is durable goes up to, without a gap from the beginning."""
+        return max([self.snapshot.index if self.snapshot else 0, *(batch.last for batch in self.held.values())])
+
+    def ends_at(self, index: int) -> bool:
+        """Does what is durable have an end of a batch there?"""
+        compacted = self.snapshot is not None and index <= self.snapshot.index
+        return compacted or any(batch.last == index for batch in self.held.values())
+
+    def holds(self, batch: Batch) -> bool:
+        """Is this durable, as it is or in a snapshot?"""
+        return (self.snapshot is not None and batch.last <= self.snapshot.index) or self.held.get(batch.first) == batch
+
     def write(self, writes: Sequence[tuple[str, Persist]]) -> None:
         """All of it is durable from now on."""
         self._world.note("disk", self.name, [persist.number for _, persist in writes])
@@ -82,6 +103,7 @@ class Store:
                 cut = persist.truncate
                 self.held = {first: batch for first, batch in self.held.items() if first < cut}
                 self.notes = {note: first for note, first in self.notes.items() if first < cut}
+            self.snapshot = persist.snapshot or self.snapshot
             for batch in persist.batches:
                 self.held[batch.first] = batch
                 self.notes.update((note, batch.first) for note in _notes(batch))
@@ -162,6 +184,9 @@ class RecordingDisk:
             raise DiskFailed("input/output error")
         store.write(writes)
         threads.sleep(chance.uniform(0, 0.002))  # so that much can happen between the write and its report
+
+    def snapshots(self, group: str) -> MemorySnapshots:
+        return self._store.snapshots
 
     def tend(self) -> None:
         pass
