@@ -312,8 +312,8 @@ class ReplicaHost(Generic[A]):
             batch = self._delivered.popleft()
             self._apply(batch)
             applied = batch.last
-        if applied:
-            self._inputs.append(Applied(applied))
+        if applied and self.machine is not None:
+            self._inputs.append(Applied(applied, *self.machine.due))
             self.progressed.unpark_all()
         if self._delivered:
             self._applies.set()

@@ -199,7 +199,7 @@ class _Play:
             raise ValueError(f"the workload gave no command of {self.actor.__qualname__} in {TRIES} calls")
         return found
 
-    def later(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
+    def plan(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
         return None
 
     def query(self, chance: random.Random) -> bytes | None:

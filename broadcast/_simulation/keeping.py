@@ -39,7 +39,7 @@ class Almanacs(Diaries):
             return super().command(chance, owner, number)
         return self._plan(tag, owner, number, chance.choice(DELAYS), chance.choice((0, 0, 0, 3)))
 
-    def later(self, owner: str, number: int) -> tuple[str, bytes, int]:
+    def plan(self, owner: str, number: int) -> tuple[str, bytes, int]:
         return *self._plan("plan", owner, number, LATER, 0), LATER * MILLISECOND
 
     def _plan(self, tag: str, owner: str, number: int, delay: int, more: int) -> tuple[str, bytes]:

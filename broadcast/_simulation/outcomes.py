@@ -33,7 +33,7 @@ class Diaries:
         call = method.pack((owner, number), {})
         return tag, call if tag in self.interface.methods else call.replace(b"note", b"nope")
 
-    def later(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
+    def plan(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
         return None
 
     def query(self, chance: random.Random) -> bytes:

@@ -36,7 +36,7 @@ class Play(Protocol):
         """The number-th call of an owner: its tag, and encoded."""
         ...
 
-    def later(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
+    def plan(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
         """A call as `command` gives one, of which something comes after so many microseconds; None if there is none."""
         ...
 

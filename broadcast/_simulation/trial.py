@@ -43,7 +43,7 @@ class Prober(Owner):
 
     def plan(self) -> int | None:
         """A command of which something comes later; returns after how long, if there is such a one."""
-        later = self._play.later(self.name, self._offered + 1)
+        later = self._play.plan(self.name, self._offered + 1)
         if later is None:
             return None
         tag, call, delay = later
