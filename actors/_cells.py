@@ -17,11 +17,13 @@ from actors._log import Log
 from actors._message import Asker, Message, Question
 from actors._post import Post
 from actors._protocol.address import check_actor_name, check_name
+from actors._protocol.codec import decode
 from actors._protocol.errors import (
     ActorStopped,
     AskCycle,
     InvalidMessage,
     NoSuchActor,
+    OutcomeUnknown,
     Overloaded,
     Rejected,
 )
@@ -264,6 +266,20 @@ class Cells:
             return
         own = self._method_of(cell, method)
         self.deliver_nowait(cell, self.message(own, own.carry(args, kwargs, self), self._sender()))
+
+    def tell_of_group(self, group: str, to: ActorRef[Any], method: Method, call: bytes) -> None:
+        """A replicated actor tells one on a node, now or not at all. `call`: packed. Raises nothing."""
+        try:
+            if to.node != self.node.name:
+                self.post.tell_of_group(group, to, call)
+                return
+            cell = self.living(to.name)
+            own = self._method_of(cell, method)
+            _, *arguments = cast("list[object]", decode(call))
+            message = self.message(own, own.unpack(arguments, self), f"{self.node.name}/{group}")
+            self.deliver_nowait(cell, message)
+        except (Rejected, OutcomeUnknown) as error:
+            self.dead_letter(to.address, method, f"{self.node.name}/{group}", str(error))
 
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
         await trio.lowlevel.checkpoint()

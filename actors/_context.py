@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from actors._actor import Actor, Marked
     from actors._node import Node
     from actors._protocol.clock import Timestamp
-    from actors._ref import ActorRef, End, Ref
+    from actors._ref import ActorRef, End, GroupName, Ref
     from actors._spawning import Spawner
     from actors._supervision import Supervision
 
@@ -90,6 +90,10 @@ class Context:
         """The actor itself, for others: `self.context.ref(Greeter)`."""
         self._replicated("ref")
 
+    def group(self, actor: type[A]) -> GroupName[A]:
+        """The replicated actor itself: `self.context.tell(self.context.group(Counter), Counter.add, 1)`."""
+        raise RuntimeError("context.group is for replicated actors, and this one lives on a node: use context.ref")
+
     async def spawn(self, name: str, actor: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> ActorRef[A]:
         """Start a child; see `Node.spawn`. It ends with this actor, and a crash of it is a crash of this actor."""
         self._replicated("spawn")
@@ -101,15 +105,20 @@ class Context:
     def tell(self, ref: Ref[A], method: Marked[A, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Send a message once this one is handled, and only if it does not crash, and is not refused.
 
-        The next message is not begun before it is accepted. What cannot be delivered is a dead letter: logged, counted.
-        `InvalidMessage` if the arguments do not fit.
+        Of an actor on a node: the next message is not begun before it is accepted. Of a replicated one: to its own
+        group (`self.context.group(...)`) once, whatever happens; to an actor on a node at most once, from the leader's
+        node, and not if there is no link to there or no room at that moment. What cannot be delivered is a dead letter:
+        logged, counted. `InvalidMessage` if the arguments do not fit.
         """
-        self._replicated("tell")
+        self._without("tell")
 
     def after(self, seconds: float, method: Marked[Any, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Send this actor itself a message, so many seconds after this one is handled; as `tell` does, and only if its
-        life has not ended by then."""
-        self._replicated("after")
+        """Send this actor itself a message, so many seconds after this one is handled; as `tell` does.
+
+        Of an actor on a node: only if its life has not ended by then. Of a replicated one: by the agreed `time`; it is
+        handled once, whoever leads by then and whatever was restarted, and its sender is the group.
+        """
+        self._without("after")
 
     def watch(self, ref: ActorRef[Any], method: Marked[Any, [End], object]) -> None:
         """Send this actor itself a message, before all others, when the other has ended or its node is lost; from when
@@ -119,6 +128,9 @@ class Context:
     def stop(self) -> None:
         """End this actor once this message, and those that wait already, are handled."""
         self._replicated("stop")
+
+    def _without(self, what: str) -> NoReturn:
+        raise RuntimeError(f"context.{what} is for actors that somebody runs, on a node or in a group")
 
     def _replicated(self, what: str) -> NoReturn:
         raise RuntimeError(f"context.{what} is for actors on a node, and this one is replicated")

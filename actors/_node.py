@@ -21,6 +21,7 @@ from actors._cells import ActorStatistics, Cells
 from actors._connection import PING_SECONDS
 from actors._exchange import NO_SUCH, Exchange, NodeStatistics, Origin, Receiver
 from actors._identity import DataDirectory, Identity, MemoryIdentity
+from actors._interface import Method
 from actors._network import Network
 from actors._nursery import Lasting, open_background
 from actors._peer import Peer
@@ -107,6 +108,13 @@ class Node:
     def introduce(self, group: str, make: Callable[[type[Any]], Ref[Any]]) -> None:
         """From now on a reference to this group, where it is sent to an actor here, is made so, of a given class."""
         self._cells.groups[group] = make
+
+    def tell_of_group(self, group: str, to: ActorRef[Any], method: Method, call: bytes) -> None:
+        """The replicated actor of this group tells one on a node, now or not at all; its sender is "node/group".
+
+        method, call: of the class that it is taken for, packed. What cannot be delivered is a dead letter.
+        """
+        self._cells.tell_of_group(group, to, method, call)
 
     def forget_group(self, group: str) -> None:
         """This node has no part in the group any more."""

@@ -175,6 +175,11 @@ class Post:
         sender = self._cells.sender_name()
         self._send(to, sender, 0, pack_told(to.name, sender, call))
 
+    def tell_of_group(self, group: str, to: ActorRef[Any], call: bytes) -> None:
+        """A replicated actor tells; as `tell_nowait`."""
+        self._check_peer(to)
+        self._send(to, group, 0, pack_told(to.name, group, call))
+
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
         """See `ActorRef.stop`."""
         with self._cells.waiting(to.address):

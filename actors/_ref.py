@@ -124,6 +124,12 @@ class GroupName(Ref[A_co]):
     def __hash__(self) -> int:
         return hash(self.name)
 
+    def __copy__(self) -> GroupName[A_co]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> GroupName[A_co]:
+        return self
+
 
 class ActorRef(Ref[A_co]):
     """The name of an actor on a node, to be used from a node. Made by `node.spawn` and `node.ref`.

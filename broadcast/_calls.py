@@ -9,7 +9,7 @@ from actors._actor import Kind
 from actors._interface import Interface, Method
 from actors._protocol.codec import DecodeError, decode
 from actors._protocol.errors import InvalidMessage
-from broadcast._protocol.entries import Commands, decode_entries, span
+from broadcast._protocol.entries import Commands, Due, Run, decode_entries, span
 from broadcast._protocol.position import Batch
 
 # Agreed, so that every replica draws the line at the same place: room for one call of the largest size that a
@@ -45,10 +45,10 @@ def open_call(interface: Interface, call: object, kind: Kind | None = None) -> t
     return method, method.unpack(parts[1:])
 
 
-def runs_of(batch: Batch) -> Iterator[tuple[Commands, int]]:
+def runs_of(batch: Batch) -> Iterator[tuple[Run, int]]:
     """The runs of a batch, each with its first index."""
     index = batch.first
     for entry in decode_entries(batch.entries):
-        if isinstance(entry, Commands):
+        if isinstance(entry, Commands | Due):
             yield entry, index
         index += span(entry)

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from actors._protocol.codec import DecodeError, decode_struct, encode_struct
 from broadcast._errors import CannotRestore
 from broadcast._past import Markers
+from broadcast._protocol.effects import Effect, Effects
 from broadcast._protocol.sessions import Session
 from broadcast._restoring import Decoder
 from broadcast._state import Encoder
@@ -20,7 +21,7 @@ from membership._protocol.view import View
 class Tables:
     """applied, time, stamp: of the last entry applied. view: the last one that began. sessions: in their order.
 
-    past: see `Past.written`.
+    effects: those that wait. past: see `Past.written`.
     """
 
     applied: int
@@ -29,6 +30,7 @@ class Tables:
     agreed: Agreed
     view: View | None
     sessions: Sequence[tuple[int, Session]]
+    effects: Effects
     past: Sequence[object]
     markers: Markers
 
@@ -40,13 +42,14 @@ def encode_tables(tables: Tables) -> Iterator[bytes]:
         for number, each in tables.sessions
     ]
     place = [tables.applied, tables.time, tables.stamp]
-    parts = [place, encode_struct(tables.agreed), view, sessions, tables.past, [*astuple(tables.markers)]]
+    effects = [tables.effects.number, [[*each] for each in tables.effects.waiting]]
+    parts = [place, encode_struct(tables.agreed), view, sessions, effects, tables.past, [*astuple(tables.markers)]]
     return Encoder("").pieces(parts)
 
 
 def decode_tables(frames: Frames) -> Tables:
     """The reverse. Raises `CannotRestore`."""
-    (applied, time, stamp), agreed, view, sessions, past, markers = Decoder(frames, "").value()
+    (applied, time, stamp), agreed, view, sessions, (number, waiting), past, markers = Decoder(frames, "").value()
     try:
         return Tables(
             applied,
@@ -55,6 +58,7 @@ def decode_tables(frames: Frames) -> Tables:
             decode_struct(agreed, Agreed),
             None if view is None else decode_struct(view, View),
             [_session(*parts) for parts in sessions],
+            Effects([_effect(*parts) for parts in waiting], number),
             past,
             Markers(*markers),
         )
@@ -66,6 +70,10 @@ def _session(
     number: int, owner: str, touched: int, last: int, acknowledged: int, nonce: bytes, answers: list[bytes]
 ) -> tuple[int, Session]:
     return number, Session(owner, touched, last, acknowledged, answers, nonce)
+
+
+def _effect(due: int, number: int, call: bytes) -> Effect:
+    return due, number, call
 
 
 class Counted:

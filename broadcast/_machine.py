@@ -28,14 +28,18 @@ from broadcast._capture import Counted, Tables, decode_tables, encode_tables
 from broadcast._crashes import BY_CHANCE, NOT_ALONE, NOT_UNDERSTOOD, comes_again, name_of
 from broadcast._delivery import Delivery
 from broadcast._errors import CannotApply, Outdated
+from broadcast._intentions import Intentions, Room, Telling, Unheard
 from broadcast._moment import LogContext, Moment
-from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_overload, pack_refusal
+from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_no_room, pack_overload, pack_refusal
 from broadcast._past import Markers, Past
+from broadcast._protocol.effects import Effects
 from broadcast._protocol.entries import (
     Commands,
     Configured,
+    Due,
     EpochStart,
     Reached,
+    Run,
     SessionAsked,
     SessionEnded,
     SessionKept,
@@ -58,6 +62,7 @@ History = Callable[[int, int], Iterable[Batch]]
 """history(after, last): the batches with entries beyond index `after` and up to `last`."""
 
 _APPLIED = Outcome.APPLIED  # to look it up in its class is slow
+_NO_ROOM = Outcome.OVERLOADED, b""
 _RAN = (_APPLIED, Outcome.REFUSED, Outcome.QUERIED)
 """Outcomes of commands whose effects, if any, stayed: what a replay runs again. (A query has none, or is wrong.)"""
 
@@ -87,13 +92,14 @@ class Machine(Generic[A]):
         base: Base | None = None,
         version: int = 1,
     ) -> None:
-        """`actor` makes an instance as it is before the first command; `group`: the group's name, for people.
+        """`actor` makes an instance as it is before the first command; `group`: its name; the class's
+        unless given.
 
         base: where undos begin, if one is to be watched. version: of the class, that the group was formed with. Raises
         `Outdated` if that is a later one than ours.
         """
         check_version(group, interface, version, 0)
-        self.group = group
+        self.group = group or interface.actor.__name__
         self.interface = interface
         self.applied = 0
         self.time = 0
@@ -105,12 +111,19 @@ class Machine(Generic[A]):
         """What stands in the log of members, up to there."""
         limits = configuration.limits
         self.sessions = Sessions(term=limits.session_term, sessions_max=limits.sessions_max)
+        self.effects = Effects()
+        """Messages of the actor to itself that are not due yet, or were not said to be."""
+        self.tells: list[Telling] = []
+        """What the commands of the last batch tell actors on nodes: by who leads in its epoch, and by nobody else."""
+        self.unheard: list[Unheard] = []
+        """What was due in the last batch and was not applied, so that nobody hears of it; but for what was refused."""
         self._make = actor
         self._history = history
-        self._context = LogContext()
+        self._context = LogContext(self.group, interface)
         self._base = Base() if base is None else base
         self._past = Past(version)
         self._markers = Markers()
+        self._due_size = 0  # bytes of the calls that were due in the present batch
         self.actor = self._begin()
 
     @property
@@ -124,9 +137,24 @@ class Machine(Generic[A]):
         return Position(self.views[-1].epoch if self.views else 0, self.applied)
 
     @property
+    def due(self) -> tuple[int | None, int]:
+        """Log time at which the first of the actor's messages to itself is due; how many are by then, or already."""
+        due = self.effects.due
+        return (None, 0) if due is None else (due, self.effects.due_by(max(due, self.time)))
+
+    @property
     def at_marker(self) -> bool:
         """Is a snapshot due here (rule 11)? All replicas come to the same places."""
         return self.applied == self._markers.latest > 0
+
+    def came_to(self, index: int) -> Outcome:
+        """What became of the command there, which is held."""
+        return self._past.came_to(index)
+
+    def due_in(self, batch: Batch) -> dict[int, bytes]:
+        """The calls that were due in an applied batch, by index."""
+        indices = range(batch.first, batch.last + 1)
+        return {index: call for index in indices if (call := self._past.due_at(index)) is not None}
 
     @property
     def first_index(self) -> int:
@@ -149,6 +177,9 @@ class Machine(Generic[A]):
         for number, session in self.sessions.expire(batch.time):
             self._past.left(number, session.owner, batch.first)
         reports: list[Report] = []
+        self._due_size = 0
+        if self.tells or self.unheard:
+            self.tells, self.unheard = [], []
         entries, index = decode_entries(batch.entries), batch.first
         begins = not self._past.began(batch.epoch)
         invariant(not begins or isinstance(entries[0], EpochStart), "an epoch begins with its epoch-start entry")
@@ -158,7 +189,7 @@ class Machine(Generic[A]):
         invariant(index == batch.last + 1, "a batch holds as many entries as it says", index=index)
         self.applied = batch.last
         self.stamp = batch.last_stamp
-        if self._markers.passed(batch, self.configuration.limits):
+        if self._markers.passed(batch, self._due_size, self.configuration.limits):
             self._forget()
         return reports
 
@@ -166,6 +197,8 @@ class Machine(Generic[A]):
         match entry:
             case Commands():
                 self._apply_commands(entry, batch, index, reports)
+            case Due():
+                self._apply_due(entry, batch, index)
             case EpochStart():
                 once = not self._past.began(batch.epoch)
                 invariant(once, "an epoch has one epoch-start entry", epoch=batch.epoch, index=index)
@@ -216,34 +249,77 @@ class Machine(Generic[A]):
 
     def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> None:
         calls = open_calls(entry)
-        self._context.enter(self._moment(session.owner, batch))
+        self._enter(entry, batch)
         for at in range(skip, entry.count):
-            outcome, answer = self._apply_call(calls[at], session, entry, index, index + at)
+            if session.is_full and calls[at] is not None:
+                outcome, answer = Outcome.OVERLOADED, pack_overload(session.size)
+            else:
+                outcome, answer = self._apply_call(calls[at], entry, index, index + at)
             if outcome is not _APPLIED:
                 self._past.note(index + at, 1, outcome)
             session.answered(answer)
-        self._context.end()
-        if index + entry.count > self._base.due:
-            self._base.take(self.actor, index + entry.count - 1)
+        self._applied_calls(index + entry.count - 1)
 
-    def _apply_call(
-        self, call: object, session: Session, entry: Commands, first: int, index: int
-    ) -> tuple[Outcome, bytes]:
+    def _apply_due(self, entry: Due, batch: Batch, index: int) -> None:
+        """Run those that are due. Nobody waits for their answers; what became of them is told by `deliveries`."""
+        self._enter(entry, batch)
+        last = index + entry.count - 1
+        for at in range(index, last + 1):
+            call = self.effects.take(batch.time)
+            if call is None:
+                self._past.note(at, last + 1 - at, Outcome.VOID)  # another leader has said so before
+                break
+            self._past.was_due(at, call)
+            self._due_size += len(call)
+            outcome, _ = self._apply_call(decode(call), entry, index, at)
+            if outcome is not _APPLIED:
+                self._past.note(at, 1, outcome)
+                if outcome is not Outcome.REFUSED:
+                    self.unheard.append(Unheard(at, call, outcome))
+        self._applied_calls(last)
+
+    def _enter(self, entry: Run, batch: Batch) -> None:
+        self._context.enter(self._moment(self._owner(entry), batch), Room(self.effects, self.configuration.limits))
+
+    def _applied_calls(self, last: int) -> None:
+        self._context.end()
+        if last >= self._base.due:
+            self._base.take(self.actor, last)
+
+    def _apply_call(self, call: object, entry: Run, first: int, index: int) -> tuple[Outcome, bytes]:
         """What becomes of a command. `first`: index of the first one in its run."""
         if call is None:
             return Outcome.VOID, VOID
-        if session.is_full:
-            return Outcome.OVERLOADED, pack_overload(session.size)
+        context = self._context
         try:
-            return self._run(self.actor, call, index)
+            came = self._run(self.actor, call, index)
         except BaseException as error:
-            return self._crashed(error, call, entry, first, index)
+            intentions = context.intentions
+            if intentions is None or error is not intentions.overflow:
+                return self._crashed(error, call, entry, first, index)
+            came = _NO_ROOM
+        if context.intentions is None:
+            return came
+        if context.intentions.overflow is not None:
+            self._undo(index)
+            return Outcome.OVERLOADED, pack_no_room(len(self.effects), self.effects.size)
+        if came[0] is _APPLIED:
+            self._do(context.intentions, index)
+        return came
+
+    def _do(self, intentions: Intentions, index: int) -> None:
+        """What a command wanted that was applied (rule 21)."""
+        for due, call in intentions.due:
+            self.effects.add(due, call)
+        for tell in intentions.tells:
+            self.tells.append(Telling(self._context.moment.epoch, index, *tell))
 
     def _run(self, actor: A, call: object, index: int) -> tuple[Outcome, bytes]:
         """Run a command, or a query that has its place in the log; raises what it raises, but for a refusal.
 
         `_NotUnderstood` if the class does not take it.
         """
+        self._context.intentions = None
         try:
             method, arguments = open_call(self.interface, call)
         except InvalidMessage as error:
@@ -252,7 +328,7 @@ class Machine(Generic[A]):
             return Outcome.INVALID, INVALID
         if method.since > self._context.version:
             return Outcome.INVALID, INVALID
-        self._context.at(index)
+        self._context.at(index, acts=method.kind == "command")
         try:
             answer = pack_answer(method, method.function(actor, *arguments))
             return _APPLIED if method.kind == "command" else Outcome.QUERIED, answer
@@ -277,9 +353,19 @@ class Machine(Generic[A]):
         """Is all in force that our class has? Then what was packed by it is understood."""
         return self.interface.newest <= self.version
 
-    def _owner(self, session: int) -> str:
-        known = self.sessions.get(session)
-        return self._past.owner(session) if known is None else known.owner
+    def _owner(self, entry: Run) -> str:
+        """Who has sent the commands of a run."""
+        if isinstance(entry, Due):
+            return self.group
+        known = self.sessions.get(entry.session)
+        return self._past.owner(entry.session) if known is None else known.owner
+
+    def _calls(self, entry: Run, first: int) -> Sequence[object]:
+        """The calls of a run, as far as it was applied, opened."""
+        if isinstance(entry, Commands):
+            return open_calls(entry)
+        calls = [self._past.due_at(at) for at in range(first, first + entry.count)]
+        return [None if call is None else decode(call) for call in calls]
 
     def _moment(self, owner: str, batch: Batch) -> Moment:
         leader, version = self._past.leader(batch.epoch), self._past.version(batch.first)
@@ -303,9 +389,7 @@ class Machine(Generic[A]):
 
     # -- a command that raised (rule 24) ---------------------------------------------------------------------------
 
-    def _crashed(
-        self, error: BaseException, call: object, entry: Commands, first: int, index: int
-    ) -> tuple[Outcome, bytes]:
+    def _crashed(self, error: BaseException, call: object, entry: Run, first: int, index: int) -> tuple[Outcome, bytes]:
         """A bug in the user's class: undone, and agreed. Raises what ends this replica instead, if it may not be."""
         if isinstance(error, InvariantViolation):
             raise error
@@ -315,7 +399,7 @@ class Machine(Generic[A]):
             self._stop(call, index, f"it raised {name_of(error)}, {BY_CHANCE}", error)
         self._undo(index)
         if not isinstance(error, Exception):
-            call = open_calls(entry)[index - first]  # what a command was given, it may have changed
+            call = self._calls(entry, first)[index - first]  # what a command was given, it may have changed
             if not comes_again(error, lambda: self._run(self.actor, call, index)):
                 raise error
             self._undo(index)
@@ -328,7 +412,7 @@ class Machine(Generic[A]):
 
     def _undo(self, index: int) -> None:
         """Rebuild the actor as it was before the command at `index`: run again what was run since the base."""
-        moment = self._context.moment
+        moment, room = self._context.moment, Room(self.effects, self.configuration.limits)
         self._context.end()
         self.actor = self._begin()
         base = done = self._base.move_to(self.actor)
@@ -339,14 +423,15 @@ class Machine(Generic[A]):
                 self._replay(entry, batch, first, range(max(first, base + 1), min(first + entry.count, index)))
         invariant(done >= index - 1, "an undo needs all up to where it undoes", done=done, index=index)
         self._base.undone(self.actor, index - 1)
-        self._context.enter(moment)
+        self._context.enter(moment, room)
 
-    def _replay(self, entry: Commands, batch: Batch, first: int, indices: Iterable[int]) -> None:
+    def _replay(self, entry: Run, batch: Batch, first: int, indices: Iterable[int]) -> None:
+        """Run again what was run: all that it wants done was done, and is not done again."""
         ran = [index for index in indices if self._past.came_to(index) in _RAN]
         if not ran:
             return
-        calls = open_calls(entry)
-        self._context.enter(self._moment(self._owner(entry.session), batch))
+        calls = self._calls(entry, first)
+        self._context.enter(self._moment(self._owner(entry), batch))
         for index in ran:
             before, call = self._past.came_to(index), calls[index - first]
             try:
@@ -361,7 +446,7 @@ class Machine(Generic[A]):
         label = f"{self.interface.actor.__name__}.{cast('list[str]', call)[0]}"
         method = self.interface.methods.get(cast("list[str]", call)[0])
         label = label if method is None else method.label
-        raise CannotApply(self.group or self.interface.actor.__name__, index, label, why) from error
+        raise CannotApply(self.group, index, label, why) from error
 
     # -- snapshots (rule 11) ---------------------------------------------------------------------------------------
 
@@ -374,7 +459,7 @@ class Machine(Generic[A]):
         past = self._past.written(self._markers.previous)
         sessions = [(number, session) for number, session in self.sessions]
         view = self.views[-1] if self.views else None
-        tables = Tables(at, self.time, self.stamp, self.agreed, view, sessions, past, self._markers)
+        tables = Tables(at, self.time, self.stamp, self.agreed, view, sessions, self.effects, past, self._markers)
         yield from encode_state(self.actor)
         yield from encode_tables(tables)
         invariant(at == self.applied, "nothing is applied while a snapshot is taken", at=at, applied=self.applied)
@@ -405,6 +490,7 @@ class Machine(Generic[A]):
         machine.agreed = tables.agreed
         machine.views = [] if tables.view is None else [tables.view]
         machine.sessions.restore(tables.sessions)
+        machine.effects = tables.effects
         machine._past, machine._markers = Past.read(tables.past), tables.markers
         machine._base.move(tables.applied, pieces.size, load)
         return machine
@@ -445,7 +531,7 @@ class Machine(Generic[A]):
         epoch = self.views[-1].epoch if self.views else 0
         leader = self.views[-1].leader if self.views else ""
         self._context.enter(Moment(sender, leader, epoch, self.time, self.stamp - self.applied, self.version))
-        self._context.at(self.applied)
+        self._context.at(self.applied, acts=False)
         try:
             return pack_answer(method, method.function(self.actor, *arguments))
         except Refused as refusal:
@@ -459,9 +545,9 @@ class Machine(Generic[A]):
             for index in range(max(first, from_index), first + entry.count):
                 if self._past.came_to(index) is not _APPLIED:
                     continue
-                calls = open_calls(entry) if calls is None else calls
+                calls = self._calls(entry, first) if calls is None else calls
                 method, arguments = open_call(self.interface, calls[index - first], "command")
-                moment = self._moment(self._owner(entry.session), batch)
+                moment = self._moment(self._owner(entry), batch)
                 position, timestamp = moment.position(index), moment.timestamp(index)
                 yield Delivery(position, timestamp, moment.time, moment.sender, method.tag, arguments)
 

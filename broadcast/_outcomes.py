@@ -48,6 +48,11 @@ def pack_overload(size: int) -> bytes:
     return encode_plain([Outcome.OVERLOADED.value, size])
 
 
+def pack_no_room(count: int, size: int) -> bytes:
+    """For a command's effects: so many wait already, of so many bytes."""
+    return encode_plain([Outcome.OVERLOADED.value, count, size])
+
+
 def unpack_outcome(method: Method, data: bytes) -> object:
     """The answer of `method`, or raises what came of it: `Refused`, `ActorCrashed`, `InvalidMessage`, `Overloaded`."""
     if data.startswith(_APPLIED):
@@ -72,6 +77,12 @@ def _error(method: Method, parts: list[object]) -> Exception:
             return Overloaded(
                 f"{method.label} was not applied: the answers of this session that were not acknowledged take "
                 f"{size} bytes; wait for answers before asking for more, or ask for less at a time"
+            )
+        case [Outcome.OVERLOADED, int(count), int(size)]:
+            return Overloaded(
+                f"{method.label} was not applied: it would leave too much behind (context.after, context.tell), where "
+                f"{count} messages of {size} bytes wait to be due already. Wait until some were, leave less behind, or "
+                "have the group formed with larger limits (effects_max, effects_size)"
             )
         case _:
             return DecodeError(f"{method.label}: an outcome of an unknown kind: {parts!r}")

@@ -1,7 +1,7 @@
 """What is remembered of the entries that were applied, for those who look back: deliveries, and undos.
 
-What became of the commands, whose they were, and who led then. It is known of the entries since a marker of the log,
-and the same on all replicas: it goes into snapshots, and what lies further back is forgotten.
+What became of the commands, whose they were, what was due, and who led then. It is known of the entries since a marker
+of the log, and the same on all replicas: it goes into snapshots, and what lies further back is forgotten.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ class Markers:
     count: int = 0
     size: int = 0
 
-    def passed(self, batch: Batch, limits: Limits) -> bool:
-        """This was applied, by these limits. Returns whether there is a marker at its end."""
+    def passed(self, batch: Batch, size: int, limits: Limits) -> bool:
+        """This was applied, by these limits. Returns whether there is a marker at its end.
+
+        size: bytes of the calls that it has run and does not hold.
+        """
         self.count += batch.count
-        self.size += batch.size
+        self.size += batch.size + size
         if self.count < limits.snapshot_entries and self.size < limits.snapshot_size:
             return False
         self.previous, self.latest, self.count, self.size = self.latest, batch.last, 0, 0
@@ -46,6 +49,7 @@ class Past:
         """version: of the class, that the group was formed with."""
         self.start = 0
         self._came_to = OutcomeRanges()
+        self._due: dict[int, bytes] = {}  # by index: calls that were due there
         self._left: dict[int, tuple[str, int]] = {}  # session -> who opened it, and where it came to its end
         self._leaders: dict[int, tuple[str, int]] = {}  # epoch -> who leads in it, and where it begins
         self._versions: list[tuple[int, int]] = [(0, version)]  # of the class; the index of what put each in force
@@ -58,6 +62,14 @@ class Past:
         """What the command there came to."""
         invariant(index > self.start, "what is asked for is still remembered", index=index, start=self.start)
         return self._came_to[index]
+
+    def was_due(self, index: int, call: bytes) -> None:
+        """The group's message to itself that was due there."""
+        self._due[index] = call
+
+    def due_at(self, index: int) -> bytes | None:
+        """None if there was none left."""
+        return self._due.get(index)
 
     def left(self, session: int, owner: str, index: int) -> None:
         """A session has ended, or expired, at the entry at `index`."""
@@ -91,9 +103,13 @@ class Past:
             self.start, self._came_to = start, self._came_to.beyond(start)
             self._left, self._leaders = self._left_beyond(start), self._leaders_beyond(start)
             self._versions = self._versions_beyond(start)
+            self._due = self._due_beyond(start)
 
     def _left_beyond(self, start: int) -> dict[int, tuple[str, int]]:
         return {session: (owner, index) for session, (owner, index) in self._left.items() if index > start}
+
+    def _due_beyond(self, start: int) -> dict[int, bytes]:
+        return {index: call for index, call in self._due.items() if index > start}
 
     def _leaders_beyond(self, start: int) -> dict[int, tuple[str, int]]:
         """Also the last one: it may go on."""
@@ -113,12 +129,12 @@ class Past:
         left = [[session, *parts] for session, parts in self._left_beyond(start).items()]
         leaders = [[epoch, *parts] for epoch, parts in self._leaders_beyond(start).items()]
         versions = [[*parts] for parts in self._versions_beyond(start)]
-        return [start, self._came_to.beyond(start).written(), left, leaders, versions]
+        return [start, self._came_to.beyond(start).written(), left, leaders, versions, self._due_beyond(start)]
 
     @classmethod
     def read(cls, parts: Sequence[Any]) -> Past:
         past = cls()
-        past.start, ranges, left, leaders, versions = parts
+        past.start, ranges, left, leaders, versions, past._due = parts
         past._came_to = OutcomeRanges.read(ranges)
         past._left = {session: (owner, index) for session, owner, index in cast("list[tuple[int, str, int]]", left)}
         past._leaders = {epoch: (who, index) for epoch, who, index in cast("list[tuple[int, str, int]]", leaders)}

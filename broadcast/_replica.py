@@ -22,6 +22,7 @@ from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant, vi
 from broadcast import _errors as errors
 from broadcast._errors import GroupClosed, Outdated
 from broadcast._handle import monotonic
+from broadcast._intentions import Telling
 from broadcast._log import log
 from broadcast._machine import Machine, check_version
 from broadcast._protocol.consistency import Consistency
@@ -311,8 +312,8 @@ class ReplicaHost(Generic[A]):
             batch = self._delivered.popleft()
             self._apply(batch)
             applied = batch.last
-        if applied:
-            self._inputs.append(Applied(applied))
+        if applied and self.machine is not None:
+            self._inputs.append(Applied(applied, *self.machine.due))
             self.progressed.unpark_all()
         if self._delivered:
             self._applies.set()
@@ -329,9 +330,20 @@ class ReplicaHost(Generic[A]):
         reports = machine.apply(batch)
         if machine.version > version:
             log.info("version of the class in force", group=self.plan.group, version=machine.version, index=batch.last)
+        if machine.tells:
+            self._tell(machine.tells, batch.epoch)
+        for each in machine.unheard:
+            why = each.outcome.name.lower()
+            log.warning("due, and not applied", group=self.plan.group, index=each.index, message=each.tag, outcome=why)
         self._begin_views(machine, views)
         desk.route(reports, batch.last)
         self._keep.applied(batch, machine)
+
+    def _tell(self, tells: Sequence[Telling], epoch: int) -> None:
+        """Commands of this epoch, applied just now, tell actors on nodes: from here, if it falls to this replica."""
+        if self.replica is not None and self.replica.speaks_for(epoch):
+            for telling in tells:
+                self.node.tell_of_group(self.plan.group, telling.to, telling.method, telling.call)
 
     def _begin_views(self, machine: Machine[A], known: int) -> None:
         """All of the machine's views but the first `known`."""

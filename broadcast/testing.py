@@ -199,6 +199,9 @@ class _Play:
             raise ValueError(f"the workload gave no command of {self.actor.__qualname__} in {TRIES} calls")
         return found
 
+    def plan(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
+        return None
+
     def query(self, chance: random.Random) -> bytes | None:
         found = self._find(chance, "query") if self._queries else None
         if found is None:

@@ -1,7 +1,8 @@
 """What stands in the log: the entries of a batch, encoded once by whoever made them.
 
 A `Commands` is a run of entries: consecutive commands of one session, one index each. All others take one index.
-The calls of a run stay encoded, from the asker's hands to those who apply them.
+The calls of a run stay encoded, from the asker's hands to those who apply them. A `Due` is a run too: its calls are
+those that wait in the replicated table of effects.
 """
 
 from __future__ import annotations
@@ -84,9 +85,22 @@ class Commands(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     calls: bytes
 
 
+class Due(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="due"):
+    """The group's next messages to itself are due: up to `count` of them, of those due by this batch's time (rule 21).
+
+    One index each; where there are fewer left, those indices are void. So it does no harm if two leaders say it.
+    """
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+
+
 Submittable: TypeAlias = Commands | SessionAsked | SessionKept | SessionEnded
 """What a session's owner may put in the log."""
-Entry: TypeAlias = EpochStart | Configured | Reached | Versioned | Commands | SessionAsked | SessionKept | SessionEnded
+Entry: TypeAlias = (
+    EpochStart | Configured | Reached | Versioned | Due | Commands | SessionAsked | SessionKept | SessionEnded
+)
+Run: TypeAlias = Commands | Due
+"""What commands come from, one for each index."""
 
 OfMembers: TypeAlias = Configured | Reached | Versioned
 """What speaks of the members: `Agreed` follows from these."""
@@ -94,7 +108,7 @@ OfMembers: TypeAlias = Configured | Reached | Versioned
 
 def span(entry: Entry) -> int:
     """How many indices this takes."""
-    return entry.count if isinstance(entry, Commands) else 1
+    return entry.count if isinstance(entry, Commands | Due) else 1
 
 
 def size(entry: Submittable) -> int:

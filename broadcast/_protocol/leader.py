@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors._protocol.errors import RemoteProtocolError, invariant, violated
+from broadcast._protocol.effects import Alarm
 from broadcast._protocol.entries import (
     Commands,
     Configured,
@@ -36,7 +37,7 @@ from broadcast._protocol.messages import (
     Submit,
 )
 from broadcast._protocol.outbox import Outbox
-from broadcast._protocol.output import Now, PartRead, Received
+from broadcast._protocol.output import Applied, Now, PartRead, Received
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.pending import BATCH_SIZE_MAX, Pending
 from broadcast._protocol.portions import is_portion
@@ -80,6 +81,7 @@ class Leadership:
         """Index of the epoch-start entry: before it is committed, nothing is known to be (rule 7)."""
         self.heartbeat_at = now.monotonic
         self.pending = Pending()
+        self.alarm = Alarm()
         self.rounds = ReadRounds(self.name)
         self.followers: dict[str, Progress] = {}
         self.is_over = False
@@ -106,8 +108,10 @@ class Leadership:
     def deadline(self) -> int:
         """When a `Tick` is due."""
         due = self.heartbeat_at if self._tell_at is None else min(self.heartbeat_at, self._tell_at)
-        until = self.succession.until
-        return due if until is None else min(due, until)
+        for other in (self.succession.until, self.alarm.rings_at):
+            if other is not None and other < due:
+                due = other
+        return due
 
     # -- sequencing ------------------------------------------------------------------------------------------------
 
@@ -116,6 +120,8 @@ class Leadership:
         if self.succession.is_under_way or self.is_over:
             return  # it is for the next leader (rule 17): submitters send it again
         writes = self._own.writes
+        if self.alarm.is_set:
+            self._sequence_due(now)
         while not writes.busy and self.pending and self._uncommitted_size < UNCOMMITTED_SIZE_MAX:
             self._seal(self.pending.take(), now)
             for name in self._submitters:
@@ -124,6 +130,21 @@ class Leadership:
                 break
         if not self.pending:
             self._submitters.clear()
+
+    def _sequence_due(self, now: Now) -> None:
+        """Say that effects are due, if they are (rules 12, 21)."""
+        is_due = self.alarm.wind(now.monotonic, self._own.time(now))
+        if is_due and not self._own.writes.busy and self._uncommitted_size < UNCOMMITTED_SIZE_MAX:
+            self._seal([self.alarm.say(self._own.log.last.index + 1)], now)
+
+    def applied(self, given: Applied, now: Now) -> bool:
+        """The actor was given all up to there, and these effects wait. Returns whether there is something to sequence.
+
+        What it was before our epoch-start entry was applied says nothing: earlier entries may have run them (rule 7).
+        """
+        if given.index < self.start or not self.alarm.told(given.index, given.due, given.count):
+            return False
+        return self.alarm.wind(now.monotonic, self._own.time(now))
 
     def _seal(self, entries: Sequence[Entry], now: Now) -> None:
         """Give these entries their places. Their stamps exceed all of the log, of this node and of their askers."""
@@ -364,6 +385,7 @@ class Leadership:
                 if not progress.match:
                     silent.append(name)
         self.succession.tick(now.monotonic)
+        self.alarm.rang(now.monotonic)
         if now.monotonic >= self.heartbeat_at:  # reads put it off, so it is no measure of silence
             self._judge(now)
             if self._knows_commit and self.regrouping.is_calm:

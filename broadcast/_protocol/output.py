@@ -84,9 +84,15 @@ class Persisted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):
-    """Everything delivered up to and including `index` was applied to the actor."""
+    """Everything delivered up to and including `index` was applied to the actor.
+
+    due: log time at which the first of its messages to itself is due then; None if none waits. count: of those that
+    are due by then, or are already; at least 1 where there is one.
+    """
 
     index: int
+    due: int | None = None
+    count: int = 0
 
 
 class Connected(msgspec.Struct, frozen=True, gc=False):

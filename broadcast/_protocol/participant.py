@@ -162,10 +162,14 @@ class Participant:
         handle = _ON_INPUT.get(type(given))
         if handle is not None:
             handle(self, given)
-        if isinstance(given, Applied):  # only reads wait for that
+        if isinstance(given, Applied) and not self._is_called(given):  # only reads wait for that
             self._read(now)
         else:
             self._advance(now)
+
+    def _is_called(self, given: Applied) -> bool:
+        """Has what was applied left something that is due at once?"""
+        return self.leadership is not None and self.leadership.applied(given, self._now)
 
     def _advance(self, now: Now) -> None:
         """What follows from the new state, whatever changed it."""

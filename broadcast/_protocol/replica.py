@@ -216,6 +216,14 @@ class Replica:
         """Entries up to here are on this disk."""
         return self._writes.durable
 
+    def speaks_for(self, epoch: int) -> bool:
+        """Do the effects of this epoch's entries on others leave here, as they are applied (rule 21)?
+
+        Only its leader says so, in the one life in which it leads: so they leave at most once.
+        """
+        leadership = self.leadership
+        return leadership is not None and leadership.epoch == epoch
+
     def reachable(self) -> list[str] | None:
         """As leader: the members heard within the shortest election timeout, itself included. None for others."""
         return self._participant.reachable(self._now.monotonic) if self._participant else None

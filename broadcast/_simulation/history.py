@@ -23,6 +23,7 @@ from broadcast._simulation.faults import Faults
 from broadcast._simulation.faults.field import Field
 from broadcast._simulation.invariants import Violation, broken
 from broadcast._simulation.invariants.in_force import along
+from broadcast._simulation.keeping import Almanacs
 from broadcast._simulation.network import Network
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
@@ -66,7 +67,7 @@ class Stage:
         if options is None:
             options = Options.drawn(random.Random(seed))  # noqa: S311 - it has to be reproducible
         if play is None:
-            play = Upgrades() if options.upgrades else Diaries()
+            play = Upgrades() if options.upgrades else Almanacs() if options.effects else Diaries()
         # A source of its own, so that one option more to draw does not change what happens under given ones.
         chance = random.Random(f"history {seed}")  # noqa: S311
         self.world = world = World(chance, options)
@@ -138,7 +139,7 @@ class Stage:
 
     def _is_level(self) -> bool:
         """Is everybody done, and every replica that works where the others are?"""
-        if not all(client.done for client in self.clients):
+        if self.judge.waits() or not all(client.done for client in self.clients):
             return False
         self._sound = [node for node in self._sound if not node.removed]
         if not all(node.alive for node in self._sound):  # one was stopped by its class, and is to be started anew
@@ -174,6 +175,7 @@ class Stage:
         """Who is not done."""
         waiting = [client.name for client in self.clients if not client.done]
         waiting += [f"{node.name}: down" for node in self._sound if not node.alive]
+        waiting += ["what is due"] * self.judge.waits()
         for node in self._sound:
             if not node.alive:
                 continue

@@ -147,6 +147,7 @@ class Node:
         if snapshot is not None:
             life.archive.loaded = self._restore(snapshot)
             self._world.marks["restarts on a snapshot"] += 1
+            self._world.marks["restarts with effects that wait"] += len(life.archive.loaded.effects) > 0
         self._world.marks["restarts with an older clock"] += life.wall < self._wall
         self._wall = life.wall
         self._watch.started(self)
@@ -383,6 +384,9 @@ class Node:
             reports = machine.apply(batch)
             self._world.marks["versions put in force"] += machine.version > version
             self._watch.applied(self, batch)
+            if living.replica.speaks_for(batch.epoch):
+                for telling in machine.tells:
+                    self._watch.telling(self, telling)
             if machine.at_marker:
                 living.archive.take(machine)
             if living.dies_in is not None:
@@ -394,7 +398,7 @@ class Node:
                 living.desk.route(reports, batch.last)
         if living.applying:
             self._apply_later()
-        self._step(Applied(machine.applied))
+        self._step(Applied(machine.applied, *machine.due))
 
     def _settle(self, settled: Settled) -> None:
         living = self._living

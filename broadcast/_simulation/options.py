@@ -50,6 +50,7 @@ class Options:
     stopped may be suspended, so that only one of their clocks goes on.
     election_timeout, session_term, sessions_max, answers_max, command_size_max, snapshot_entries, snapshot_size: the
         group's limits.
+    effects: do commands leave messages for later, and tell actors on nodes?
     bounds: of the core, where they are not as it has them.
     """
 
@@ -101,6 +102,7 @@ class Options:
     logged: float = 0
     leases: bool = False
     upgrades: int = 0
+    effects: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -168,9 +170,9 @@ class Options:
         )
         leases = chance.random() < 0.4
         levels = (Consistency.LINEARIZABLE, Consistency.SESSION, *[Consistency.LEASE] * (3 * leases))
-        return replace(
-            drawn, leases=leases, levels=levels, logged=chance.choice((0, 0.1)), upgrades=chance.choice((0, 0, 0, 0, 6))
-        )
+        logged, upgrades = chance.choice((0, 0.1)), chance.choice((0, 0, 0, 0, 6))
+        effects = chance.random() < 0.4
+        return replace(drawn, leases=leases, levels=levels, logged=logged, upgrades=upgrades, effects=effects)
 
 
 _REPLICAS = (1, 2, 4, 6, 7, *[3] * 10, *[5] * 3)

@@ -33,6 +33,9 @@ class Diaries:
         call = method.pack((owner, number), {})
         return tag, call if tag in self.interface.methods else call.replace(b"note", b"nope")
 
+    def plan(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
+        return None
+
     def query(self, chance: random.Random) -> bytes:
         return self.interface.methods["count"].pack((), {})
 
@@ -76,11 +79,11 @@ class Notes(Judge):
     def _expected(self, call: Call, answer: Answer) -> list[object]:
         """A note's place is by the log, and not by what the answer says it was numbered."""
         match call.tag:
-            case "note":
+            case "note" | "plan" | "plan_failure":
                 return [Outcome.APPLIED, answer.ran.place if answer.ran and answer.ran.call is call else None]
-            case "refuse":
+            case "refuse" | "refuse_plan":
                 return [Outcome.REFUSED, "Refused", [call.owner, call.ticket]]
-            case "crash":
+            case "crash" | "crash_plan":
                 return [Outcome.CRASHED, "ArithmeticError"]
             case _:
                 return [Outcome.INVALID]

@@ -85,15 +85,18 @@ class Owner:
         ticket = 0
         chance, logged = self._world.chance, self._world.options.logged
         for _ in range(count):
-            self._offered += 1
             query = self._play.query(chance) if logged and chance.random() < logged else None
             if query is None:
-                tag, call = self._play.command(chance, self.name, self._offered)
+                ticket = self._offer_call(*self._play.command(chance, self.name, self._offered + 1))
             else:
-                tag, call = "", query
                 self._world.marks["queries for the log"] += 1
-            ticket = self._submitter.offer(call)
-            self._calls.offered(self.name, self._before + ticket, tag, query)
+                ticket = self._offer_call("", query, query)
+        return ticket
+
+    def _offer_call(self, tag: str, call: bytes, query: bytes | None = None) -> int:
+        self._offered += 1
+        ticket = self._submitter.offer(call)
+        self._calls.offered(self.name, self._before + ticket, tag, query)
         return ticket
 
     def _read(self, consistency: Consistency) -> None:

@@ -36,6 +36,10 @@ class Play(Protocol):
         """The number-th call of an owner: its tag, and encoded."""
         ...
 
+    def plan(self, owner: str, number: int) -> tuple[str, bytes, int] | None:
+        """A call as `command` gives one, of which something comes after so many microseconds; None if there is none."""
+        ...
+
     def query(self, chance: random.Random) -> bytes | None:
         """An encoded query; None if the actor has none."""
         ...

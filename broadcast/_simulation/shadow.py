@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
@@ -19,13 +19,15 @@ from actors._protocol.codec import decode, encode, join_array
 from actors._protocol.errors import InvalidMessage
 from broadcast._calls import open_calls, runs_of
 from broadcast._machine import Machine
-from broadcast._protocol.entries import Commands, Entry, decode_entries, encode_entries, span
+from broadcast._protocol.entries import Commands, Due, Entry, decode_entries, encode_entries, span
 from broadcast._protocol.position import Batch
 from broadcast._protocol.reports import Answers
 from broadcast._protocol.sessions import Outcome
 from broadcast._simulation.difference import IN_TIME, differences
+from broadcast._simulation.disk import GROUP
 from membership._protocol.view import Configuration
 
+NOTHING: Mapping[int, bytes] = {}
 OURS = ("actors", "broadcast", "broadcast._simulation")
 
 
@@ -82,8 +84,11 @@ def finely(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def _singles(entry: Entry) -> Iterator[Entry]:
-    if not isinstance(entry, Commands) or span(entry) == 1:
+    if not isinstance(entry, Commands | Due) or span(entry) == 1:
         yield entry
+        return
+    if isinstance(entry, Due):
+        yield from [Due(1)] * entry.count
         return
     for at, call in enumerate(open_calls(entry)):
         calls = join_array([encode(call)])
@@ -104,7 +109,9 @@ def steps(
     try:
         interface = Interface.of(actor)
         configuration, version = log.configuration, interface.version
-        machine = Machine(actor, interface, configuration, lambda after, last: held[after:last], version=version)
+        machine = Machine(
+            actor, interface, configuration, lambda after, last: held[after:last], group=GROUP, version=version
+        )
         before = _state(machine)
         yield Step(0, before, deeds=deeds())
         for batch in held:
@@ -145,9 +152,10 @@ def _step(
 ) -> Step:
     reports = machine.apply(batch)
     told = tuple(outcome for report in reports if isinstance(report, Answers) for outcome in report.outcomes)
+    is_refused = machine.came_to(batch.first) is Outcome.REFUSED
     done, state = deeds(), _state(machine)
     failure = ""
-    if state != before and any(kind_of(outcome) is Outcome.REFUSED for outcome in told):
+    if state != before and is_refused:
         changes = "; ".join(differences("self", before, state, which=IN_TIME))
         failure = f"it changes the state and is refused then; raise Refused before anything is changed: {changes}"
     answers = tuple(machine.query(query, "reader") for query in queries)
@@ -203,11 +211,13 @@ def shown_call(call: bytes | list[object]) -> str:
     return f"{tag}({', '.join(map(repr, arguments))})"
 
 
-def command_at(batches: Iterable[Batch], index: int) -> str:
-    """Which command stands there."""
+def command_at(batches: Iterable[Batch], index: int, due: Mapping[int, bytes] = NOTHING) -> str:
+    """Which command stands there. due: what was due, by index."""
     for batch in batches:
         for run, first in runs_of(batch) if batch.first <= index <= batch.last else ():
             if first <= index < first + run.count:
+                if isinstance(run, Due):
+                    return shown_call(due[index]) if index in due else "what is due, if anything"
                 call = open_calls(run)[index - first]
                 return shown_call(cast("list[object]", call)) if isinstance(call, list) else "given up"
     return "none"

@@ -72,6 +72,11 @@ MARKS: Sequence[str] = (
     "went elsewhere",
     "withdrawn",
     "writes that waited for room",
+    # what came later
+    "actors told",
+    "effects",
+    "leaders that found effects waiting",
+    "restarts with effects that wait",
     # who was in
     "configurations set",
     "leaders that handed over",

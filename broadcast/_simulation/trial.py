@@ -41,6 +41,16 @@ class Prober(Owner):
         self._read(Consistency.LEASE if self._world.options.leases else Consistency.LINEARIZABLE)
         self._send()
 
+    def plan(self) -> int | None:
+        """A command of which something comes later; returns after how long, if there is such a one."""
+        later = self._play.plan(self.name, self._offered + 1)
+        if later is None:
+            return None
+        tag, call, delay = later
+        self._offer_call(tag, call)
+        self._send()
+        return delay
+
     def leave(self) -> None:
         """Its session is over."""
         self._submitter.end()
@@ -59,6 +69,12 @@ def _has_word(prober: Prober) -> bool:
     return prober.done or prober.refused
 
 
+def _is_idle(leader: Node) -> bool:
+    """Has it applied all there is, and does nothing wait to be due?"""
+    replica = leader.replica
+    return replica.applied == replica.log.last.index and not leader.machine.effects
+
+
 def call_time(options: Options) -> int:
     """The longest that a call takes which nothing stands in the way of: from a client and back.
 
@@ -74,6 +90,14 @@ def call_time(options: Options) -> int:
         + applications * node.APPLY_DELAY
         + LOOK_INTERVAL
     )
+
+
+def due_time(options: Options) -> int:
+    """The longest that it takes, in an idle group, from when something is due until its leader has done it.
+
+    The leader may still have to apply what leaves it; then its disk and the followers' write, and it applies that.
+    """
+    return 2 * options.latency + 2 * options.disk_latency + 2 * node.APPLY_DELAY + LOOK_INTERVAL
 
 
 def election_time(options: Options) -> int:
@@ -117,6 +141,7 @@ class Trial:
             self._open(self._sound[first : first + self._together])
         self._change_leader()
         self._try_each()
+        self._wait_for_due()
 
     # -- who leads -------------------------------------------------------------------------------------------------
 
@@ -181,6 +206,20 @@ class Trial:
         for prober in self._probers:
             self._ask(prober)
             self._answered([prober], self._call_time, "a call takes some round trips and writes, and no longer")
+
+    def _wait_for_due(self) -> None:
+        """What is due runs by itself, in a group that nobody asks for anything."""
+        leader, bound = self._be_led(), due_time(self._world.options)
+        if not self._wait(lambda: _is_idle(leader), REPAIRED_FOR_MAX):
+            broken("what was planned comes to be due", members=self._told())
+        for prober in self._probers:
+            delay = prober.plan()
+            if delay is None:
+                return
+            self._answered([prober], self._call_time, "a plan takes as long as any call")
+            self.marks["fresh plans"] += 1
+            if not self._wait(lambda: _is_idle(leader), delay + bound):
+                broken("what is due runs in an idle group too", bound=delay + bound, members=self._told())
 
     def _answered(self, probers: Sequence[Prober], bound: int, claim: str) -> None:
         if not self._wait(lambda: all(prober.done for prober in probers), bound):

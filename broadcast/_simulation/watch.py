@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from broadcast._delivery import Delivery
+from broadcast._intentions import Telling
 from broadcast._protocol.entries import Commands, Entry, decode_entries, span
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.messages import Append, Message
@@ -62,6 +64,7 @@ class Watch:
         for hear in self._hears["elected"]:
             hear(process)
         self._marks["elections"] += 1
+        self._marks["leaders that found effects waiting"] += len(process.machine.effects) > 0
 
     def heard(self, process: Process, sender: str, message: Message) -> None:
         """A message was taken in."""
@@ -118,10 +121,23 @@ class Watch:
         if batch.first > self._applied:
             self._applied = batch.last
             for delivery in process.machine.deliveries(batch):
-                numbered = self._numbered[delivery.position.index]
-                self.calls.took_effect(delivery, numbered, self._judge.identify(delivery))
+                numbered = self._numbered.get(delivery.position.index)
+                if numbered is None:
+                    self._fell_due(process, delivery)
+                else:
+                    self.calls.took_effect(delivery, numbered, self._judge.identify(delivery))
         for hear in self._hears["applied"]:
             hear(process, batch)
+
+    def _fell_due(self, process: Process, delivery: Delivery) -> None:
+        self._marks["effects"] += 1
+        for hear in self._hears["fell_due"]:
+            hear(process, delivery)
+
+    def telling(self, process: Process, telling: Telling) -> None:
+        self._marks["actors told"] += 1
+        for hear in self._hears["telling"]:
+            hear(process, telling)
 
     def ended(self, processes: Mapping[str, Process]) -> None:
         for hear in self._hears["ended"]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 from actors._interface import Interface
 from actors._protocol.errors import InvalidMessage
 from broadcast._machine import Machine
-from broadcast._protocol.entries import Commands, decode_entries, span
+from broadcast._protocol.entries import Commands, Run, decode_entries, span
 from broadcast._protocol.position import Batch
 from broadcast._protocol.reports import Answers
 from broadcast._protocol.sessions import Outcome
@@ -24,6 +24,7 @@ from broadcast._simulation import elsewhere, shadow
 from broadcast._simulation.actor_fault import RULE, ActorFault, CommandCrashed, NotDeterministic
 from broadcast._simulation.calls import Answer, Call, Fate, Read
 from broadcast._simulation.difference import differences
+from broadcast._simulation.disk import GROUP
 from broadcast._simulation.invariants import Judge, Process, broken, check
 from broadcast._simulation.loading import CannotLoadError
 from broadcast._simulation.shadow import Deed, Log, Step
@@ -48,9 +49,7 @@ class Recorder(Machine[Any]):
         raised, self._raised = self._raised or [], None
         return raised
 
-    def _crashed(
-        self, error: BaseException, call: object, entry: Commands, first: int, index: int
-    ) -> tuple[Outcome, bytes]:
+    def _crashed(self, error: BaseException, call: object, entry: Run, first: int, index: int) -> tuple[Outcome, bytes]:
         self._raised = [*(self._raised or ()), (index, error)]
         return super()._crashed(error, call, entry, first, index)
 
@@ -108,6 +107,7 @@ class Witness(Judge):
         self._configuration: Configuration | None = None
         self._batches: list[Batch] = []  # delivered to any
         self._given: dict[tuple[int, int], tuple[int, bytes]] = {}  # (session, number) -> index and outcome
+        self._due: dict[int, bytes] = {}  # by index: what was due there
         self._states: dict[int, bytes] = {}
         self._seen: list[_Seen] = []
 
@@ -161,21 +161,22 @@ class Witness(Judge):
         if batch.last not in self._states:
             self._apply_first(process, batch)
         equal = _state_of(process.machine) == self._states[batch.last]
-        commands = [shadow.command_at([batch], index) for index in range(batch.first, batch.last + 1)]
+        commands = [shadow.command_at([batch], index, self._due) for index in range(batch.first, batch.last + 1)]
         check(equal, "replicas have equal states at equal indices", name=process.name, index=batch.last, after=commands)
 
     def _apply_first(self, process: Process, batch: Batch) -> None:
         machine = self._machine
         if machine is None:
             actor, configuration = self._interface.actor, process.machine.configuration
-            machine = self._machine = Recorder(actor, self._interface, configuration, self._between)
+            machine = self._machine = Recorder(actor, self._interface, configuration, self._between, group=GROUP)
         places = dict(_places(batch))
         for report in machine.apply(batch):
             if isinstance(report, Answers):
                 for at, outcome in enumerate(report.outcomes, report.number):
                     if (report.session, at) in places:
                         self._given.setdefault((report.session, at), (places[report.session, at], outcome))
-        self._look_for_crashes(machine, lambda index: shadow.command_at([batch], index), "command")
+        self._due.update(machine.due_in(batch))
+        self._look_for_crashes(machine, lambda index: shadow.command_at([batch], index, self._due), "command")
         self._states[batch.last] = _state_of(machine)
         self._seen.append(copy.deepcopy(_Seen.of(machine)))
 
@@ -291,7 +292,7 @@ class Witness(Judge):
         )
 
     def _command_at(self, index: int) -> str:
-        return shadow.command_at(self._batches, index) if index else "__init__()"
+        return shadow.command_at(self._batches, index, self._due) if index else "__init__()"
 
     def _where(self, index: int) -> str:
         return f"after index {index}, the command {self._command_at(index)}" if index else "when it is made"

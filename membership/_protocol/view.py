@@ -65,6 +65,10 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """A snapshot is taken after so many entries..."""
     snapshot_size: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 16 * 1_048_576
     """...or so many bytes of them, whichever comes first (rule 11)."""
+    effects_max: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 65_536
+    """Messages of the replicated actor to itself that may wait to be due, all its commands' together (rule 21)..."""
+    effects_size: Annotated[int, msgspec.Meta(ge=64, le=2**40)] = 16 * 1_048_576
+    """...and bytes of them."""
     leases: bool = False
     """May a leader answer `reading(Consistency.LEASE)` without a round while its lease holds (rule 20)?
 

@@ -222,8 +222,6 @@ async def test_an_asker_that_goes_while_it_is_served_changes_nothing(autojump_cl
         lambda context: context.node,
         lambda context: context.ref(Box),
         lambda context: context.supervised(Supervision()),
-        lambda context: context.tell(ActorRef("a/box", Box), Box.keep, "x"),
-        lambda context: context.after(1, Box.keep, "x"),
         lambda context: context.watch(ActorRef("a/box", Box), Box.keep),
         lambda context: context.stop(),
     ],
@@ -231,6 +229,23 @@ async def test_an_asker_that_goes_while_it_is_served_changes_nothing(autojump_cl
 def test_a_replicated_actor_is_told_what_it_cannot_do(use: Callable[[Context], object]) -> None:
     with pytest.raises(RuntimeError, match="is for actors on a node, and this one is replicated"):
         use(Context())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda context: context.tell(ActorRef("a/box", Box), Box.keep, "x"),
+        lambda context: context.after(1, Box.keep, "x"),
+    ],
+)
+def test_effects_are_for_whoever_is_run_by_somebody(use: Callable[[Context], object]) -> None:
+    with pytest.raises(RuntimeError, match="is for actors that somebody runs, on a node or in a group"):
+        use(Context())
+
+
+def test_an_actor_on_a_node_is_no_group() -> None:
+    with pytest.raises(RuntimeError, match=r"lives on a node: use context\.ref"):
+        Context().group(Box)
 
 
 # -- effects ----------------------------------------------------------------------------------------------------------

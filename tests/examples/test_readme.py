@@ -12,6 +12,7 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/actors.md",
+    "docs/effects.md",
     "docs/index.md",
     "docs/membership.md",
     "docs/reading.md",

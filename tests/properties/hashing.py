@@ -18,6 +18,7 @@ from broadcast._machine import Machine
 from broadcast._protocol.entries import (
     VOID,
     Commands,
+    Due,
     Entry,
     EpochStart,
     SessionAsked,
@@ -53,6 +54,11 @@ class Shelf(Actor):
         self.tags |= set(tags)
         self.lots[name] = self.tags & set(tags) | self.lots.get(name, set())
         return len(self.tags)
+
+    @command
+    def later(self, name: str, tags: list[str]) -> None:
+        self.context.after(len(self.tags) / 10_000, Shelf.put, name, tags)
+        self.context.tell(self.context.group(Shelf), Shelf.drop, name)
 
     @command
     def names(self) -> list[str]:
@@ -99,6 +105,7 @@ def call(chance: random.Random) -> bytes:
             lambda: encode(["drop", name]),
             lambda: encode(["spoil", name]),
             lambda: encode(["dice"]),
+            lambda: encode(["later", name, sorted(chance.sample(NAMES, 2))]),
             lambda: encode(["nest", chance.choice((3, 12, 40))]),
             lambda: encode(["put", name, 7]),
             lambda: encode(["put", DEEP]),
@@ -116,6 +123,8 @@ def entry(chance: random.Random, numbers: dict[int, int]) -> Entry:
         return SessionAsked(chance.randbytes(16), chance.choice(NAMES))
     if kind < 0.15:
         return chance.choice((SessionKept, SessionEnded))(session)
+    if kind < 0.25:
+        return Due(chance.randrange(1, 4))
     number = max(1, numbers.get(session, 0) + chance.choice((1, 1, 1, 1, 0, -2, 2)))
     count = 1 + chance.randrange(4)
     numbers[session] = max(numbers.get(session, 0), number + count - 1)

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Actor, InvalidMessage, Refused, command, query
+from actors import Actor, ActorRef, InvalidMessage, Ref, Refused, command, query
 from broadcast._machine import Machine
 from broadcast._protocol.reads import Reads
-from broadcast.testing import Alone, Call, NotDeterministic, NotRunElsewhere, Violation, calls, simulate
+from broadcast.testing import ActorFault, Alone, Call, NotDeterministic, NotRunElsewhere, Violation, calls, simulate
 
 
 class Accounts(Actor):
@@ -257,7 +257,7 @@ def test_a_command_that_is_applied_twice_is_found(monkeypatch: pytest.MonkeyPatc
     run: Any = Machine._run  # pyright: ignore[reportPrivateUsage]
 
     def twice_at_b(self: Any, actor: Any, call: object, index: int) -> Any:
-        if self.group and index % 7 == 0:  # the witness's own machine has no name
+        if type(self) is Machine and index % 7 == 0:  # and not the witness's own
             run(self, actor, call, index)
         return run(self, actor, call, index)
 
@@ -385,6 +385,88 @@ def test_an_actor_can_be_asked_alone() -> None:
         clerk.ask(Clerk.note, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(RuntimeError, match="only while a message is handled"):
         _ = clerk.actor.context
+
+
+BELL = ActorRef("a/bell", Clerk)
+
+
+class Timed(Actor):
+    """Has its mistakes where nobody asks for them: when they are due."""
+
+    def __init__(self) -> None:
+        self.done: list[float] = []
+        self.group: Ref[Timed] | None = None
+
+    @command
+    def plan(self, milliseconds: int) -> None:
+        self.group = self.context.group(Timed)
+        self.context.after(milliseconds / 1000, Timed.do, milliseconds)
+        self.context.tell(BELL, Clerk.note, ["planned"])
+
+    @command
+    def do(self, milliseconds: int) -> None:
+        self.done.append(milliseconds)
+        if milliseconds % 10 == 1:
+            self.context.tell(self.context.group(Timed), Timed.do, 7)
+
+    @query
+    def count(self) -> int:
+        return len(self.done)
+
+
+class TimedChancy(Timed):
+    @command
+    def do(self, milliseconds: int) -> None:
+        self.done.append(random.random())
+
+
+class TimedHalf(Timed):
+    @command
+    def do(self, milliseconds: int) -> None:
+        self.done.append(milliseconds)
+        raise Refused("too late")
+
+
+class TimedCrashing(Timed):
+    @command
+    def do(self, milliseconds: int) -> None:
+        raise ZeroDivisionError
+
+
+def planning(chance: random.Random) -> Call:
+    return chance.choice(((Timed.plan, chance.randrange(500)), (Timed.count,)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_class_with_effects_is_sound(seed: int) -> None:
+    assert simulate(Timed, planning, seed=seed).met["effects"] > 10
+
+
+@pytest.mark.parametrize(
+    ("actor", "text"),
+    [
+        (TimedChancy, r"TimedChancy is not deterministic: .* the command do\(\d+\)"),
+        (TimedHalf, r"the command do\(\d+\): it changes the state and is refused"),
+        (TimedCrashing, r"the command do\(\d+\) of TimedCrashing crashed"),
+    ],
+)
+def test_what_is_wrong_when_it_is_due_is_found(actor: type[Timed], text: str) -> None:
+    with pytest.raises(ActorFault, match=text):
+        simulate(actor, planning, seed=1, faults=False)
+
+
+def test_effects_of_one_that_is_asked_alone_come_when_they_are_wanted() -> None:
+    timed = Alone(Timed)
+    timed.ask(Timed.plan, 300)
+    timed.ask(Timed.plan, 201)
+    assert timed.told == [("a/bell", "note", ["planned"])] * 2
+    assert timed.run_due() == 0
+    timed.time += timedelta(milliseconds=250)
+    assert timed.run_due() == 2
+    assert timed.actor.done == [201, 7]
+    timed.time += timedelta(milliseconds=50)
+    assert timed.run_due() == 1
+    assert timed.ask(Timed.count) == 3
 
 
 @settings(max_examples=20)

@@ -277,6 +277,25 @@ class Greeter(Actor, mailbox=Mailbox(10, "drop-oldest"), keeps_state=True):
         self.context.stop()
 
 
+class Timed(Actor):
+    """Replicated."""
+
+    def __init__(self) -> None:
+        self.group: Ref[Timed] | None = None
+
+    @command
+    def plan(self, greeter: ActorRef[Greeter], counter: Ref[Counter], seconds: float) -> None:
+        self.context.after(seconds, Timed.plan, greeter, counter, seconds=2 * seconds)
+        self.context.after(1, Timed.done)
+        self.context.tell(greeter, Greeter.greet, "bob")
+        self.context.tell(counter, Counter.add, 1)
+        self.context.tell(self.context.group(Timed), Timed.done)
+        self.group = self.context.group(Timed)
+
+    @command
+    def done(self) -> None: ...
+
+
 async def on_a_node() -> None:
     async with open_node("a") as node:
         greeter = await node.spawn("greeter", Greeter, "hello")

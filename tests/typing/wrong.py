@@ -146,6 +146,10 @@ class Careless(Actor, mailbox=10):  # error
         self.context.after(1.0, Greeter.greet)  # error
         self.context.watch(greeter, Greeter.greet)  # error
         self.context.tell(greeter, Greeter.greet, "bob").bit_length()  # error
+        self.context.after("1", Greeter.greet, "bob")  # error
+        self.context.tell(self.context.group(Counter), Greeter.greet, "bob")  # error
+        self.context.tell(self.context.group(Counter), Counter.add, "1")  # error
+        self.context.group(Counter())  # error
 
 
 class Versioned(Actor):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from broadcast._delivery import Delivery
+from broadcast._intentions import Telling
 from broadcast._machine import Machine
 from broadcast._protocol.entries import Entry
 from broadcast._protocol.messages import Message
@@ -99,6 +100,12 @@ class Invariant:
     def ran(self, ran: Ran) -> None:
         """A command took effect, at the first replica that came to it. In the order of the log."""
 
+    def fell_due(self, process: Process, delivery: Delivery) -> None:
+        """A message of the actor to itself took effect, at the first replica that came to it. In the log's order."""
+
+    def telling(self, process: Process, telling: Telling) -> None:
+        """A replica tells an actor on a node."""
+
     def applied(self, process: Process, batch: Batch) -> None:
         """A replica has applied this batch; its commands were told before."""
 
@@ -150,6 +157,10 @@ class Judge(Invariant):
     def seen(self, read: Read) -> int | None:
         """The first index at which a state may give this answer. None if the answer does not tell."""
         return None
+
+    def waits(self) -> bool:
+        """Is something still to come of what was applied, without anybody's doing?"""
+        return False
 
     def failed(self, error: BaseException) -> None:
         """The history failed so. Raises a `Violation` that tells why, if it is the actor's doing."""
