@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from time import perf_counter
 from typing import NoReturn
 
 import trio
@@ -304,15 +303,15 @@ class Connection:
         link, shares = self._link, self._rooms is not None
         try:
             while True:
-                began = perf_counter()
+                began = trio.current_time()
                 while self.ended is None and (event := link.next_event()) is not None:
                     if type(event) is Envelope and receive is not None:
                         receive(event)
                     else:
                         self._handle(event)
-                    if shares and perf_counter() - began > TURN_SECONDS:
+                    if shares and trio.current_time() - began > TURN_SECONDS:
                         await trio.lowlevel.checkpoint()
-                        began = perf_counter()
+                        began = trio.current_time()
                 if shares:
                     self._keep_incoming()
                     await self.outbox.wait_taken()
