@@ -50,6 +50,9 @@ class Swaps:
     def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:
         return "swap", self.interface.methods["swap"].pack(_arguments(owner, number), {})
 
+    def plan(self, owner: str, number: int) -> None:
+        """Registers do nothing later."""
+
     def query(self, chance: random.Random) -> bytes:
         return self.interface.methods["read"].pack((chance.choice(KEYS),), {})
 

@@ -211,12 +211,12 @@ class Trial:
         """What is due runs by itself, in a group that nobody asks for anything."""
         leader, bound = self._be_led(), due_time(self._world.options)
         if not self._wait(lambda: _is_idle(leader), REPAIRED_FOR_MAX):
-            broken("what was planned comes to be due", members=self._told())
+            broken("what is due runs in an idle group too", members=self._told())
         for prober in self._probers:
             delay = prober.plan()
             if delay is None:
                 return
-            self._answered([prober], self._call_time, "a plan takes as long as any call")
+            self._answered([prober], self._call_time, "a call takes some round trips and writes, and no longer")
             self.marks["fresh plans"] += 1
             if not self._wait(lambda: _is_idle(leader), delay + bound):
                 broken("what is due runs in an idle group too", bound=delay + bound, members=self._told())

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import test_mutants
+import test_mutants_effects
 import test_mutants_liveness
 import test_mutants_members
 import test_mutants_reads
@@ -344,7 +345,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(stamps_of_a_clock_that_lags, "stamps grow along the log", ALONE),
     Mutant(log_time_is_the_clock_s, "log time never goes back", ALONE),
     Mutant(log_time_stands_still, "log time gets on as time does", ROOTED),
-    Mutant(applied_runs_ahead, "compacted <= applied <= commit <= last"),
+    Mutant(applied_runs_ahead, "compacted <= snapshot <= applied <= commit <= last"),
     Mutant(an_old_rejection_counts, "an operator has nothing to see to here", LOSSY),
     Mutant(answers_of_any_size, "a queue stays bounded: bytes of answers"),
     Mutant(numbers_given_again, "a command is later than what was known"),
@@ -396,7 +397,7 @@ def test_claims_are_found() -> None:
 @pytest.mark.parametrize("claim", claims())
 def test_every_claim_is_broken_by_a_planted_bug(claim: str) -> None:
     files = test_mutants, test_mutants_liveness, test_mutants_members, test_mutants_reads
-    newer = test_mutants_snapshots, test_mutants_versions
+    newer = test_mutants_effects, test_mutants_snapshots, test_mutants_versions
     others = [file.MUTANTS for file in (*files, *newer)]
     planted = [*MUTANTS, *chain.from_iterable(others)]
     assert [mutant for mutant in planted if mutant.claim in (claim, f"a queue stays bounded: {claim}")]

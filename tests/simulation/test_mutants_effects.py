@@ -156,12 +156,38 @@ def said_before_it_is_due(plant: Plant) -> None:
     plant.setattr(Alarm, "wind", lambda self, now, time: False)
 
 
+def told_twice(plant: Plant) -> None:
+    honest: Any = Machine.apply
+
+    def apply(self: Any, batch: Any) -> Any:
+        reports = honest(self, batch)
+        self.tells = [*self.tells, *self.tells]
+        return reports
+
+    plant.setattr(Machine, "apply", apply)
+
+
+def told_in_another_s_name(plant: Plant) -> None:
+    honest: Any = Machine.apply
+    note = CLERK.interface.methods["note"]
+
+    def apply(self: Any, batch: Any) -> Any:
+        reports = honest(self, batch)
+        packed = note.pack(("nobody", 1), {})
+        self.tells = [Telling(each.epoch, each.index, CLERK, note, packed) for each in self.tells]
+        return reports
+
+    plant.setattr(Machine, "apply", apply)
+
+
 ONCE = "what is due was left by a command that was applied, and runs once"
 MUTANTS = (
     Mutant(told_before_it_is_committed, "what is told was committed", PLANNED),
     Mutant(told_by_every_replica, "only the leader of its own epoch tells", PLANNED),
     Mutant(told_by_a_later_leader, "only the leader of its own epoch tells", PLANNED),
     Mutant(told_by_an_undo, ONCE, PLANNED),
+    Mutant(told_twice, "it is told at most once", PLANNED),
+    Mutant(told_in_another_s_name, "what is told was applied", PLANNED),
     Mutant(run_again_in_the_next_epoch, ONCE, PLANNED),
     Mutant(left_out_of_the_snapshot, "each that was due once, in the log's order", SNAPPED),
     Mutant(number_left_out_of_the_snapshot, "snapshots of one state are equal", SNAPPED),

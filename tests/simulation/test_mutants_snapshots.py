@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from planting import HARSH, PARTED, Mutant, is_found_soon, name, options_of
 
+from broadcast._machine import Machine
+from broadcast._protocol.digests import Digests
 from broadcast._protocol.incoming import Incoming
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import SnapshotPart
@@ -69,19 +71,21 @@ def order_of_sessions_left_out(plant: Plant) -> None:
 def installed_over_newer_state(plant: Plant) -> None:
     honest = Incoming.part
 
-    def part(self: Any, sender: str, message: SnapshotPart) -> bool:
+    def part(self: Any, sender: str, message: SnapshotPart, now: int) -> bool:
         commit, self._own.commit = self._own.commit, 0
         try:
-            return honest(self, sender, message)
+            return honest(self, sender, message, now)
         finally:
             self._own.commit = commit
 
-    def on_loaded(self: Any, given: Loaded) -> None:
-        snapshot = self._snapshot
+    def on_loaded(self: Any, given: Loaded) -> Snapshot | None:
+        snapshot: Snapshot | None = self._snapshot
         if snapshot is not None and self._loading and not self._election.leads:
             self._forget()
             self._own.commit = min(self._own.commit, snapshot.index - 1)
             self._own.install(snapshot)
+            return snapshot
+        return None
 
     plant.setattr(Incoming, "part", part)
     plant.setattr(Incoming, "on_loaded", on_loaded)
@@ -146,7 +150,36 @@ def an_obsolete_one_is_sent_on(plant: Plant) -> None:
     plant.setattr(Progress, "restore", restore)
 
 
+def taken_for_another_place(plant: Plant) -> None:
+    honest: Any = Machine.position
+
+    def position(self: Any) -> Position:
+        place: Position = honest.fget(self)
+        return Position(place.epoch, place.index - 1)
+
+    plant.setattr(Machine, "position", property(position))
+
+
+def named_before_it_is_there(plant: Plant) -> None:
+    def finish(self: Any, draft: object, snapshot: Snapshot) -> None:
+        pass
+
+    plant.setattr(MemorySnapshots, "finish", finish)
+
+
+def digests_of_others_misread(plant: Plant) -> None:
+    honest = Digests.heard
+
+    def heard(self: Any, name: str, position: Position, layout: int, digest: bytes, voters: Any) -> Any:
+        return honest(self, name, position, layout, digest if name == self._name else bytes(32), voters)
+
+    plant.setattr(Digests, "heard", heard)
+
+
 MUTANTS = (
+    Mutant(taken_for_another_place, "a snapshot is of a state that was applied", SNAPPED),
+    Mutant(named_before_it_is_there, "what is compacted is in a snapshot that is durable", SNAPPED),
+    Mutant(digests_of_others_misread, "no replica differs from a majority", SNAPPED),
     Mutant(sessions_left_out, "equal", SNAPPED),
     Mutant(answers_left_out, "equal", SNAPPED),
     Mutant(order_of_sessions_left_out, "snapshots of one state are equal", SNAPPED),
