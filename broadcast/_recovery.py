@@ -19,6 +19,7 @@ from broadcast._protocol.log import Log
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
 from broadcast._storage import Stored
+from broadcast._verify import Found, verify
 from membership._protocol.view import Configuration, Formation, Member, Promise
 
 
@@ -45,11 +46,14 @@ class Recovered:
 def recover(data: Path, node: str, group: str) -> Recovered:
     """Make this node, which is stopped, the only voter of a new group with the old one's log. Blocks.
 
-    Raises CannotRecover, DataDirectoryError, and what opening a disk does: DiskDamaged, DiskRefused, DiskFailed,
-    DiskFull.
+    All that is there is looked at before: nothing is changed where no replica could go on with it.
+
+    Raises CannotRecover, DataDirectoryError, OSError, and what opening a disk does: DiskDamaged, DiskRefused,
+    DiskFailed, DiskFull.
     """
     if not (data / "node").exists():
         raise CannotRecover(f"{data} is no data directory of a node")
+    _check(verify(data), group)
     identity = DataDirectory.open(data, node, time.time_ns() // 1_000)
     try:
         disk = stopped_disk(data)
@@ -62,6 +66,22 @@ def recover(data: Path, node: str, group: str) -> Recovered:
             disk.close()
     finally:
         identity.close()
+
+
+def _check(found: Found, group: str) -> None:
+    """Raise CannotRecover if what the group has here is damaged, or is not what the others had."""
+    why = found.damage
+    for each in found.groups:
+        if each.name == group:
+            why = each.damage
+            divergence = each.stored.divergence
+            if divergence is not None:
+                why = f"at index {divergence.at} a majority of the voters had another state, so that it starts no more"
+    if why is not None:
+        raise CannotRecover(
+            f"what this node has cannot be gone on with, and nothing of it was changed: {why}. To begin the group "
+            "anew, take another member that is left, with which `troupe log verify` finds nothing wrong"
+        )
 
 
 def _refound(disk: StoppedDisk, stored: Stored, node: str, group: str) -> Recovered:

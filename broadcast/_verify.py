@@ -11,12 +11,13 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from actors._identity import looked_at
 from actors._protocol.errors import RemoteProtocolError
 from broadcast import _rows
+from broadcast._errors import Diverged
 from broadcast._marks import Marks
 from broadcast._protocol.entries import check_content
 from broadcast._rows import Group
@@ -31,12 +32,18 @@ DATABASE, JOURNAL, MARKS = "log.sqlite3", "log.sqlite3-wal", "log.marks"
 class GroupFound:
     """What a group has on this disk. damage: what is wrong with it, in words; None: all is as it was written.
 
-    stored: without batches if these are damaged.
+    stored: without batches if these are damaged. It may all be as it was written, and be of no use: `divergence`.
     """
 
     name: str
     stored: Stored
     damage: str | None
+
+    @property
+    def divergence(self) -> str | None:
+        """Why no replica goes on with this, in words, if a majority was found to have another state."""
+        found = self.stored.divergence
+        return None if found is None else str(Diverged(self.name, found.at, found.agreed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,18 @@ def _groups(data: Path) -> Iterator[GroupFound]:
 
 def _group(connection: sqlite3.Connection, group: Group, data: Path) -> GroupFound:
     record = group.record
-    stored = Stored(record.storage, record.formation, record.promise, [], snapshot=record.snapshot, start=record.start)
+    stored = Stored(
+        record.storage,
+        record.formation,
+        record.promise,
+        [],
+        snapshot=record.snapshot,
+        start=record.start,
+        divergence=record.divergence,
+    )
     try:
         batches, _, commit = _rows.read_batches(connection, group, str(data / DATABASE))
-        stored = Stored(
-            record.storage, record.formation, record.promise, batches, commit, record.snapshot, record.start
-        )
+        stored = replace(stored, batches=batches, commit=commit)
         _check_entries(stored, record.name)
         if record.snapshot is not None:
             files = FileSnapshots(data / "snapshots", group.number, record.name)

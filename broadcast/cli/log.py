@@ -23,10 +23,11 @@ def verify_command(data: Path) -> None:
     """Is all that is in DATA as it was written?
 
     Every checksum, every entry and every snapshot is looked at. Nothing is changed; the log is copied for the while.
-    A node whose data is damaged does not start: the way back is an empty directory, and to be added again.
+    A node whose data is damaged does not start: the way back is an empty directory, and to be added again. Neither
+    does one that was found to have another state than a majority; then that is said.
 
-    The exit status is 0 if all is well, 1 if something is damaged, and 2 if that cannot be said: a process has the
-    directory, or it is none of a node.
+    The exit status is 0 if all is well, 1 if something is damaged or no replica goes on with it, and 2 if that cannot
+    be said: a process has the directory, or it is none of a node.
     """
     try:
         found = verify(data)
@@ -35,11 +36,15 @@ def verify_command(data: Path) -> None:
         sys.exit(2)
     for line in told(found):
         click.echo(line)
-    sys.exit(1 if is_damaged(found) else 0)
+    sys.exit(1 if is_damaged(found) or has_diverged(found) else 0)
 
 
 def is_damaged(found: Found) -> bool:
     return found.damage is not None or any(group.damage is not None for group in found.groups)
+
+
+def has_diverged(found: Found) -> bool:
+    return any(group.divergence is not None for group in found.groups)
 
 
 def told(found: Found) -> list[str]:
@@ -53,7 +58,9 @@ def told(found: Found) -> list[str]:
         lines.append(_line(group))
         if group.damage is not None:
             lines.append(f"  damaged: {group.damage}")
-    if not is_damaged(found):
+        if group.divergence is not None:
+            lines.append(f"  diverged: {group.divergence}")
+    if not (is_damaged(found) or has_diverged(found)):
         lines.append("all of it is as it was written")
     return lines
 

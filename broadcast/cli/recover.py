@@ -23,6 +23,9 @@ def command(data: Path, node: str, group: str, accept_data_loss: bool) -> None:
     that are left, and choose the one whose log goes furthest (`last` in `troupe status`). It keeps its log; commands
     that were answered, and that it never got, are lost. Then start it, and add the others, each with an empty data
     directory. A member of the old group that comes back takes no part in the new one.
+
+    All that is in DATA is looked at first, as `troupe log verify` does. Where that finds anything wrong, or that this
+    member had another state than a majority, nothing is changed: take another member that is left.
     """
     if not accept_data_loss:
         raise click.UsageError(
@@ -31,7 +34,7 @@ def command(data: Path, node: str, group: str, accept_data_loss: bool) -> None:
         )
     try:
         done = recover(data, node, group)
-    except (CannotRecover, DataDirectoryError, DiskDamaged, DiskRefused, DiskFailed, DiskFull) as error:
+    except (CannotRecover, DataDirectoryError, DiskDamaged, DiskRefused, DiskFailed, DiskFull, OSError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(
         f"{done.node} is the only voter of {done.group!r} now, which is cluster {done.cluster.hex()[:8]}; before, it "

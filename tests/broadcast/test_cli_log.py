@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from actors import Actor, command, open_node
 from broadcast import join
+from broadcast._protocol.output import Persist
+from broadcast._protocol.snapshots import Divergence
 from broadcast._sqlite import SqliteDisk
 from broadcast.cli import main
 from broadcast.cli.log import command as log
@@ -95,6 +97,18 @@ def test_what_is_in_the_journal_only_is_looked_at_too(data: Path) -> None:
     changed[32 + 24 + 100] ^= 1
     (data / JOURNAL).write_bytes(changed)
     assert "has lost the groups with the numbers [3]" in damage_of(data)  # the marks tell: it was there
+
+
+def test_a_state_that_a_majority_does_not_have_is_told(data: Path) -> None:
+    disk = SqliteDisk(data)
+    disk.open_group("bank")
+    disk.write([("bank", Persist(1, divergence=Divergence(5, 2)))])
+    disk.close()
+    said = verify(data)
+    assert said.exit_code == 1
+    (line,) = [line for line in said.output.splitlines() if "diverged: " in line]
+    assert "group bank: at index 5 a majority of the voters has another state" in line
+    assert "as it was written" not in said.output
 
 
 def snapshot_of(data: Path, group: int = 1) -> Path:

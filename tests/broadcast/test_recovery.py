@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -17,9 +17,10 @@ from click.testing import CliRunner, Result
 from actors import Actor, command
 from actors.testing import MemoryNetwork
 from broadcast import Group, open_group
-from broadcast._disks import StoppedDisk
+from broadcast._disks import StoppedDisk, stopped_disk
 from broadcast._protocol import own
 from broadcast._protocol.output import Persist
+from broadcast._protocol.snapshots import Divergence
 from broadcast._recovery import CannotRecover, _refound  # pyright: ignore[reportPrivateUsage]
 from broadcast._storage import Stored
 from broadcast.cli.recover import command as recover
@@ -147,6 +148,46 @@ async def test_what_cannot_be_recovered_is_told(tmp_path: Path) -> None:
             in_use = run(data, "--node", "b", "--group", "count", *accepted)
             assert in_use.exit_code != 0
             assert "in use" in in_use.output
+
+
+def diverge(data: Path) -> None:
+    disk = stopped_disk(data)
+    disk.open_group("count")
+    disk.write([("count", Persist(1, divergence=Divergence(3, 0)))])
+    disk.close()
+
+
+def lose_the_snapshot(data: Path) -> None:
+    (path,) = (data / "snapshots").iterdir()
+    path.unlink()
+
+
+def spoil_the_snapshot(data: Path) -> None:
+    (path,) = (data / "snapshots").iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (diverge, "at index 3 a majority of the voters had another state"),
+        (lose_the_snapshot, "is gone"),
+        (spoil_the_snapshot, "fails its checksum"),
+        (lambda data: (data / "log.marks").unlink(), "has lost its log.marks"),
+    ],
+)
+async def test_what_no_replica_could_go_on_with_is_refused_and_stays_as_it_is(
+    tmp_path: Path, change: Callable[[Path], None], why: str
+) -> None:
+    async with house(tmp_path) as it:
+        data = it.data("b")
+        change(data)
+        before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+        told = run(data, "--node", "b", "--group", "count", "--accept-data-loss")
+        assert told.exit_code == 1
+        assert why in told.output
+        assert "take another member that is left" in told.output
+        assert {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()} == before
 
 
 async def test_a_group_that_has_never_formed_cannot_be_recovered(tmp_path: Path) -> None:
