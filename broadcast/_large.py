@@ -63,6 +63,7 @@ def give_up(actor: Actor) -> None:
                 taken: Any = take(value)
                 if _kind(taken) in _TAKE and len(taken) > FEW:
                     waiting.append(taken)
+                del taken  # else what comes next would have one more that refers to it
 
 
 def _kind(value: object) -> type:
@@ -73,6 +74,13 @@ def _value_of_last(mapping: dict[Any, Any]) -> Any:
     return mapping.popitem()[1]
 
 
+def _references_to_a_local() -> int:
+    """To what a variable of a function alone refers to: whether the call that counts them has one too, differs."""
+    values: list[Any] = [[]]
+    value = values.pop()
+    return sys.getrefcount(value)
+
+
 FEW = 100  # items of a container that may end in one go
-ALONE = 2  # references to what only we hold: ours, and that of the call which counts them
+ALONE = _references_to_a_local()
 _TAKE: dict[type, Callable[[Any], Any]] = {dict: _value_of_last, list: list[Any].pop, set: set[Any].pop}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from actors import Actor
-from broadcast._large import give_up, uncollected
+from broadcast._large import FEW, give_up, uncollected
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +84,10 @@ def test_what_only_it_held_ends_one_by_one() -> None:
 
     class Shelf(Actor):
         def __init__(self) -> None:
-            self.items = [Item(number) for number in range(10)]
+            self.items = {number: Item(number) for number in range(10)}
+            self.boxes = [{number: Item(number) for number in range(10, 10 + 2 * FEW)}]
 
     shelf = Shelf()
     give_up(shelf)
-    assert ended == list(range(9, -1, -1))  # from the end: it was taken apart, and did not end as a whole
+    # From the end: they were taken apart. What ends as a whole begins with its first.
+    assert ended == list(range(9 + 2 * FEW, 9, -1)) + list(range(9, -1, -1))
