@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from typing import Protocol
 
 from actors._protocol.codec import DecodeError, decode_struct, encode_struct
 from broadcast._errors import CannotRestore
 from broadcast._past import Markers
 from broadcast._protocol.effects import Effect, Effects
+from broadcast._protocol.position import Position
 from broadcast._protocol.sessions import Session
+from broadcast._protocol.snapshots import Snapshot
 from broadcast._restoring import Decoder
 from broadcast._state import Encoder
 from broadcast._tokens import Frames
@@ -74,6 +77,35 @@ def _session(
 
 def _effect(due: int, number: int, call: bytes) -> Effect:
     return due, number, call
+
+
+class Placed(Protocol):
+    """What a snapshot's header is of: all that is agreed up to one index."""
+
+    @property
+    def position(self) -> Position: ...
+    @property
+    def time(self) -> int: ...
+    @property
+    def stamp(self) -> int: ...
+    @property
+    def agreed(self) -> Agreed: ...
+
+
+def check_header(held: Placed, snapshot: Snapshot) -> None:
+    """Is what was restored what the header that came with it says? Raises `CannotRestore`."""
+    facts = (
+        ("position", held.position == snapshot.position),
+        ("log time", held.time == snapshot.time),
+        ("stamp", held.stamp == snapshot.stamp),
+        ("members", held.agreed == snapshot.agreed),
+    )
+    wrong = [name for name, is_same in facts if not is_same]
+    if wrong:
+        raise CannotRestore(
+            f"the snapshot at index {snapshot.index} was said to have another {', '.join(wrong)} than what it holds: "
+            "whoever made it does not do as this version does"
+        )
 
 
 class Counted:

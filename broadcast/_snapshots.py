@@ -12,6 +12,7 @@ import trio
 
 from actors._actor import Actor
 from actors._protocol.errors import invariant
+from broadcast._capture import check_header
 from broadcast._errors import Outdated
 from broadcast._large import uncollected
 from broadcast._log import log
@@ -83,7 +84,9 @@ class SnapshotKeeper(Generic[A]):
 
     def _load(self, snapshot: Snapshot) -> Machine[A]:
         with uncollected() if snapshot.size > AT_ONCE_SIZE_MAX else nullcontext():
-            return self._make(snapshot, partial(self._files.pieces, snapshot))
+            machine = self._make(snapshot, partial(self._files.pieces, snapshot))
+        check_header(machine, snapshot)
+        return machine
 
     # -- taking ----------------------------------------------------------------------------------------------------
 

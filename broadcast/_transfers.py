@@ -32,6 +32,7 @@ from broadcast._protocol.output import (
     StorePart,
     Transfer,
 )
+from broadcast._protocol.position import Position
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, SnapshotBroken, Snapshots
 
@@ -39,7 +40,7 @@ A = TypeVar("A", bound=Actor)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ROOM_SECONDS = 1.0  # on a full disk, until a snapshot that comes may begin anew
+PAUSE_SECONDS = 1.0  # after one that could not be used, or found no room: else it would begin anew at once, and so on
 _UNUSABLE = (SnapshotBroken, DiskDamaged, DiskFull, CannotRestore)
 """Why no state could be made of what came, though this replica is as good as before."""
 
@@ -94,6 +95,7 @@ class Transfers(Generic[A]):
         self._reading = _Line()
         self._storing = _Line()
         self._sending: dict[str, float] = {}  # member -> when the first part was read for it
+        self._sent: dict[str, Position] = {}  # member -> the one of which it was told that it was sent to it
 
     def take_loaded(self) -> Machine[A]:
         """What was made of the snapshot for which `Loaded` is being given: then, or never."""
@@ -142,6 +144,9 @@ class Transfers(Generic[A]):
         self._give(PartRead(asked.to, snapshot.position, asked.offset, data))
         if data is not None and asked.offset + len(data) == snapshot.size and asked.to in self._sending:
             seconds = round(time.monotonic() - self._sending.pop(asked.to), 3)
+            if self._sent.get(asked.to) == snapshot.position:
+                return  # the last part, or all of it, was sent again
+            self._sent[asked.to] = snapshot.position
             facts = {"to": asked.to, "index": snapshot.index, "bytes": snapshot.size, "seconds": seconds}
             log.info("snapshot sent", group=self._group, **facts)
 
@@ -153,7 +158,7 @@ class Transfers(Generic[A]):
             size = await in_thread(self._files, self._files.store, snapshot, part.offset, part.data)
         except DiskFull as full:
             log.warning("no room for a snapshot that comes", group=self._group, reason=str(full))
-            await trio.sleep(ROOM_SECONDS)
+            await trio.sleep(PAUSE_SECONDS)
             size = 0
         self._give(PartStored(snapshot.position, size))
 
@@ -163,6 +168,7 @@ class Transfers(Generic[A]):
             await in_thread(self._files, self._files.complete, snapshot)
             self._loaded = await in_thread(self._files, self._load, snapshot)
         except _UNUSABLE as error:
+            await trio.sleep(PAUSE_SECONDS)
             why = error.what if isinstance(error, DiskDamaged) else str(error)
             self._give(LoadFailed(snapshot.position, why))
             return

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from broadcast._capture import check_header
+from broadcast._errors import CannotRestore
 from broadcast._machine import Machine
 from broadcast._protocol.output import (
     Input,
@@ -33,7 +35,7 @@ ROTTEN = 0.02  # chance that a part which is read is not what was written, where
 Guard = Callable[[Callable[[], None]], Callable[[], None]]
 """Makes of something to do what does nothing once the process has ended."""
 Restore = Callable[[Snapshot], Machine[Any]]
-"""A machine at what a snapshot of its disk holds. Raises `DiskDamaged`."""
+"""A machine at what a snapshot of its disk holds. Raises `DiskDamaged`, `CannotRestore`."""
 
 
 class Archive:
@@ -116,9 +118,11 @@ class Archive:
     def _load(self, snapshot: Snapshot) -> None:
         try:
             self._disk.snapshots.complete(snapshot)
-        except SnapshotBroken as error:
+            loaded = self._restore(snapshot)
+            check_header(loaded, snapshot)
+        except (SnapshotBroken, CannotRestore) as error:
             self._world.marks["snapshots found broken"] += 1
             self._give(LoadFailed(snapshot.position, str(error)))
             return
-        self.loaded = self._restore(snapshot)
+        self.loaded = loaded
         self._give(Loaded(snapshot.position))
