@@ -7,6 +7,10 @@ it opens itself, and ends by `os._exit`: nothing of Trio, no `atexit`, no signal
 It gives up at once what it has inherited of open files: else a connection that this process closes would not end for
 the other side before the child does, and neither would the lock of the data directory, nor the port, of a process that
 was killed. For the same reason it ends when that does (`while_wanted`).
+
+The program around us may have asked the system to keep nothing of children that ended (SIGCHLD ignored), or wait for
+any of them itself. Then how one ended is not known, and what it answered counts as ever. So a child is never meant by
+its number once it may have ended: that may be another's by then.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import NoReturn
 
 import trio
@@ -45,8 +50,11 @@ class Child:
             raise
         finally:
             os.close(answer)
+        self._ended: int | None = None
         try:
             self._ended = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            pass  # it is over, and gone
         except BaseException:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -56,7 +64,7 @@ class Child:
     async def wait(self) -> bytes:
         """Its answer, once it has ended. Raises `ChildFailed`. Cancelled, it is killed."""
         try:
-            await trio.lowlevel.wait_readable(self._ended)
+            await self._end()
         except BaseException:
             await self.kill()
             raise
@@ -65,7 +73,8 @@ class Child:
         finally:
             status = self._reap()
         if not answer:
-            raise ChildFailed(f"the process that was to do it ended with status {status}")
+            told = "" if status is None else f" with status {status}"
+            raise ChildFailed(f"the process that was to do it ended{told}, and gave no answer")
         return answer
 
     async def kill(self) -> None:
@@ -75,23 +84,47 @@ class Child:
         """
         if self._is_over:
             return
-        os.kill(self.pid, signal.SIGKILL)
+        if self._ended is not None:
+            with suppress(ProcessLookupError):  # it has just ended
+                signal.pidfd_send_signal(self._ended, signal.SIGKILL)
         with trio.CancelScope(shield=True):
-            await trio.lowlevel.wait_readable(self._ended)
+            await self._end()
         self._reap()
 
-    def _reap(self) -> int:
+    async def _end(self) -> None:
+        """Until it is over."""
+        if self._ended is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.lowlevel.wait_readable(self._ended)
+
+    def _reap(self) -> int | None:
+        """Its exit status; None if that is not known, for want of a child: see at the head of this file."""
         self._is_over = True
         os.close(self._answer)
-        os.close(self._ended)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self._ended is None:
+            return None
+        try:
+            ended = os.waitid(os.P_PIDFD, self._ended, os.WEXITED)
+        except ChildProcessError:
+            return None
+        finally:
+            os.close(self._ended)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+
+def end_unless_wanted(parent: int) -> None:
+    """For a child: end on the spot, if the process that began it is not there any more."""
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def while_wanted(pieces: Iterable[bytes], parent: int) -> Iterator[bytes]:
     """For a child: these, as long as the process that began it is there; then it ends on the spot."""
     for piece in pieces:
-        if os.getppid() != parent:
-            os._exit(1)
+        end_unless_wanted(parent)
         yield piece
 
 

@@ -1,12 +1,13 @@
 """Snapshots on disk, each in a file of its own beside the database (rules 11, 27).
 
     snapshots/<group>-<index>-<digest>    one that is whole: its bytes and nothing else
-    snapshots/<group>-draft-<n>           one that is being written
+    snapshots/<group>-draft-<random>      one that is being written
     snapshots/<group>-incoming            one that is on its way to here, as far as it has come
 
 <group> is the group's number in the database. A file gets the first kind of name once its content is synced, and only
 then does the database come to know of it, so that what the database names is whole. The name has part of the digest:
-no two contents ever contend for one. Whatever else lies there is removed when the group is opened.
+no two contents ever contend for one. No draft has the name of another either: a child of an earlier life that is late
+writes to its own, which counts for nothing. Whatever else lies there is removed when the group is opened.
 
 None of this is the log writer's work: a snapshot is large, and nobody's acknowledgement waits for it. It is synced as
 it is written, a few megabytes at a time, so that a sync of the log never has all of it to wait for.
@@ -31,18 +32,19 @@ from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, Draft, Snapsho
 PIECE_SIZE = 2**20  # bytes read at once
 WRITE_SIZE = 2**18  # bytes gathered for a write
 SYNC_SIZE = 4 * 2**20  # bytes after which what was written is synced
+DRAFT_NAME_SIZE = 8  # random bytes
 
 
 class _Sink:
     """A file that is written from its beginning; counts, hashes, and syncs as it goes."""
 
     def __init__(self, path: Path) -> None:
-        """A file that is there already is begun anew."""
+        """A file that is there already is another's: FileExistsError."""
         self.path = path
         self.size = 0
         self._digest = blake2b(digest_size=DIGEST_SIZE)
         self._unsynced = 0
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def add(self, data: bytes | bytearray) -> None:
         rest = memoryview(data)
@@ -107,7 +109,6 @@ class FileSnapshots:
         self._directory = directory
         self._number = number
         self._group = group
-        self._drafts = 0
         self._incoming: _Incoming | None = None
         self._read: dict[Path, int] = {}  # files that parts are read of
         self._lock = threading.Lock()  # for these
@@ -128,8 +129,7 @@ class FileSnapshots:
                     path.unlink()
 
     def draft(self) -> _FileDraft:
-        self._drafts += 1
-        return _FileDraft(self._directory / f"{self._number}-draft-{self._drafts}")
+        return _FileDraft(self._directory / f"{self._number}-draft-{os.urandom(DRAFT_NAME_SIZE).hex()}")
 
     def finish(self, draft: Draft, snapshot: Snapshot) -> None:
         invariant(isinstance(draft, _FileDraft), "a draft is finished where it was begun")

@@ -17,29 +17,21 @@ from typing import Protocol
 import msgspec
 import trio
 
+from broadcast._capture import Placed
 from broadcast._errors import CannotCapture
-from broadcast._forked import Child, ChildFailed, while_wanted
+from broadcast._forked import Child, ChildFailed, end_unless_wanted, while_wanted
 from broadcast._log import log
-from broadcast._protocol.position import Position
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._storage import DiskFailed, DiskFull, Draft, Snapshots, Written
-from membership._protocol.configurations import Agreed
 
 AT_ONCE_SIZE_MAX = 2**20  # bytes of a state that is encoded in this process
 WHY_SIZE_MAX = 400  # characters of what a child says went wrong
+CHILD_SECONDS_MAX = 600.0  # that a child may take at least, however small the state
+CHILD_SPEED_MIN = 2**20  # bytes of the state per second: who writes less has more than that against it
 
 
-class Capturable(Protocol):
-    """What a snapshot is taken of: all that is agreed up to one index."""
-
-    @property
-    def position(self) -> Position: ...
-    @property
-    def time(self) -> int: ...
-    @property
-    def stamp(self) -> int: ...
-    @property
-    def agreed(self) -> Agreed: ...
+class Capturable(Placed, Protocol):
+    """What a snapshot is taken of."""
 
     def capture(self) -> Iterator[bytes]:
         """Its bytes, made as they are taken: it must not change meanwhile. Raises `CannotCapture`."""
@@ -162,16 +154,24 @@ class Taking:
 
     async def _finish(self, work: _Work) -> None:
         try:
-            if isinstance(work.source, Child):
-                written = _opened(await work.source.wait())
-                self._keep(await trio.to_thread.run_sync(self._name, work, written), work)
-            else:
-                self._keep(await trio.to_thread.run_sync(self._write, work, work.source), work)
-        except _PASSING as error:
-            self._tell(error)
-            await trio.to_thread.run_sync(work.draft.discard)
+            try:
+                if isinstance(work.source, Child):
+                    written = _opened(await self._answer(work.source))
+                    self._keep(await trio.to_thread.run_sync(self._name, work, written), work)
+                else:
+                    self._keep(await trio.to_thread.run_sync(self._write, work, work.source), work)
+            except _PASSING as error:
+                self._tell(error)
+                await trio.to_thread.run_sync(work.draft.discard)
         except DiskFailed as error:
             self._failed(error)
+
+    async def _answer(self, child: Child) -> bytes:
+        """What it says. One that hangs in the user's own code is ended: it would be in the way of all others."""
+        seconds = max(CHILD_SECONDS_MAX, self._size / CHILD_SPEED_MIN)
+        with trio.move_on_after(seconds):
+            return await child.wait()
+        raise ChildFailed(f"the process that was to do it was at it for more than {seconds:.0f} s, and was ended")
 
     def _write(self, work: _Work, pieces: Iterable[bytes]) -> Snapshot:
         return self._name(work, work.draft.write(pieces))
@@ -193,6 +193,7 @@ class Taking:
 
 def _in_child(draft: Draft, machine: Capturable, parent: int) -> bytes:
     """Write it all, and say what came of it."""
+    end_unless_wanted(parent)  # before there is a file that nobody would remove
     try:
         answer = _Answer(*draft.write(while_wanted(machine.capture(), parent)))
     except tuple(_TROUBLES.values()) as error:

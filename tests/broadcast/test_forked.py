@@ -92,6 +92,44 @@ sys.stdout.write(f"{os.getpid()} ")
     assert done.stderr == ""
 
 
+def test_what_somebody_else_asks_for_of_all_children_is_no_harm() -> None:
+    """That nothing is kept of those that have ended: how one ended is unknown then, and what it said is not."""
+    script = """
+import os, signal, time, trio
+from broadcast._forked import Child, ChildFailed
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+opened, late = os.pidfd_open, False
+def open_late(pid):
+    if late:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass  # it is gone
+    return opened(pid)
+os.pidfd_open = open_late
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+async def main():
+    global late
+    for late in (False, True):
+        assert await Child(lambda: b"done").wait() == b"done"
+        try:
+            await Child(die).wait()
+        except ChildFailed as error:
+            print(error)
+        child = Child(lambda: b"done" if late else time.sleep(60) or b"late")
+        await child.kill()
+        await child.kill()
+trio.run(main)
+print(len(os.listdir("/proc/self/fd")))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False)
+    assert done.stderr == ""
+    *said, files_open = done.stdout.splitlines()
+    assert said == ["the process that was to do it ended, and gave no answer"] * 2
+    assert int(files_open) == 4
+
+
 async def test_a_connection_that_is_closed_meanwhile_ends_for_the_other_side() -> None:
     here, there = socket.socketpair()
     child = Child(sleep)

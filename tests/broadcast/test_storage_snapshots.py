@@ -228,6 +228,27 @@ def test_a_draft_that_is_not_wanted_leaves_nothing(snapshots: Snapshots, tmp_pat
     assert b"".join(snapshots.pieces(snapshot(3))) == CONTENT
 
 
+def test_no_two_drafts_have_one_file_in_any_life(tmp_path: Path) -> None:
+    """A child of an earlier life may still be at its own."""
+    directory = tmp_path / "snapshots"
+    earlier, later = FileSnapshots(directory, 1, "bank"), FileSnapshots(directory, 1, "bank")
+    earlier.begin(None)
+    late = earlier.draft()
+    later.begin(None)
+    drafts = [later.draft(), later.draft(), late]
+    for number, draft in enumerate(drafts):
+        draft.write([b"%d" % number])
+    assert [draft.path.read_bytes() for draft in drafts] == [b"0", b"1", b"2"]
+
+
+def test_what_is_there_is_not_written_over(files: FileSnapshots) -> None:
+    draft = files.draft()
+    draft.write([CONTENT])
+    with pytest.raises(DiskFailed, match="File exists"):
+        draft.write([b"other"])
+    assert draft.path.read_bytes() == CONTENT
+
+
 def test_one_comes_in_parts(snapshots: Snapshots) -> None:
     coming = snapshot(5)
     assert snapshots.store(coming, 1000, CONTENT[1000:2000]) == 0  # it has not begun
@@ -354,7 +375,8 @@ def test_it_is_synced_before_it_gets_its_name_and_the_name_after(
     sync_file, rename_file = os.fsync, Path.rename
 
     def fsync(file: int) -> None:
-        done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{file}')).name}")
+        name = Path(os.readlink(f"/proc/self/fd/{file}")).name
+        done.append(f"sync {'a draft' if name.startswith('1-draft-') else name}")
         sync_file(file)
 
     def rename(path: Path, target: Path) -> Path:
@@ -364,7 +386,7 @@ def test_it_is_synced_before_it_gets_its_name_and_the_name_after(
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "rename", rename)
     take(files, 5, CONTENT[:4000])
-    assert done == ["sync 1-draft-1"] * 2 + ["name", "sync snapshots"]
+    assert done == ["sync a draft"] * 2 + ["name", "sync snapshots"]
     done.clear()
     files.store(snapshot(6, CONTENT[:10]), 0, CONTENT[:10])
     files.complete(snapshot(6, CONTENT[:10]))
