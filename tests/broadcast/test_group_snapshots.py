@@ -7,27 +7,28 @@ import signal
 from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
 from structlog.testing import capture_logs
 
 from actors import Actor, Node, command, open_node, query
-from broadcast import Compacted, Group, connect, join, open_group
+from broadcast import Compacted, Group, connect, join, local_group, open_group
 from broadcast import _replica as hosting
 from broadcast import _snapshot_files as snapshot_files
 from broadcast import _snapshots as keeping
 from broadcast import _taking as taking
 from broadcast._protocol import own
 from broadcast._protocol.position import Batch
-from broadcast._storage import DiskDamaged, DiskFull, Written
+from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, Written
 from membership import Limits
 
 SECONDS_MAX = 30  # of a test, on real time
 LIMITS = Limits(snapshot_entries=10)
 NEVER = Limits(snapshot_entries=10**6)
 NAMES = ("a", "b", "c")
+TOLD = "no snapshot could be taken: the log stays as it is"
 
 
 class Shelf(Actor):
@@ -111,6 +112,16 @@ async def taken(group: Group[Any], at_least: int) -> int:
     return group.status().snapshot
 
 
+def hang(draft: object, machine: object, parent: int) -> bytes:
+    signal.pause()
+    return b""
+
+
+def die(draft: object, machine: object, parent: int) -> bytes:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
 def assert_no_child_is_left() -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
@@ -135,6 +146,25 @@ async def test_a_replica_begins_with_its_snapshot_and_goes_on_from_there(tmp_pat
         await until(lambda: len(list((tmp_path / "a" / "snapshots").iterdir())) == 1)  # the older ones go
 
 
+async def test_a_replica_in_memory_takes_them_too() -> None:
+    limits = Limits(snapshot_entries=5)
+    with trio.fail_after(SECONDS_MAX):
+        async with open_group(
+            "shelf", Shelf, node="a", members={"a": "127.0.0.1:0"}, data=None, limits=limits
+        ) as group:
+            await put(group, 20)
+            await until(lambda: group.status().snapshot >= 15)
+            assert await group.ask(Shelf.put, "more") == 1
+
+
+async def test_a_local_group_takes_them_too() -> None:
+    with trio.fail_after(SECONDS_MAX):
+        async with local_group(Shelf, limits=Limits(snapshot_entries=5)) as group:
+            for number in range(20):
+                await group.ask(Shelf.put, f"{number}")
+            await until(lambda: all(replica.status().snapshot >= 15 for replica in group.replicas))
+
+
 async def test_a_clean_stop_takes_one_if_anything_was_applied_since_the_last(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with one(tmp_path, NEVER) as group:
@@ -154,13 +184,9 @@ async def test_a_clean_stop_takes_one_if_anything_was_applied_since_the_last(tmp
 
 
 async def test_a_stop_waits_for_a_snapshot_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sleep(draft: object, machine: object, parent: int) -> bytes:
-        signal.pause()
-        return b""
-
     monkeypatch.setattr(keeping, "LAST_SECONDS_MAX", 0.01)
     monkeypatch.setattr(taking, "AT_ONCE_SIZE_MAX", 0)
-    monkeypatch.setattr(taking, "_in_child", sleep)
+    monkeypatch.setattr(taking, "_in_child", hang)
     async with one(tmp_path, NEVER) as group:
         await put(group, 3)
     assert_no_child_is_left()
@@ -177,10 +203,61 @@ async def test_a_large_state_is_written_by_a_child_as_it_was_at_the_marker(tmp_p
             await taken(group, 30)
             state = group.state()
     assert len(children) > 2
-    assert events(logs, "no snapshot could be taken: the log stays as it is") == []
+    assert events(logs, TOLD) == []
     async with one(tmp_path) as group:
         assert group.state() == state
     assert_no_child_is_left()
+
+
+async def test_a_child_that_hangs_is_ended_and_the_next_marker_is_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: list[int]
+) -> None:
+    monkeypatch.setattr(taking, "CHILD_SECONDS_MAX", 0.01)
+    with capture_logs() as logs:
+        async with one(tmp_path) as group:
+            with monkeypatch.context() as patch:
+                patch.setattr(taking, "_in_child", hang)
+                await put(group, 12)
+            await until(lambda: bool(events(logs, TOLD)))
+            monkeypatch.setattr(taking, "CHILD_SECONDS_MAX", SECONDS_MAX)
+            await put(group, 12)
+            assert await taken(group, 10) >= 20
+    assert "for more than 0 s, and was ended" in events(logs, TOLD)[0]["reason"]
+    assert_no_child_is_left()
+
+
+async def test_what_is_left_of_one_that_the_disk_does_not_let_go_of_ends_the_replica(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(draft: object) -> None:
+        raise DiskFailed("no good")
+
+    monkeypatch.setattr(taking, "AT_ONCE_SIZE_MAX", 0)
+    monkeypatch.setattr(taking, "_in_child", die)
+    monkeypatch.setattr(snapshot_files._FileDraft, "discard", fail)  # pyright: ignore[reportPrivateUsage]
+
+    async def live() -> None:
+        async with one(tmp_path) as group:
+            await put(group, 12)
+            await trio.sleep_forever()
+
+    with capture_logs() as logs, pytest.raises(ExceptionGroup) as raised:
+        await live()
+    assert raised.group_contains(DiskFailed, match="no good")
+    assert events(logs, "the disk failed: this replica stops")
+
+
+def test_a_child_whose_parent_is_gone_opens_nothing(tmp_path: Path) -> None:
+    files = snapshot_files.FileSnapshots(tmp_path, 1, "shelf")
+    draft = files.draft()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            taking._in_child(draft, cast(Any, None), os.getpid())  # pyright: ignore[reportPrivateUsage]
+        finally:
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_what_grows_beyond_what_was_thought_is_given_to_a_child(
@@ -200,20 +277,16 @@ async def test_what_grows_beyond_what_was_thought_is_given_to_a_child(
 async def test_a_child_that_is_killed_costs_its_snapshot_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(draft: object, machine: object, parent: int) -> bytes:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return b""
-
     with capture_logs() as logs, monkeypatch.context() as patch:
         patch.setattr(taking, "AT_ONCE_SIZE_MAX", 0)
         patch.setattr(taking, "_in_child", die)
         async with one(tmp_path) as group:
             await put(group, 12)
-            await until(lambda: bool(events(logs, "no snapshot could be taken: the log stays as it is")))
+            await until(lambda: bool(events(logs, TOLD)))
             patch.undo()
             await put(group, 12)
             assert await taken(group, 10) >= 20
-    assert "status -9" in events(logs, "no snapshot could be taken: the log stays as it is")[0]["reason"]
+    assert "status -9" in events(logs, TOLD)[0]["reason"]
 
 
 @pytest.mark.parametrize("by_child", [False, True])
@@ -235,7 +308,7 @@ async def test_where_there_is_no_room_the_group_goes_on_and_the_next_marker_is_a
     with capture_logs() as logs:
         async with one(tmp_path) as group:
             await put(group, 12)
-            await until(lambda: bool(events(logs, "no snapshot could be taken: the log stays as it is")))
+            await until(lambda: bool(events(logs, TOLD)))
             await until(lambda: not list((tmp_path / "a" / "snapshots").iterdir()))
             assert group.status().snapshot == 0
             is_full = False
@@ -249,7 +322,7 @@ async def test_a_state_that_cannot_be_captured_is_told_and_the_group_goes_on(tmp
             await group.ask(Opaque.spoil)
             await put(group, 20)
             assert group.status().snapshot == 0
-    told = events(logs, "no snapshot could be taken: the log stays as it is")
+    told = events(logs, TOLD)
     assert "lock" in told[0]["reason"]
 
 
@@ -294,11 +367,7 @@ async def test_a_crash_is_undone_from_a_snapshot_that_was_taken_meanwhile(tmp_pa
 async def test_a_marker_that_is_met_while_one_is_under_way_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: list[int]
 ) -> None:
-    def sleep(draft: object, machine: object, parent: int) -> bytes:
-        signal.pause()
-        return b""
-
-    monkeypatch.setattr(taking, "_in_child", sleep)
+    monkeypatch.setattr(taking, "_in_child", hang)
     monkeypatch.setattr(keeping, "LAST_SECONDS_MAX", 0.01)
     async with one(tmp_path) as group:
         await put(group, 35)
