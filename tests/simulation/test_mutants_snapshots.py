@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from planting import HARSH, PARTED, Mutant, is_found_soon, name, options_of
+from planting import HARSH, Mutant, is_found_soon, name, options_of
 
 from broadcast._machine import Machine
-from broadcast._protocol.digests import Digests
+from broadcast._protocol.digests import Digests, Opinion
 from broadcast._protocol.incoming import Incoming
-from broadcast._protocol.log import Log
 from broadcast._protocol.messages import SnapshotPart
 from broadcast._protocol.output import Loaded
 from broadcast._protocol.position import Position
-from broadcast._protocol.progress import Progress
 from broadcast._protocol.sessions import Session, Sessions
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._protocol.writes import Writes
@@ -33,10 +31,6 @@ SNAPPED = replace(
 )
 ROTTEN = replace(SNAPPED, damaged_disks=1, cuts=12)
 DOUBLED = replace(SNAPPED, bounds=TIGHT[:2], duplication=0.5, reordering=0.5, delay=400 * MILLISECOND)
-LOST = replace(SNAPPED, loss=0.3)
-SPLIT = replace(
-    PARTED, snapshot_entries=20, bounds=TIGHT, replicas=5, cuts=12, burst=60, strike_interval=300 * MILLISECOND
-)
 REGROUPED = replace(SNAPPED, spares=4, regroupings=24)
 
 
@@ -110,21 +104,6 @@ def what_was_durable_before_counts_after(plant: Plant) -> None:
     plant.setattr(Writes, "restart", restart)
 
 
-def a_log_with_another_entry_there_goes_on(plant: Plant) -> None:
-    plant.setattr(Log, "holds", _unless_compacting(Log.holds))
-
-
-def _unless_compacting(honest: Callable[[Log, Position], bool]) -> Callable[[Log, Position], bool]:
-    import sys
-
-    def holds(self: Log, position: Position) -> bool:
-        if sys._getframe(1).f_code.co_name == "install":
-            return self.batch_at(position.index) is not None
-        return honest(self, position)
-
-    return holds
-
-
 def configuration_left_out(plant: Plant) -> None:
     honest = Configurations.install
 
@@ -132,22 +111,6 @@ def configuration_left_out(plant: Plant) -> None:
         honest(self, agreed if keep else self._agreed[0], index, keep=keep)
 
     plant.setattr(Configurations, "install", install)
-
-
-def sent_once_and_never_again(plant: Plant) -> None:
-    def repeat(self: Progress, now: int) -> None:
-        pass
-
-    plant.setattr(Progress, "repeat", repeat)
-
-
-def an_obsolete_one_is_sent_on(plant: Plant) -> None:
-    honest = Progress.restore
-
-    def restore(self: Progress, snapshot: Snapshot, held_from: int, now: int) -> None:
-        honest(self, snapshot, 0, now)
-
-    plant.setattr(Progress, "restore", restore)
 
 
 def taken_for_another_place(plant: Plant) -> None:
@@ -167,29 +130,27 @@ def named_before_it_is_there(plant: Plant) -> None:
     plant.setattr(MemorySnapshots, "finish", finish)
 
 
-def digests_of_others_misread(plant: Plant) -> None:
-    honest = Digests.heard
+def agreement_misread(plant: Plant) -> None:
+    honest = Digests.opinion
 
-    def heard(self: Any, name: str, position: Position, layout: int, digest: bytes, voters: Any) -> Any:
-        return honest(self, name, position, layout, digest if name == self._name else bytes(32), voters)
+    def opinion(self: Digests, position: Position, voters: Sequence[str]) -> Opinion:
+        found = honest(self, position, voters)
+        return Opinion.DIVERGED if found is Opinion.AGREED else found
 
-    plant.setattr(Digests, "heard", heard)
+    plant.setattr(Digests, "opinion", opinion)
 
 
 MUTANTS = (
     Mutant(taken_for_another_place, "a snapshot is of a state that was applied", SNAPPED),
     Mutant(named_before_it_is_there, "what is compacted is in a snapshot that is durable", SNAPPED),
-    Mutant(digests_of_others_misread, "no replica differs from a majority", SNAPPED),
+    Mutant(agreement_misread, "no replica differs from a majority", SNAPPED),
     Mutant(sessions_left_out, "equal", SNAPPED),
     Mutant(answers_left_out, "equal", SNAPPED),
     Mutant(order_of_sessions_left_out, "snapshots of one state are equal", SNAPPED),
     Mutant(installed_over_newer_state, "no older state is installed", DOUBLED),
     Mutant(content_not_checked, "what is installed is what was taken", ROTTEN),
     Mutant(what_was_durable_before_counts_after, "what is acknowledged is durable", SNAPPED),
-    Mutant(a_log_with_another_entry_there_goes_on, "", SPLIT),
     Mutant(configuration_left_out, "in force is the latest configuration of the log", REGROUPED),
-    Mutant(sent_once_and_never_again, "with a quorum repaired the group comes to an end", LOST),
-    Mutant(an_obsolete_one_is_sent_on, "with a quorum repaired the group comes to an end", SNAPPED),
 )
 
 
