@@ -280,7 +280,7 @@ class Stamped(Actor):
         self.count = 0
 
     @command
-    def version(self) -> int:
+    def edition(self) -> int:
         self.count += 1
         return self.context.version
 
@@ -290,7 +290,7 @@ class Stamped(Actor):
 
 
 def test_a_class_may_look_at_what_is_the_same_for_all_operations() -> None:
-    assert check([call("version", at=(0, 1), outcome=1)], Stamped).linearizable
+    assert check([call("edition", at=(0, 1), outcome=1)], Stamped).linearizable
 
 
 @pytest.mark.parametrize("what", ["time", "position", "timestamp", "random", "sender"])
