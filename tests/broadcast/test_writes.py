@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadcast._protocol.log import Log
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import FRAME_SIZE, Batch
 from broadcast._protocol.writes import Writes
 from membership._protocol.view import Promise
 
@@ -53,5 +53,5 @@ def test_asking_for_that_size_costs_the_same_however_much_waits(monkeypatch: pyt
         writes.append(batch(first, 1))
     asked: list[Batch] = []
     monkeypatch.setattr(Batch, "size", property(asked.append))
-    assert writes.unsynced_size == 65_000
+    assert writes.unsynced_size == 1_000 * (FRAME_SIZE + 1)
     assert asked == []
