@@ -435,7 +435,8 @@ class Participant:
         committed = agreed.configuration
         if committed.disk_of(sender) == received.storage:
             return
-        self._outbox.send(sender, Dismissed(agreed.set_in, agreed.set_at))
+        if type(received.message) is not Dismissed:  # two that do not know each other would never end
+            self._outbox.send(sender, Dismissed(agreed.set_in, agreed.set_at))
         if type(received.message) in (*follower.WORDS, VoteRequest):
             return  # we may be behind, and it one that was added
         self._outbox.notice(

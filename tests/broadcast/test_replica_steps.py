@@ -307,6 +307,11 @@ def test_what_a_stranger_answers_or_asks_for_is_not_counted_and_told_of_once(
     assert one.hear("stranger", message).settle == []
 
 
+def test_two_strangers_tell_each_other_once() -> None:
+    """Neither answers the other's word that it is none."""
+    assert [each for each in One().hear("stranger", Dismissed(0, 0)).send if isinstance(each.message, Dismissed)] == []
+
+
 def test_a_leader_is_followed_and_a_candidate_granted_also_by_who_does_not_know_it() -> None:
     """It may be of a configuration that has not come here yet (Ongaro 2014, 4.1). Who counts looks at its own."""
     one = One()
