@@ -107,9 +107,7 @@ def call(chance: random.Random) -> bytes:
             lambda: encode(["dice"]),
             lambda: encode(["later", name, sorted(chance.sample(NAMES, 2))]),
             lambda: encode(["nest", chance.choice((3, 12, 40))]),
-            lambda: encode(["put", name, 7]),
             lambda: encode(["put", DEEP]),
-            lambda: encode(["unknown"]),
             lambda: VOID,
             lambda: chance.randbytes(3),
         )
