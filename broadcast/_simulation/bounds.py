@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from broadcast import _base as base
 from broadcast._protocol import leader, log, outgoing, own, pending, progress, submitter
+from broadcast._protocol.position import FRAME_SIZE
 from broadcast._protocol.snapshots import PART_SIZE_MAX
 
 Bounds: TypeAlias = tuple[tuple[str, int], ...]
@@ -39,9 +40,9 @@ class _Bound:
 
 _BOUNDS: Mapping[str, _Bound] = {
     "BATCH_ENTRIES_MAX": _Bound((pending,), (2, 10)),
-    "BATCH_SIZE_MAX": _Bound((pending, leader), (200, 2_000)),
+    "BATCH_SIZE_MAX": _Bound((pending, leader), (FRAME_SIZE + 140, FRAME_SIZE + 1_900)),
     "SEALED_AT_ONCE_MAX": _Bound((leader,), (1, 1_000)),
-    "UNCOMMITTED_SIZE_MAX": _Bound((leader,), (1, 2_000)),
+    "UNCOMMITTED_SIZE_MAX": _Bound((leader,), (1, 20 * FRAME_SIZE)),
     "HEARTBEATS_PER_TIMEOUT": _Bound((leader,), (3, 8)),
     "READ_COUNT_MAX": _Bound((log,), (1, 5)),
     "IN_FLIGHT_MAX": _Bound((progress,), (1, 1_000)),
@@ -57,7 +58,12 @@ _BOUNDS: Mapping[str, _Bound] = {
 }
 
 
-_IN_FLIGHT = ((200, 1), (200, 200), (1_000, 1_000), *[(100, progress.IN_FLIGHT_MAX)] * 3)
+_IN_FLIGHT = (
+    (FRAME_SIZE + 140, 1),
+    (FRAME_SIZE + 140, FRAME_SIZE + 140),
+    (FRAME_SIZE + 900, FRAME_SIZE + 900),
+    *[(FRAME_SIZE + 40, progress.IN_FLIGHT_MAX)] * 3,
+)
 """(size of a batch, what may be in flight)"""
 
 
