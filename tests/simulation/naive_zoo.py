@@ -94,8 +94,8 @@ class Clocks(Naive):
     def only_a_decision(self) -> None:
         if now() % 86_400 < 0:
             self.seen.append("never")
-        if date.today().year % 2:
-            raise Refused("not this year")
+        if date.today().toordinal() // 398 % 2:  # whenever it runs: by so many days the other clock is ahead
+            raise Refused("not at present")
 
     @command
     def zone(self) -> str:

@@ -80,6 +80,7 @@ def batches_leave_with_the_next_heartbeat(patch: pytest.MonkeyPatch) -> None:
         if beaten.get(id(self)) != self.heartbeat_at:
             beaten[id(self)] = self.heartbeat_at
             replicate(self, now)
+        self._tell_at = None  # it would be due for ever
 
     patch.setattr(Leadership, "replicate", waits)
 

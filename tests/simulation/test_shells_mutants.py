@@ -265,7 +265,7 @@ def do_not_say_that_there_is_room(patch: pytest.MonkeyPatch) -> None:
 MUTANTS: Mapping[str, Mutant] = {
     "a report before the write": Mutant(report_before_it_is_written, "a completion is true"),
     "a report of what only waits": Mutant(report_what_only_waits, "a completion is true"),
-    "a completion of an earlier life": Mutant(open_past_the_queue, "a completion is of this life", REJOINING),
+    "a completion of an earlier life": Mutant(open_past_the_queue, "a batch continues the log", REJOINING),
     "a replica sleeps over its deadline": Mutant(sleep_over_an_earlier_deadline, "a tick is given when it is due"),
     "a writer is not woken": Mutant(let_the_writer_sleep, "comes to an end", CALM),
     "progress is not told": Mutant(do_not_say_that_more_was_applied, "deliveries are all of them", CALM),

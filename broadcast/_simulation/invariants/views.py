@@ -14,8 +14,8 @@ class Views(Invariant):
         self._views: list[View] = []
 
     def applied(self, process: Process, batch: Batch) -> None:
-        mine = process.machine.views
-        self._views.extend([view for view in mine if view.number > len(self._views)])
-        if mine:
-            known = self._views[mine[-1].number - 1]
-            check(known == mine[-1], "views are one sequence", name=process.name, views=(known, mine[-1]))
+        for view in process.machine.views[-1:]:
+            if view.number == len(self._views) + 1:
+                self._views.append(view)
+            known = self._views[view.number - 1] if view.number <= len(self._views) else None
+            check(known == view, "views are one sequence", name=process.name, views=(known, view))
