@@ -30,7 +30,7 @@ CONNECTIONS_PER_HOST_MAX, STRANGERS_PER_HOST_MAX = 500, 400
 """The same for those from one address: nobody takes all places from one."""
 ANSWERS_SIZE_MAX = 2**26
 """Bytes that may wait to be sent to one client."""
-INCOMING_SIZE_MAX, OUTGOING_SIZE_MAX = 2**28, 2**28
+INCOMING_SIZE_MAX, OUTGOING_SIZE_MAX = 2**26, 2**28
 """Bytes of frames that have not come as a whole, and bytes that wait to be sent, of all clients and unknown peers
 together: see `Room`."""
 DESCRIPTORS_KEPT = 128

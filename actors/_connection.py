@@ -265,6 +265,7 @@ class Connection:
             self.ended = reason
             self.fault = fault
             self._scope.cancel()
+            self._link.forget()  # now, and not when its task comes to its end: there may be many
 
     async def run(self, receive: Callable[[Envelope], None] | None) -> None:
         """Read and write until it is over; `ended` says why then. The stream is left to whom it belongs to.

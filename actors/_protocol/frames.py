@@ -80,6 +80,10 @@ class FrameReader:
         self._at = end
         return payload
 
+    def forget(self) -> None:
+        """Keep nothing of what has come: nobody is going to look at it."""
+        self._buffer, self._at = bytearray(), 0
+
     def _break(self, why: str) -> None:
         self._broken = why
         self._buffer.clear()

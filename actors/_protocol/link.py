@@ -141,6 +141,11 @@ class Link:
         else:
             self._ended = True
 
+    def forget(self) -> None:
+        """Keep nothing of what has come: nobody is going to look at it."""
+        self._reader.forget()
+        self._parts = None
+
     @property
     def waiting(self) -> int:
         """Bytes that are kept of a frame that has not come as a whole."""

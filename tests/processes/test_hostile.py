@@ -35,7 +35,8 @@ ATTACK_SECONDS = SECONDS or 0.5
 TASKS = 20  # that the honest client has at a time
 PATIENCE_SECONDS_MAX = 60.0  # for whatever must come in the end
 GROWN_MAX = 2**26  # bytes of memory, whatever the attack: frames of a megabyte, several times while they are looked at
-KEPT_MAX = {"endless": INCOMING_SIZE_MAX}  # and what may be kept for all strangers together
+KEPT_MAX = {"endless": 2 * INCOMING_SIZE_MAX}
+"""And what may be kept for all strangers together; as much again for what is being given up, and is not free yet."""
 SLOWER_MAX = 2.0  # times what the slowest hundredth of asks took before
 BEFORE_TLS = "garbage", "a browser", "oversized", "half-closed", "slow", "silent"
 EVENTS_MAX = 3  # kinds of lines that an attack gives cause for
