@@ -187,6 +187,8 @@ async def test_who_was_removed_while_it_was_gone_learns_it_when_it_comes_back(tm
         await it.until("d", lambda view: "d" in view.voters)
         await it.stop("d")
         await it["a"].membership.remove("d")
+        for name in "abc":  # it comes back when all have heard of its removal
+            await it.until(name, lambda view: "d" not in view.voters)
         await it.start("d", "abc", data=tmp_path / "d")
         await it.gone("d")
         assert isinstance(it.ended["d"], MemberRemoved)
