@@ -81,9 +81,9 @@ class Peer:
         lost soon after such a try: that would be a loop without a pause.
         """
         with self._scope:
-            pause, at_once = BACKOFF_SECONDS_MIN, False
+            pause, at_once, met = BACKOFF_SECONDS_MIN, False, False
             while True:
-                if self._has_left:
+                if self._has_left and not (at_once or met):  # if it has just shown itself it may not do so again
                     await self._exchange.wait_met(self.name)
                 if self.address not in self.addresses:
                     self.address = self.addresses[0]
@@ -97,8 +97,9 @@ class Peer:
                 if lasted:
                     pause = BACKOFF_SECONDS_MIN
                 at_once = outcome is _Outcome.LOST and (lasted or not at_once)
+                met = False
                 if not at_once:
-                    await self._pause(pause * (1 - self._random.random() / 2))
+                    met = await self._pause(pause * (1 - self._random.random() / 2))
                     pause = min(2 * pause, BACKOFF_SECONDS_MAX)
 
     def _turn(self) -> None:
@@ -107,10 +108,11 @@ class Peer:
             place = self.addresses.index(self.address) + 1
             self.address = self.addresses[place % len(self.addresses)]
 
-    async def _pause(self, seconds: float) -> None:
-        """Between two tries. It ends when the peer dials this node: then it is there."""
-        with trio.move_on_after(seconds):
+    async def _pause(self, seconds: float) -> bool:
+        """Between two tries. It ends when the peer dials this node: then it is there, and this is True."""
+        with trio.move_on_after(seconds) as scope:
             await self._exchange.wait_met(self.name)
+        return not scope.cancelled_caught
 
     def beat(self) -> None:
         """Once in a second: ping, and close a link that has been silent too long."""
