@@ -83,7 +83,7 @@ class Peer:
         with self._scope:
             pause, at_once, met = BACKOFF_SECONDS_MIN, False, False
             while True:
-                if self._has_left and not (at_once or met):  # if it has just shown itself it may not do so again
+                if self._has_left and not met:  # if it has just shown itself it may not do so again
                     await self._exchange.wait_met(self.name)
                 if self.address not in self.addresses:
                     self.address = self.addresses[0]
