@@ -6,7 +6,7 @@ import math
 import os
 import random
 import secrets
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -35,6 +35,7 @@ from broadcast._protocol.visits import (
     FromClient,
     GiveUp,
     Leading,
+    Members,
     Offer,
     Read,
     ReadAnswers,
@@ -51,7 +52,7 @@ WARNED_AFTER_ROUNDS = 8  # some three seconds, if each member says no at once
 WELCOME_SECONDS = 2.0  # within which a member takes a client in
 LEADERLESS_TIMEOUTS = 3  # election timeouts for which a client stays where nobody is known to lead
 NO_GROUP = "has no group"
-MEMBERS_MAX = 1_000  # addresses that a client remembers
+MEMBERS_MAX = 100  # that a client remembers, beside those that its user names
 
 
 @asynccontextmanager
@@ -99,22 +100,20 @@ async def connect(
 
 async def _stay_linked(handle: Handle, group: str, members: Mapping[str, str], network: Network) -> None:
     """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
-    places = _Places(members)
-    order = list(members)
-    random.shuffle(order)
-    target = order[0]
+    places = Places(members)
+    target = places.after(None)
     unreachable: str | None = None  # whom not to go to when told that it leads: lost, or never reached
     fruitless, troubles = 0, dict[str, str]()  # visits in a row that came to nothing, and why
     while True:
+        address = places[target]
         visit = _Visit(handle, group, target, places, network, unreachable)
         why = await visit.pay()
-        order += [each for each in places if each not in order]  # whom we were told of
         if visit.fruitful:
             fruitless = 0
             troubles.clear()
         else:
             fruitless += 1
-            troubles[target] = f"{target} at {places[target]}: {why}"
+            troubles[target] = f"{target} at {address}: {why}"
         if not visit.served:
             places.missed(target)
         if visit.leader is not None:
@@ -122,8 +121,8 @@ async def _stay_linked(handle: Handle, group: str, members: Mapping[str, str], n
         else:
             if visit.served:
                 unreachable = target  # lost: others may not have noticed yet that it does not lead any more
-            target = order[(order.index(target) + 1) % len(order)]
-        rounds, left_over = divmod(fruitless, len(order))
+            target = places.after(target)
+        rounds, left_over = divmod(fruitless, len(places))
         if rounds and not left_over:
             _warn(group, rounds, troubles)
             await _pause(rounds)
@@ -143,15 +142,17 @@ async def _pause(rounds: int) -> None:
     await trio.sleep(seconds * (1 - random.random() / 2))  # noqa: S311 - no secret
 
 
-class _Places:
+class Places:
     """Where members are tried: as the user says, and in turns with that, where the group says that they are."""
 
     def __init__(self, members: Mapping[str, str]) -> None:
-        self._tried = dict(members)
+        self._named = frozenset(members)
+        self._tried = dict(random.sample(list(members.items()), len(members)))
         self._others: dict[str, str] = {}
+        self._heard_of: dict[str, None] = {}  # and not named by the user; whom we heard of last comes last
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tried)
+    def __len__(self) -> int:
+        return len(self._tried)
 
     def __contains__(self, name: str) -> bool:
         return name in self._tried
@@ -159,13 +160,27 @@ class _Places:
     def __getitem__(self, name: str) -> str:
         return self._tried[name]
 
+    def after(self, name: str | None) -> str:
+        """Whom to try after this one."""
+        names = list(self._tried)
+        return names[(names.index(name) + 1) % len(names) if name in self._tried else 0]
+
     def learn(self, name: str, address: str) -> None:
-        """The group says so; of some that it was known for before it is news: they have moved."""
+        """The group says so; of some that it was known for before it is news: they have moved.
+
+        Those that were not spoken of for longest are forgotten.
+        """
+        if name not in self._named:
+            self._heard_of.pop(name, None)
+            self._heard_of[name] = None
         if name not in self._tried:
-            if len(self._tried) < MEMBERS_MAX:
-                self._tried[name] = address
+            self._tried[name] = address
         elif address != self._tried[name]:
             self._others[name] = address
+        if len(self._heard_of) > MEMBERS_MAX:
+            oldest = next(iter(self._heard_of))
+            del self._heard_of[oldest], self._tried[oldest]
+            self._others.pop(oldest, None)
 
     def missed(self, name: str) -> None:
         """It did not take us in there."""
@@ -181,7 +196,7 @@ class _Visit(Way):
         handle: Handle,
         group: str,
         member: str,
-        places: _Places,
+        places: Places,
         network: Network,
         unreachable: str | None,
     ) -> None:
@@ -250,6 +265,9 @@ class _Visit(Way):
         match TO_CLIENT.decode(envelope.body):
             case Welcome() as welcome:
                 self._welcomed(welcome)
+            case Members(members):
+                for name, address in members.items():
+                    self._learn(name, address)
             case Leading(leader=leader, address=address):
                 self._led_by(leader, address)
             case Status():
@@ -267,8 +285,6 @@ class _Visit(Way):
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.served = True
-        for name, address in welcome.members.items():
-            self._learn(name, address)
         self._leaderless = LEADERLESS_TIMEOUTS * welcome.limits.election_timeout / 1e6
         self._scope.deadline = trio.current_time() + self._leaderless
         self._handle.take_way(self, welcome.cluster, welcome.limits)

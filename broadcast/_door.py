@@ -25,6 +25,7 @@ from broadcast._protocol.visits import (
     FromClient,
     GiveUp,
     Leading,
+    Members,
     Offer,
     Read,
     ReadAnswer,
@@ -49,6 +50,7 @@ class Visitor:
         self._host = host
         self._entered = False
         self._welcomed = False
+        self._knows_members = True
         self._reader = Reader(host, origin.name, self._tell)
 
     def received(self, message: FromClient, stamp: int) -> None:
@@ -76,8 +78,14 @@ class Visitor:
         formation = replica.formation if replica else None
         if replica is not None and formation is not None and self._entered and not self._welcomed:
             self._welcomed = True
-            self._send(Welcome(formation.cluster, self._host.limits, members_of(self._host)))
+            self._send(Welcome(formation.cluster, self._host.limits))
+            self._knows_members = False  # it is told before anything else is
             self.tell_leader(replica.leader)
+
+    def tell_members(self) -> None:
+        """They have changed."""
+        if self._welcomed:
+            self._knows_members = self._say(Members(members_of(self._host)))
 
     def tell_leader(self, leader: str | None) -> None:
         """Somebody else leads now, or nobody."""
@@ -142,6 +150,12 @@ class Visitor:
                 return
 
     def _send(self, message: ToClient) -> bool:
+        """Is there room for it? Members that had none come first."""
+        if not self._knows_members:
+            self.tell_members()
+        return self._say(message)
+
+    def _say(self, message: ToClient) -> bool:
         return self._origin.send(self._host.to, "group", encode_struct(message))
 
 
@@ -185,6 +199,10 @@ class Door:
     def formed(self) -> None:
         for visitor in self._visitors.values():
             visitor.welcome()
+
+    def members_known(self) -> None:
+        for visitor in self._visitors.values():
+            visitor.tell_members()
 
     def leader_known(self, leader: str | None) -> None:
         for visitor in self._visitors.values():

@@ -181,6 +181,9 @@ class _LocalWay(Way):
         if formation is not None:
             self._handle.take_way(self, formation.cluster, self._host.limits)
 
+    def members_known(self) -> None:
+        """Where it is, it stays."""
+
     def leader_known(self, leader: str | None) -> None:
         """What may be lost by it is told to the session's owner by the desk."""
 

@@ -80,6 +80,10 @@ class Watcher(Protocol):
         """The group has formed: from now on it can be submitted to and read from here."""
         ...
 
+    def members_known(self) -> None:
+        """The group has other members than before, or they are found elsewhere."""
+        ...
+
     def leader_known(self, leader: str | None) -> None:
         """Another leader, or none, is known."""
         ...
@@ -440,6 +444,8 @@ class ReplicaHost(Generic[A]):
         """Keep a link to each member, where this node was told to find it, or where the group says."""
         found = {member.name: member.address for member in members if member.address}
         self.node.learn_peers(self.plan.group, found)
+        for watcher in self.watchers:
+            watcher.members_known()
 
     def _on_answered(self, answered: Answered) -> None:
         wish = self._wishes.get(answered.number)

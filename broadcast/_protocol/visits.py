@@ -59,11 +59,19 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """The replica takes the client in. Said once its group has formed; nothing but `StatusAsked` may be said before.
 
     cluster: which group this is; sessions of another cluster mean nothing in it. limits: of this group.
-    members: their addresses by name, as far as the replica knows.
     """
 
     cluster: ClusterId
     limits: Limits
+
+
+class Members(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="members"):
+    """The group's members from now on: their addresses by name, as far as the replica knows.
+
+    Said after `Welcome`, and again whenever they change: a client whose link lasts longer than all members that it
+    came with must know where to go when that is lost.
+    """
+
     members: dict[str, str]
 
 
@@ -114,7 +122,7 @@ class ReadAnswers(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 FromClient: TypeAlias = Enter | StatusAsked | Offer | Read | GiveUp
-ToClient: TypeAlias = Welcome | Leading | Status | Told | ReadAnswers
+ToClient: TypeAlias = Welcome | Members | Leading | Status | Told | ReadAnswers
 
 FROM_CLIENT = OneOf[FromClient](Enter, StatusAsked, Offer, Read, GiveUp)
-TO_CLIENT = OneOf[ToClient](Welcome, Leading, Status, Told, ReadAnswers)
+TO_CLIENT = OneOf[ToClient](Welcome, Members, Leading, Status, Told, ReadAnswers)

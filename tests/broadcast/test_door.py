@@ -28,6 +28,7 @@ from broadcast._protocol.visits import (
     FromClient,
     GiveUp,
     Leading,
+    Members,
     Offer,
     Read,
     ReadAnswers,
@@ -103,8 +104,7 @@ async def bare(group: LocalGroup[Bag], *, enters: bool = True) -> AsyncGenerator
         one = Bare(link)
         if enters:
             one.say(Enter())
-            assert isinstance(await one.hear(), Welcome)
-            assert isinstance(await one.hear(), Leading)
+            assert [type(await one.hear()) for _ in range(3)] == [Welcome, Members, Leading]
         yield one
 
 
@@ -123,8 +123,26 @@ async def test_who_enters_learns_which_group_this_is(bag: LocalGroup[Bag]) -> No
         assert isinstance(welcome, Welcome)
         assert welcome.limits == LIMITS
         assert len(welcome.cluster) == 16
-        assert welcome.members == bag.replicas[0].status().members
-        assert await one.hear() == Leading("a", welcome.members["a"])
+        members = bag.replicas[0].status().members
+        assert await one.hear() == Members(members)
+        assert await one.hear() == Leading("a", members["a"])
+
+
+async def test_members_that_find_no_room_are_told_before_anything_else(
+    bag: LocalGroup[Bag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's link may outlast all members that it came with: it must know the others when it breaks."""
+    sent, dropped = Origin.send, 0
+
+    def narrow(self: Origin, to: str, tag: str, body: bytes, **others: Any) -> bool:
+        nonlocal dropped
+        dropped += b"members" in body[:16]
+        return not (b"members" in body[:16] and dropped == 1) and sent(self, to, tag, body, **others)
+
+    monkeypatch.setattr(Origin, "send", narrow)
+    async with bare(bag, enters=False) as one:
+        one.say(Enter(), StatusAsked())
+        assert [type(await one.hear()) for _ in range(4)] == [Welcome, Leading, Members, Status]
 
 
 @pytest.mark.parametrize("message", [Offer(()), Read(()), GiveUp(1)])
