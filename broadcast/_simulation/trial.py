@@ -69,12 +69,6 @@ def _has_word(prober: Prober) -> bool:
     return prober.done or prober.refused
 
 
-def _is_idle(leader: Node) -> bool:
-    """Has it applied all there is, and does nothing wait to be due?"""
-    replica = leader.replica
-    return replica.applied == replica.log.last.index and not leader.machine.effects
-
-
 def call_time(options: Options) -> int:
     """The longest that a call takes which nothing stands in the way of: from a client and back.
 
@@ -209,17 +203,29 @@ class Trial:
 
     def _wait_for_due(self) -> None:
         """What is due runs by itself, in a group that nobody asks for anything."""
-        leader, bound = self._be_led(), due_time(self._world.options)
-        if not self._wait(lambda: _is_idle(leader), REPAIRED_FOR_MAX):
-            broken("what is due runs in an idle group too", members=self._told())
+        self._be_idle(REPAIRED_FOR_MAX)
         for prober in self._probers:
             delay = prober.plan()
             if delay is None:
                 return
             self._answered([prober], self._call_time, "a call takes some round trips and writes, and no longer")
             self.marks["fresh plans"] += 1
-            if not self._wait(lambda: _is_idle(leader), delay + bound):
-                broken("what is due runs in an idle group too", bound=delay + bound, members=self._told())
+            self._be_idle(delay + due_time(self._world.options))
+
+    def _be_idle(self, bound: int) -> None:
+        """Wait until who leads is idle. One of a higher priority may be handed the lead meanwhile: then once more."""
+        led_by = self._be_led()
+        if self._wait(self._is_idle, bound):
+            return
+        if self._be_led() is led_by or not self._wait(self._is_idle, bound):
+            broken("what is due runs in an idle group too", bound=bound, members=self._told())
+
+    def _is_idle(self) -> bool:
+        """Has the leader applied all there is, and does nothing wait to be due?"""
+        leader = self._leader
+        if leader is None:
+            return False
+        return leader.replica.applied == leader.replica.log.last.index and not leader.machine.effects
 
     def _answered(self, probers: Sequence[Prober], bound: int, claim: str) -> None:
         if not self._wait(lambda: all(prober.done for prober in probers), bound):
