@@ -247,8 +247,14 @@ class Trial:
         self._world.schedule.run(self._world.now + span)
 
     def _told(self) -> list[str]:
-        return [
-            f"{each.name}: {each.replica.role} of {each.replica.epoch}, leader {each.replica.leader}, "
-            f"applied {each.replica.applied}, commit {each.replica.commit}, last {each.replica.log.last.index}"
-            for each in self._sound
-        ]
+        return [_told(each) for each in self._sound]
+
+
+def _told(node: Node) -> str:
+    if not node.alive:
+        return f"{node.name}: gone"
+    replica = node.replica
+    return (
+        f"{node.name}: {replica.role} of {replica.epoch}, leader {replica.leader}, applied {replica.applied}, "
+        f"commit {replica.commit}, last {replica.log.last.index}"
+    )
