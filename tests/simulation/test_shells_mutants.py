@@ -118,7 +118,7 @@ class _With:
 def let_the_writer_sleep(patch: pytest.MonkeyPatch) -> None:
     """What is queued wakes no writer."""
     deaf = _With(trio.lowlevel, reschedule=lambda task: None)
-    patch.setattr("actors._connection.trio", _With(trio, lowlevel=deaf))
+    patch.setattr("actors._outbox.trio", _With(trio, lowlevel=deaf))
 
 
 def do_not_say_that_more_was_applied(patch: pytest.MonkeyPatch) -> None:
