@@ -131,7 +131,7 @@ flat: setup ## what a command costs from an empty log to one of 1,000,000, and f
 endurance: COMMANDS ?= 1000000
 endurance: setup ## COMMANDS=1000000, a flood of 20 s, a state of 100 MB: memory, disk, starts, standing still (quiet machine)
 	@COMMANDS=$(COMMANDS) ASKS=20000 SECONDS=20 STATE=100 $(SOAK) -q -s tests/benchmarks/test_endurance.py \
-	  tests/benchmarks/test_overload.py tests/benchmarks/test_large_state.py >&2
+	  tests/benchmarks/test_restart.py tests/benchmarks/test_overload.py tests/benchmarks/test_large_state.py >&2
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 import trio
 
 from actors import _tcp
-from actors._connection import RECEIVE_SIZE, Outbox, next_event
+from actors._connection import RECEIVE_SIZE, next_event
 from actors._network import Network, prove
 from actors._nursery import open_background
+from actors._outbox import Outbox
 from actors._protocol.address import Address, parse_address
 from actors._protocol.clock import LamportClock, counter_max
 from actors._protocol.credential import check_answerer

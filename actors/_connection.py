@@ -1,231 +1,26 @@
-"""A live connection: what waits to be sent, the one task that writes, and the one that reads."""
+"""A live connection: what it sends (`_outbox`), and the one task that reads."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Hashable
-from typing import NoReturn
+from collections.abc import Callable
 
 import trio
 
 from actors._gate import Gate
-from actors._protocol.envelope import Envelope, pack_part
+from actors._outbox import Outbox
+from actors._protocol.envelope import Envelope, Pong
 from actors._protocol.errors import RemoteProtocolError
-from actors._protocol.frames import HEAD_SIZE
 from actors._protocol.link import Answer, Event, Link, LinkClosed
-from actors._room import SMALL, Room
+from actors._room import Room
 
-WRITE_SIZE = 2**18
-"""Bytes that are joined into one write, about."""
-DIRECT_SIZE_MAX = 2**15
-"""Bytes that are written at once by whoever sends them; more are left to the writer, where the time is in the bytes."""
-PART_SIZE = 2**16
-"""Bytes of what is large that are sent before others have their turn."""
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
-AHEAD_SIZE_MAX = 2**18
-"""Bytes that wait to be sent to a client before nothing more is read of it until it has taken some."""
 TURN_SECONDS = 0.002
 """That what one client has sent is looked at, before others have their turn."""
-CONTROL_COUNT_MAX = 10_000
-"""Messages in a control lane."""
 HANDSHAKE_SECONDS = 5.0
 """From the start of a dial, or from an accepted connection, to a link that is ready."""
 PING_SECONDS = 1.0
 """Between two pings of a dialer."""
-
-
-class _Turns(trio.abc.Instrument):
-    """Tells one turn of Trio's scheduler from the next: `count` is another one each time."""
-
-    count = 0
-
-    def before_io_wait(self, timeout: float) -> None:
-        self.count += 1
-
-
-_TURNS = _Turns()
-
-
-class Outbox:
-    """What waits to be sent on one connection: bounded, the control lane always first, emptied by one writer.
-
-    What is the first of a turn, and alone, does not wait for the writer, but is written by whoever sends it: to wake
-    the writer costs as much as the message. What follows in the same turn waits, and is joined: a burst is one write
-    or two, not one for each message.
-
-    What is larger than a part goes in parts, one of them in each write, so that others go between them. Only what must
-    not overtake it waits until it has left: what is of the same flow.
-
-    bulk_size_max: bytes in the bulk lane, the large ones included. gate: stamps wait there; None if they need not.
-    in_parts: the other side takes parts; else what is large goes as it is, and in its turn.
-    keep: told of how many bytes wait, while those are many, and whether some have just been sent; None if nobody need
-        know. Of what goes in parts nobody is told.
-    """
-
-    __slots__ = (
-        "_behind",
-        "_bulk",
-        "_bulk_size",
-        "_control",
-        "_direct",
-        "_flows",
-        "_gate",
-        "_keep",
-        "_large",
-        "_parted",
-        "_size",
-        "_turn",
-        "_writer",
-        "bulk_size_max",
-        "in_parts",
-    )
-
-    def __init__(
-        self,
-        bulk_size_max: int,
-        gate: Gate | None,
-        *,
-        in_parts: bool = False,
-        keep: Callable[[int, bool], None] | None = None,
-    ) -> None:
-        self.bulk_size_max = bulk_size_max
-        self.in_parts = in_parts
-        self._gate = gate
-        self._keep = keep
-        self._size = 0  # bytes of both lanes, and of the write under way
-        self._behind = trio.lowlevel.ParkingLot()  # who waits until they are few
-        self._control: deque[bytes] = deque()
-        self._bulk: deque[bytes] = deque()
-        self._bulk_size = 0
-        self._large: deque[tuple[bytes, Hashable]] = deque()  # and what follows them in their flows
-        self._flows: Counter[Hashable] = Counter()  # of these
-        self._parted = 0  # bytes of the first of these that have left
-        # While the writer waits, with nothing before it and no write begun: its task, and what writes past it.
-        self._writer: trio.lowlevel.Task | None = None
-        self._direct: Callable[[bytes], int] | None = None
-        self._turn = 0  # in which something was last written past the writer
-
-    def put(self, data: bytes, *, control: bool = False, flow: Hashable = None) -> bool:
-        """Take `data` to send it; False, and nothing is taken, if its lane is full.
-
-        flow: what is of one flow, and not urgent, arrives in order. What is large is overtaken by all others.
-        """
-        direct = self._direct
-        if direct is not None and self._may_pass(data):
-            self._turn = _TURNS.count
-            rest = data[direct(data) :]
-            if not rest:
-                return True
-            self._control.append(rest)  # whichever lane it came by: nothing may get between its parts
-            self._size += len(rest)
-        elif not self._queue(data, control, flow):
-            return False
-        self._direct = None
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            trio.lowlevel.reschedule(writer)
-        return True
-
-    def _may_pass(self, data: bytes) -> bool:
-        """May this be written past the writer, if it waits?"""
-        is_alone = self._turn != _TURNS.count and len(data) <= DIRECT_SIZE_MAX
-        return is_alone and (self._gate is None or self._gate.is_open)
-
-    def _queue(self, data: bytes, control: bool, flow: Hashable) -> bool:
-        if control:
-            if len(self._control) >= CONTROL_COUNT_MAX:
-                return False
-            self._control.append(data)
-        else:
-            if self._bulk_size + len(data) > self.bulk_size_max:
-                return False
-            if self.in_parts and (len(data) > PART_SIZE or flow in self._flows):
-                self._large.append((data, flow))
-                self._flows[flow] += 1
-            else:
-                self._bulk.append(data)
-            self._bulk_size += len(data)
-        self._size += len(data)
-        if self._size > SMALL and self._keep is not None:
-            self._keep(self._size, False)
-        return True
-
-    async def write_to(self, stream: trio.abc.SendStream) -> NoReturn:
-        """Send for ever. Raises what the stream raises once the connection is lost."""
-        trio.lowlevel.add_instrument(_TURNS)  # once more is no more
-        while True:
-            while self._is_empty:
-                await self._wait(stream)
-            data = self._take()
-            if self._gate is not None and not self._gate.is_open:
-                await self._gate.open()
-            if self.in_parts or len(data) <= 2 * WRITE_SIZE:
-                await stream.send_all(data)
-                self._sent(len(data))
-            else:  # so that it shows when some of it is taken
-                for at in range(0, len(data), WRITE_SIZE):
-                    part = data[at : at + WRITE_SIZE]
-                    await stream.send_all(part)
-                    self._sent(len(part))
-            if not self._is_empty:
-                await trio.lowlevel.checkpoint()
-
-    def _sent(self, size: int) -> None:
-        if self.in_parts:
-            return  # it is not as many bytes as were asked for, and nobody wants to know
-        was, self._size = self._size, self._size - size
-        if was > SMALL and self._keep is not None:
-            self._keep(self._size, True)
-        if self._size <= AHEAD_SIZE_MAX and self._behind:
-            self._behind.unpark_all()
-
-    async def wait_taken(self) -> None:
-        """Until little waits to be sent to who gets no parts. No checkpoint if that is so."""
-        while self._size > AHEAD_SIZE_MAX and not self.in_parts:
-            await self._behind.park()
-
-    @property
-    def _is_empty(self) -> bool:
-        return not (self._control or self._bulk or self._large)
-
-    async def _wait(self, stream: trio.abc.SendStream) -> None:
-        self._direct = getattr(stream, "send_nowait", None)  # not every stream has it (see `Network`)
-        self._writer = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._give_up_waiting)
-
-    def _give_up_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        """Cancelled: the stream is closed soon, and what was its number may then be another file's."""
-        self._direct = self._writer = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _take(self) -> bytes:
-        taken: list[bytes] = []
-        size = 0
-        while self._control and size < WRITE_SIZE:
-            taken.append(self._control.popleft())
-            size += len(taken[-1])
-        while self._bulk and size < WRITE_SIZE:
-            taken.append(self._bulk.popleft())
-            size += len(taken[-1])
-            self._bulk_size -= len(taken[-1])
-        if self._large:
-            taken.append(self._take_part())
-        return taken[0] if len(taken) == 1 else b"".join(taken)
-
-    def _take_part(self) -> bytes:
-        """The next part of what is large, or the whole of what follows it in its flow."""
-        data, flow = self._large[0]
-        part = pack_part(data, self._parted, PART_SIZE) if len(data) > PART_SIZE else data
-        self._parted += PART_SIZE
-        if HEAD_SIZE + self._parted >= len(data):
-            self._parted = 0
-            self._large.popleft()
-            self._bulk_size -= len(data)
-            self._flows[flow] -= 1
-            if not self._flows[flow]:
-                del self._flows[flow]
-        return part
 
 
 class Connection:
@@ -328,6 +123,8 @@ class Connection:
             case Answer(data=data):
                 if not self.outbox.put(data, control=True):
                     raise RemoteProtocolError("pings, and does not read what is answered")
+            case Pong(number=number):
+                self.outbox.got(number)
             case LinkClosed(clean=clean):
                 self.close("closed by the other side" if clean else "closed by the other side within a frame")
             case _:

@@ -12,7 +12,7 @@ from actors._exchange import Exchange, log
 from actors._network import Network, prove
 from actors._protocol.address import Address
 from actors._protocol.credential import check_answerer
-from actors._protocol.envelope import Ping, Ready, pack
+from actors._protocol.envelope import Ready
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Link, PeerReady, Refused
 
@@ -60,7 +60,6 @@ class Peer:
         # A link was lost, and whether the peer's process has gone with it is not known yet. One try need not tell:
         # a dying process may take a connection, or lose it unanswered, before it no longer listens.
         self._unexplained = False
-        self._pings = 0
         self._trouble: str | None = None
 
     def stop(self) -> None:
@@ -123,8 +122,7 @@ class Peer:
         if silence > SILENCE_SECONDS_MAX:
             connection.close(f"silent for {silence:.1f} s")
         else:
-            self._pings += 1
-            connection.outbox.put(pack(Ping(self._pings)), control=True)
+            connection.outbox.ping()
 
     def _suspect(self) -> None:
         """The peer's process is known to be gone: told once for each link that was lost."""

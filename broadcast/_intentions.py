@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
+
 from actors._interface import Method
 from actors._protocol.codec import decode
 from actors._protocol.errors import Overloaded
@@ -41,8 +43,7 @@ class Unheard:
         return str(cast("list[object]", decode(self.call))[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(msgspec.Struct, frozen=True):  # made for each run
     """What there is room for, by the group's limits: beside what waits; and of one command, for actors on nodes."""
 
     waiting: Effects

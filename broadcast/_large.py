@@ -6,6 +6,9 @@ become more. A state that was restored has no cycles in it: counting references 
 
 And so does the end of a large container: all that it alone holds ends with it, in one go. So it is emptied first, piece
 by piece, in a thread that others take turns with.
+
+A thread that computes gives up the interpreter when another has waited for it for 5 ms, and the one that Trio runs in
+begins to wait after each call to the system: there are several in a heartbeat. So turns are shorter meanwhile.
 """
 
 from __future__ import annotations
@@ -19,9 +22,13 @@ from typing import Any
 
 from actors._actor import Actor
 
+TURN_SECONDS = 0.0005  # that a thread has, at least, while others wait for the interpreter; else ten times as long
+
 _lock = threading.Lock()
 _pausing = 0
 _was_enabled = False
+_hurrying = 0
+_interval = 0.0  # that turns had before
 
 
 @contextmanager
@@ -45,6 +52,35 @@ def uncollected() -> Generator[None]:
                 gc.enable()
 
 
+@contextmanager
+def short_turns() -> Generator[None]:
+    """Threads take short turns while this lasts, in the whole process."""
+    global _hurrying, _interval
+    with _lock:
+        _interval = _interval if _hurrying else sys.getswitchinterval()
+        _hurrying += 1
+        _set_turns(min(_interval, TURN_SECONDS))
+    try:
+        yield
+    finally:
+        with _lock:
+            _hurrying -= 1
+            if not _hurrying:
+                _set_turns(_interval)
+
+
+def _set_turns(seconds: float) -> None:
+    sys.setswitchinterval(seconds + 1e-7)  # it is cut to microseconds, and what it was before is just below some
+
+
+@contextmanager
+def aside() -> Generator[None]:
+    """A large state is made while this lasts, in a thread of its own."""
+    with uncollected(), short_turns():
+        yield
+
+
+@short_turns()
 def give_up(actor: Actor) -> None:
     """Empty the containers of a state that nobody uses any more; what anything else holds as well stays as it is.
 

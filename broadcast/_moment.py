@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import msgspec
 
 from actors._context import Context
 from actors._interface import Interface
@@ -20,8 +21,7 @@ P = ParamSpec("P")
 A = TypeVar("A", bound="Actor")
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """What the commands of one run have in common.
 
     sender: who asked. leader: of the epoch. time: log time, microseconds since 1970.

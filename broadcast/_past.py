@@ -21,13 +21,14 @@ from membership._protocol.view import Limits
 class Markers:
     """Places in the log where a snapshot is due (rule 11): a matter of the log alone, so that they are agreed.
 
-    previous, latest: the last two. count, size: of the entries since, and their bytes.
+    previous, latest: the last two. count, size, batches: of the entries since, their bytes, and what they came in.
     """
 
     previous: int = 0
     latest: int = 0
     count: int = 0
     size: int = 0
+    batches: int = 0
 
     def passed(self, batch: Batch, size: int, limits: Limits) -> bool:
         """This was applied, by these limits. Returns whether there is a marker at its end.
@@ -36,9 +37,11 @@ class Markers:
         """
         self.count += batch.count
         self.size += batch.size + size
-        if self.count < limits.snapshot_entries and self.size < limits.snapshot_size:
+        self.batches += 1
+        few = self.count < limits.snapshot_entries and self.batches < limits.snapshot_batches
+        if few and self.size < limits.snapshot_size:
             return False
-        self.previous, self.latest, self.count, self.size = self.latest, batch.last, 0, 0
+        self.previous, self.latest, self.count, self.size, self.batches = self.latest, batch.last, 0, 0, 0
         return True
 
 
@@ -95,6 +98,9 @@ class Past:
 
     def version(self, index: int) -> int:
         """The version of the class in force at `index`."""
+        since, version = self._versions[-1]  # mostly; and each batch asks
+        if since <= index:
+            return version
         return next(version for since, version in reversed(self._versions) if since <= index)
 
     def forget(self, start: int) -> None:

@@ -14,7 +14,7 @@ from actors._actor import Actor
 from actors._protocol.errors import invariant
 from broadcast._capture import check_header
 from broadcast._errors import Outdated
-from broadcast._large import uncollected
+from broadcast._large import aside
 from broadcast._log import log
 from broadcast._machine import Machine
 from broadcast._protocol.output import Input, Persist, SnapshotTaken, Transfer
@@ -83,7 +83,7 @@ class SnapshotKeeper(Generic[A]):
         self._files.close()
 
     def _load(self, snapshot: Snapshot) -> Machine[A]:
-        with uncollected() if snapshot.size > AT_ONCE_SIZE_MAX else nullcontext():
+        with aside() if snapshot.size > AT_ONCE_SIZE_MAX else nullcontext():
             machine = self._make(snapshot, partial(self._files.pieces, snapshot))
         check_header(machine, snapshot)
         return machine

@@ -65,7 +65,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refusal"):
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ping"):
-    """Are you there?"""
+    """Are you there? And how far are you? number: chosen by the sender, to know by the answer what had come before."""
 
     number: Natural
 

@@ -88,7 +88,7 @@ class LinkClosed(msgspec.Struct, frozen=True):
     clean: bool
 
 
-Event: TypeAlias = Asked | PeerReady | Refused | Envelope | Answer | LinkClosed
+Event: TypeAlias = Asked | PeerReady | Refused | Envelope | Answer | Pong | LinkClosed
 # A rule takes just the kind of message it is filed under in its table; no static type says so.
 _Rule: TypeAlias = "Callable[[Link, Any], Event | None]"
 _Table: TypeAlias = Mapping[tuple[State, type[LinkMessage]], _Rule]
@@ -242,6 +242,10 @@ def _ping(link: Link, ping: Ping) -> Event | None:
     return Answer(pack(Pong(ping.number)))
 
 
+def _pong(link: Link, pong: Pong) -> Event | None:
+    return pong
+
+
 def _envelope(link: Link, envelope: Envelope) -> Event | None:
     return envelope
 
@@ -265,10 +269,11 @@ def _known(hello: Hello | None) -> Hello:
 _DIALER: _Table = {
     (State.HELLO, Ready): _ready,
     (State.HELLO, Refusal): _refusal,
-    (State.READY, Pong): _ignore,
+    (State.READY, Pong): _pong,
 }
 _CLIENT: _Table = {
     **_DIALER,
+    (State.READY, Pong): _ignore,
     (State.READY, Envelope): _envelope,
 }
 _ACCEPTOR: _Table = {

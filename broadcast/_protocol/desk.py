@@ -6,11 +6,12 @@ for a session goes into the log only once its opening is applied here, so that w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Protocol
 
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, Submittable
+from broadcast._protocol.owned import Owned
 from broadcast._protocol.reports import Answers, Expired, Opened, Report, Resend
 from broadcast._protocol.sessions import Session, Sessions
 
@@ -18,8 +19,11 @@ FORGOTTEN_MAX = 1_000  # sessions that have expired, and are still spoken for, b
 SESSIONS_MAX = 16  # that one owner has here; a handle has one at a time
 
 
-class Owner(Protocol):
-    """The near end of a session: a handle in this process, or a client's link. name: that it goes by in the group."""
+class Owner(Hashable, Protocol):
+    """The near end of a session: a handle in this process, or a client's link. name: that it goes by in the group.
+
+    There may be very many: what one of them says must not cost more for the others.
+    """
 
     @property
     def name(self) -> str: ...
@@ -35,9 +39,9 @@ class Desk:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._applied = 0
-        self._owners: dict[int, Owner] = {}
-        self._opening: dict[tuple[str, bytes], Owner] = {}  # name and nonce -> who asked: another may copy a nonce
-        self._early: list[tuple[int, Owner]] = []  # who spoke for a session whose opening is not applied here yet
+        self._owners = Owned[int, Owner]()
+        self._opening = Owned[tuple[str, bytes], Owner]()  # name and nonce -> who asked: another may copy a nonce
+        self._early: dict[Owner, int] = {}  # who spoke for a session whose opening is not applied here yet
 
     def submit(self, owner: Owner, entries: Iterable[Submittable]) -> tuple[Submittable, ...]:
         """Take what an owner wants in the log; returns what the replica must see to.
@@ -70,15 +74,14 @@ class Desk:
 
     def lost(self) -> None:
         """What was on its way to the leader may be lost."""
-        owners = {id(owner): owner for owner in (*self._owners.values(), *self._opening.values())}
-        for owner in owners.values():
+        for owner in dict.fromkeys((*self._owners.owners, *self._opening.owners)):
             owner.report(Resend())
 
     def leave(self, owner: Owner) -> None:
         """This owner is gone; its sessions stay until they expire, or are spoken for elsewhere."""
-        self._owners = {session: other for session, other in self._owners.items() if other is not owner}
-        self._opening = {asked: other for asked, other in self._opening.items() if other is not owner}
-        self._early = [(session, other) for session, other in self._early if other is not owner]
+        self._owners.leave(owner)
+        self._opening.leave(owner)
+        self._early.pop(owner, None)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -93,24 +96,24 @@ class Desk:
 
     def _check_room(self, owner: Owner, nonces: set[bytes]) -> None:
         if nonces:
-            asked = {nonce for (_, nonce), other in self._opening.items() if other is owner}
-            count = len(asked | nonces) + sum(other is owner for other in self._owners.values())
+            asked = {nonce for _, nonce in self._opening.of(owner)}
+            count = len(asked | nonces) + len(self._owners.of(owner))
             if count > SESSIONS_MAX:
                 raise RemoteProtocolError(f"{owner.name} asks for {count} sessions here")
 
     def _settle(self, owner: Owner, entry: Submittable, told: dict[int, int]) -> bool:
         """Can this be answered from what is applied here, or is it too early to say?"""
         if isinstance(entry, SessionAsked):
-            self._opening[entry.owner, entry.nonce] = owner
+            self._opening.give((entry.owner, entry.nonce), owner)
             return False
         session = self._sessions.get(entry.session)
         if session is None:
             self._miss(owner, entry)
             return True
         if isinstance(entry, SessionEnded):
-            self._owners.pop(entry.session, None)
+            self._owners.pop(entry.session)
             return False
-        self._owners[entry.session] = owner
+        self._owners.give(entry.session, owner)
         return isinstance(entry, Commands) and self._answer(owner, session, entry, told)
 
     def _miss(self, owner: Owner, entry: Submittable) -> None:
@@ -118,8 +121,7 @@ class Desk:
         if isinstance(entry, SessionAsked | SessionEnded):
             return
         if entry.session > self._applied:
-            self._early = [each for each in self._early if each[1] is not owner]
-            self._early.append((entry.session, owner))
+            self._early[owner] = entry.session
         else:
             owner.report(Expired(entry.session))
 
@@ -138,25 +140,26 @@ class Desk:
 
     def _owner_of(self, report: Report) -> Owner | None:
         if isinstance(report, Opened):
-            owner = self._opening.pop((report.owner, report.nonce), None)
+            owner = self._opening.pop((report.owner, report.nonce))
             if owner is not None and report.session is not None:
-                self._owners[report.session] = owner
+                self._owners.give(report.session, owner)
                 self._tidy()
             return owner
         if isinstance(report, Resend):
             return None
         if isinstance(report, Expired):
-            return self._owners.pop(report.session, None)
+            return self._owners.pop(report.session)
         return self._owners.get(report.session)
 
     def _tidy(self) -> None:
         """Sessions that nobody speaks for any more expire without a word: forget them before they are many."""
         if len(self._owners) > len(self._sessions) + FORGOTTEN_MAX:
-            self._owners = {at: owner for at, owner in self._owners.items() if self._sessions.get(at) is not None}
+            self._owners.retain(lambda session: self._sessions.get(session) is not None)
 
     def _call_back(self) -> None:
         """Whose session is there now: what it said too early is to be said again."""
-        ready = [owner for session, owner in self._early if session <= self._applied]
-        self._early = [(session, owner) for session, owner in self._early if session > self._applied]
+        ready = [owner for owner, session in self._early.items() if session <= self._applied]
+        for owner in ready:
+            del self._early[owner]
         for owner in ready:
             owner.report(Resend())

@@ -9,12 +9,11 @@ from typing import Any, Protocol
 from actors._protocol.clock import LamportClock
 from broadcast._machine import Machine
 from broadcast._protocol.consistency import Consistency
-from broadcast._protocol.desk import Desk
+from broadcast._protocol.desk import Desk, Owner
 from broadcast._protocol.output import Now
 from broadcast._protocol.position import Batch
 from broadcast._protocol.queries import Query
 from broadcast._protocol.replica import Replica
-from broadcast._protocol.reports import Report
 from broadcast._simulation.archive import Archive
 from broadcast._simulation.options import SECOND
 from broadcast._simulation.world import World
@@ -32,12 +31,9 @@ class Killed(Exception):
     """The process dies here, in the midst of what it does."""
 
 
-class Asker(Protocol):
+class Asker(Owner, Protocol):
     """The near end of a client's link."""
 
-    @property
-    def name(self) -> str: ...
-    def report(self, report: Report) -> None: ...
     def told(self, number: int, outcome: bytes) -> None: ...
     def broken(self) -> None: ...
 

@@ -64,7 +64,10 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     snapshot_entries: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 50_000
     """A snapshot is taken after so many entries..."""
     snapshot_size: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 16 * 1_048_576
-    """...or so many bytes of them, whichever comes first (rule 11)."""
+    """...or so many bytes of them..."""
+    snapshot_batches: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 20_000
+    """...or so many batches, whichever comes first (rule 11). Who starts anew reads and applies them one by one; where
+    commands come one after another, each is a batch of its own."""
     effects_max: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 65_536
     """Messages of the replicated actor to itself that may wait to be due, all its commands' together (rule 21)..."""
     effects_size: Annotated[int, msgspec.Meta(ge=64, le=2**40)] = 16 * 1_048_576

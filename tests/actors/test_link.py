@@ -84,7 +84,8 @@ SITUATIONS = {
 EXPECTED: dict[tuple[str, str], tuple[list[Event], State]] = {
     **{(who, "ready"): ([PeerReady(READY)], State.READY) for who in ("peer dialing", "client dialing")},
     **{(who, "refusal"): ([Refused("no")], State.CLOSED) for who in ("peer dialing", "client dialing")},
-    **{(who, "pong"): ([], State.READY) for who in ("peer dialed", "client dialed")},
+    ("peer dialed", "pong"): ([e.Pong(1)], State.READY),
+    ("client dialed", "pong"): ([], State.READY),
     ("client dialed", "envelope"): ([LETTER], State.READY),
     ("accepting", "hello"): ([Asked(HELLO, None)], State.ASKED),
     ("accepted", "envelope"): ([LETTER], State.READY),

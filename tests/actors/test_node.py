@@ -12,7 +12,7 @@ import structlog.testing
 import trio
 import trio.testing
 
-from actors import _acceptor, _connection, _exchange
+from actors import _acceptor, _connection, _exchange, _outbox
 from actors._client_link import open_client_link
 from actors._identity import DataDirectory, DataDirectoryInUse
 from actors._node import LEFT_MAX, Node, Origin, open_node
@@ -853,7 +853,7 @@ async def test_who_says_nothing_makes_room_for_who_comes_later(monkeypatch: pyte
 
 
 async def test_who_pings_and_never_reads_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "CONTROL_COUNT_MAX", 100)
+    monkeypatch.setattr(_outbox, "CONTROL_COUNT_MAX", 100)
     async with recorded("a") as (a, at_a):
         stranger = await Stranger.meet(a, peer_hello())
 

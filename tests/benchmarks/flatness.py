@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import trio
@@ -21,6 +23,7 @@ from machine import disk_under, load_average
 PARTS = 10  # that the commands are measured in, and each of them once before
 WINDOW = 10_000
 TASKS = 100
+ROUNDS = 5
 ASKING_SECONDS_MAX = 600.0
 
 
@@ -54,26 +57,76 @@ async def over_sessions(group: Group, sessions: int, asks: int) -> list[str]:
     """Asked at the leader, by tasks that each wait for an answer, under each session in its turn.
 
     Of the followers, which have nothing to do with who asks: the askers are in the leader's process. What many tasks
-    ask under one session at a time leaves as one: so one in use is compared with one in use.
+    ask under one session at a time leaves as one run, and what they ask under sessions of their own as a run each,
+    which costs more whoever asks: so what is compared has the same shape. One in use, alone and beside many; and as
+    many runs of one command under few sessions and under all. By turns, and the middle of some rounds, for a machine
+    is never the same for long.
     """
-    name = await group.leader()
-    leader, others = group.replicas[name], [each for each in NAMES if each != name]
-    lines, costs = [f"{TASKS} tasks, each asking again once it is answered:"], list[float]()
-    for there, in_use in ((1, 1), (TASKS, TASKS), (sessions, sessions), (sessions, 1)):
-        await leader.ask("asks", ASKING_SECONDS_MAX, sessions=there, count=TASKS, tasks=TASKS)
-        before = {each: await group.status(each) for each in others}
-        done = await leader.ask("asks", ASKING_SECONDS_MAX, sessions=in_use, count=asks, tasks=TASKS)
-        costs.append(spent(before, {each: await group.status(each) for each in others}, asks))
-        lines.append(
-            f"  {there:>6,} sessions, {in_use:>6,} in use: {costs[-1]:6.1f} us a command, {done['rate']:,.0f}/s, "
-            f"p50 {done['p50']:.1f} ms, p99 {done['p99']:.1f} ms; load {load_average()}"
-        )
-    one, some, all_of_them, one_of_them = costs
+    alone = await by_turns(group, [(1, 1), (TASKS, TASKS)], asks)
+    beside = await by_turns(group, [(sessions, 1), (sessions, TASKS), (sessions, sessions)], asks)
+    one, _ = alone
+    one_of_them, some_of_them, all_of_them = beside
     return [
-        *lines,
-        f"  beside {sessions:,} sessions one in use costs {one_of_them / one:.2f} times what it does alone; "
-        f"{sessions:,} in use cost {all_of_them / some:.2f} times what {TASKS} do",
+        f"{TASKS} tasks, each asking again once it is answered:",
+        *(each.told for each in (*alone, *beside)),
+        f"  in runs of many: beside {sessions:,} sessions one in use costs {one_of_them.cost / one.cost:.2f} times "
+        "what it does alone",
+        f"  in runs of one: {sessions:,} in use cost {all_of_them.cost / some_of_them.cost:.2f} times what {TASKS} of "
+        "them do",
+        f"  (a run of one beside a command in a run of many: {some_of_them.cost / one_of_them.cost:.2f} times; that is "
+        "the price of runs, and not of sessions)",
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What commands cost under so many sessions. cost: microseconds; batch: commands that came in one."""
+
+    there: int
+    in_use: int
+    cost: float
+    batch: float
+    rate: float
+    p50: float
+    p99: float
+
+    @property
+    def told(self) -> str:
+        return (
+            f"  {self.there:>6,} sessions, {self.in_use:>6,} in use: {self.cost:6.1f} us a command, "
+            f"{self.batch:,.0f} in a batch, {self.rate:,.0f}/s, p50 {self.p50:.1f} ms, p99 {self.p99:.1f} ms"
+        )
+
+
+async def by_turns(group: Group, cases: Sequence[tuple[int, int]], asks: int) -> list[Case]:
+    """For each the middle of what its rounds say, all by turns."""
+    found: dict[tuple[int, int], list[Case]] = {case: [] for case in cases}
+    for there, _ in cases:
+        await ask(group, there, TASKS)
+    for _ in range(ROUNDS):
+        for there, in_use in cases:
+            found[there, in_use].append(await measure_case(group, there, in_use, asks // ROUNDS))
+    return [_middle(each) for each in found.values()]
+
+
+async def measure_case(group: Group, there: int, in_use: int, asks: int) -> Case:
+    leader = await group.leader()
+    others = [each for each in NAMES if each != leader]
+    before = {each: await group.status(each) for each in others}
+    done = await ask(group, in_use, asks)
+    after = {each: await group.status(each) for each in others}
+    batches = sum(after[each]["batches"] - before[each]["batches"] for each in others) / len(others)
+    return Case(there, in_use, spent(before, after, asks), asks / batches, done["rate"], done["p50"], done["p99"])
+
+
+async def ask(group: Group, sessions: int, count: int) -> Message:
+    leader = group.replicas[await group.leader()]
+    return await leader.ask("asks", ASKING_SECONDS_MAX, sessions=sessions, count=count, tasks=TASKS)
+
+
+def _middle(cases: Sequence[Case]) -> Case:
+    """Each figure for itself."""
+    return Case(*(statistics.median(values) for values in zip(*map(astuple, cases), strict=True)))
 
 
 def spent(before: dict[str, Message], after: dict[str, Message], commands: int) -> float:

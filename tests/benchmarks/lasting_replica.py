@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import broadcast._replica
 from broadcast import Consistency, Group, GroupRef, open_group
 from broadcast._group import _LocalWay
 from broadcast._handle import Handle
-from broadcast._protocol.messages import GroupMessage, Heartbeat
+from broadcast._protocol.messages import Append, GroupMessage, Heartbeat
 
 LOOK_SECONDS = 0.01  # between two looks
 
@@ -29,6 +30,8 @@ class Watch:
         self.late = self.gap = 0.0
         self.computed = 0.0
         """Of the lateness at its most: how much of that this thread computed for."""
+        self.batches = 0
+        """That have come from leaders, since the beginning."""
         self._heard: float | None = None
 
     def anew(self) -> None:
@@ -46,7 +49,9 @@ class Watch:
     def decoding(self, decode: Callable[[bytes], GroupMessage]) -> Callable[[bytes], GroupMessage]:
         def decode_and_note(data: bytes) -> GroupMessage:
             said = decode(data)
-            if isinstance(said.message, Heartbeat):
+            if isinstance(said.message, Append):
+                self.batches += len(said.message.batches)
+            elif isinstance(said.message, Heartbeat):
                 now = time.monotonic()
                 self.gap = max(self.gap, 0.0 if self._heard is None else now - self._heard)
                 self._heard = now
@@ -91,7 +96,8 @@ class Lasting:
             "value": count,
             "memory": memory("VmRSS"),
             "peak": memory("VmHWM"),
-            "cpu": sum(os.times()[:4]),
+            "cpu": computed(),
+            "batches": self._watch.batches,
             "late": self._watch.late,
             "computed": self._watch.computed,
             "gap": self._watch.gap,
@@ -143,6 +149,12 @@ def memory(what: str) -> int:
     """Bytes of this process."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines[what].split()[0]) * 1024
+
+
+def computed() -> float:
+    """Seconds of a processor that this process and its children have taken."""
+    taken = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in taken)
 
 
 def process_started() -> float:

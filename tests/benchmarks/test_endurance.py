@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import trio
 from children import Message
-from lasting import MIB, NAMES, Group, mib, open_lasting, size_of
+from lasting import MIB, NAMES, START_SECONDS_MAX, Group, mib, open_lasting, size_of, told_of_start
 
 WANTED = int(os.environ.get("COMMANDS") or 0)
 COMMANDS = WANTED or 60_000
@@ -24,7 +23,6 @@ ASKS = int(os.environ.get("ASKS") or 300)
 WINDOW = 10_000
 MEMORY_MAX = 120 * MIB
 DISK_MAX = 100 * MIB
-START_SECONDS_MAX = 2.0
 PATIENCE_SECONDS_MAX = 180.0
 
 
@@ -60,17 +58,8 @@ async def bring_back(group: Group, absent: str, missed_from: int) -> None:
 
 async def restart(group: Group, name: str) -> None:
     """Kill it and start it: it reads its disk, and applies what that has beyond the snapshot."""
-    await group.kill(name)
-    await group.start(name)
-    with trio.fail_after(PATIENCE_SECONDS_MAX):
-        while (told := await group.status(name))["since start"] is None:  # noqa: ASYNC110
-            await trio.sleep(0.02)
-    tell(
-        f"{name} started anew: had opened after {told['to open']:.2f} s, and had applied all "
-        f"{told['since open']:.2f} s from when it began to open, {told['since start']:.2f} s from when the process "
-        "began; "
-        f"it computed for {told['start cpu']:.2f} s"
-    )
+    told = await group.restarted(name, PATIENCE_SECONDS_MAX)
+    tell(told_of_start(name, told))
     assert told["start cpu"] < START_SECONDS_MAX
     assert not WANTED or told["since start"] < START_SECONDS_MAX
 

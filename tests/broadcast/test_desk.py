@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
+
 import pytest
 
 from actors._protocol.errors import RemoteProtocolError
@@ -168,3 +172,47 @@ def test_what_was_applied_is_told_once_however_often_one_asks_at_a_time() -> Non
     owner = Hearer()
     assert desk.submit(owner, (run(1, 2), run(1, 2), run(2, 2), run(1, 3))) == ()
     assert owner.heard == [Answers(3, 1, [b"A", b"B"]), Answers(3, 3, [b"C"])]
+
+
+def steps_of(call: Callable[[], object]) -> int:
+    """How many steps the interpreter takes for this: no clock, and the same each time."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Callable[..., object]:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def steps_beside(others: int) -> list[int]:
+    """Of what an owner does here and hears, where so many others have a session, and ask for another."""
+    sessions = Sessions(term=100, sessions_max=2 * others + 2)
+    desk, owner, newcomer = Desk(sessions), Hearer(), Hearer()
+    for number in range(20, 20 + others):
+        other, nonce = Hearer(), number.to_bytes(16)
+        desk.submit(other, (SessionAsked(nonce, "owner"),))
+        sessions.open(number, nonce, "owner", 0)
+        desk.route([opened(number, number)], number)
+        desk.submit(other, (SessionAsked((number + others).to_bytes(16), "owner"), run(1, session=2**40)))
+    sessions.open(10, bytes(16), "owner", 0)
+    desk.submit(owner, (run(1, session=10),))
+    return [
+        steps_of(lambda: desk.submit(owner, (run(1, session=10),))),
+        steps_of(lambda: desk.submit(newcomer, (SessionAsked(b"n" * 16, "owner"),))),
+        steps_of(lambda: desk.submit(newcomer, (run(1, session=2**41),))),
+        steps_of(lambda: desk.submit(owner, (SessionEnded(10),))),
+        steps_of(lambda: desk.leave(newcomer)),
+    ]
+
+
+def test_what_one_owner_does_takes_as_long_among_many_as_among_few() -> None:
+    assert steps_beside(1_000) == steps_beside(10)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from actors import Actor
-from broadcast._large import FEW, give_up, uncollected
+from broadcast._large import FEW, TURN_SECONDS, aside, give_up, short_turns, uncollected
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,30 @@ def test_what_was_made_meanwhile_is_not_looked_at_any_more() -> None:
     assert gc.get_freeze_count() >= len(made)
     looked_at = {id(each) for each in gc.get_objects()}
     assert looked_at.isdisjoint(map(id, made))
+
+
+def test_turns_are_short_until_the_last_large_state_is_made() -> None:
+    before = sys.getswitchinterval()
+    assert before > 2 * TURN_SECONDS
+    with aside():
+        with short_turns():
+            pass
+        assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
+        assert not gc.isenabled()
+    assert sys.getswitchinterval() == before
+    with pytest.raises(ZeroDivisionError), aside():
+        raise ZeroDivisionError
+    assert sys.getswitchinterval() == before
+
+
+def test_turns_that_were_shorter_before_stay_so() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_SECONDS / 5)
+    try:
+        with short_turns():
+            assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS / 5)
+    finally:
+        sys.setswitchinterval(before)
 
 
 class Holder(Actor):
@@ -91,3 +116,18 @@ def test_what_only_it_held_ends_one_by_one() -> None:
     give_up(shelf)
     # From the end: they were taken apart. What ends as a whole begins with its first.
     assert ended == list(range(9 + 2 * FEW, 9, -1)) + list(range(9, -1, -1))
+
+
+def test_turns_are_short_while_one_is_given_up() -> None:
+    seen: list[float] = []
+
+    class Item:
+        def __del__(self) -> None:
+            seen.append(sys.getswitchinterval())
+
+    holder = Holder()
+    holder.items = {0: [Item()]}  # type: ignore[list-item]  # pyright: ignore[reportAttributeAccessIssue]
+    before = sys.getswitchinterval()
+    give_up(holder)
+    assert seen == [pytest.approx(TURN_SECONDS)]
+    assert sys.getswitchinterval() == before

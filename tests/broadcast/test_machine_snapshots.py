@@ -47,12 +47,13 @@ class Tally(Actor):
         self.odd = object()
 
 
-ENTRIES, SIZE = 10, 1_000_000
+ENTRIES, SIZE, BATCHES = 10, 1_000_000, 1_000
 
 
-def every(entries: int = ENTRIES, size: int = SIZE) -> Any:
-    """Markers after so many entries, or bytes."""
-    limits = msgspec.structs.replace(CONFIGURATION.limits, snapshot_entries=entries, snapshot_size=size)
+def every(entries: int = ENTRIES, size: int = SIZE, batches: int = BATCHES) -> Any:
+    """Markers after so many entries, bytes, or batches."""
+    limits = CONFIGURATION.limits
+    limits = msgspec.structs.replace(limits, snapshot_entries=entries, snapshot_size=size, snapshot_batches=batches)
     return msgspec.structs.replace(CONFIGURATION, limits=limits)
 
 
@@ -182,8 +183,19 @@ def test_a_marker_comes_with_the_batch_that_fills_the_entries_or_the_bytes() -> 
     assert 4 * FRAME_SIZE <= sizes < 5 * FRAME_SIZE + 100
 
 
-def test_a_snapshot_moves_no_marker() -> None:
-    scene = scene_with(every(entries=7))
+def test_a_marker_comes_with_so_many_batches_however_little_is_in_them() -> None:
+    """Each takes its time to be read and applied by who starts anew."""
+    scene, marked = scene_with(every(entries=1_000, batches=4)), list[int]()
+    for number in range(1, 13):
+        scene.apply(calls(number, ["add", number]))
+        if scene.machine.at_marker:
+            marked.append(scene.machine.applied)
+    assert marked == [4, 8, 12]
+
+
+@pytest.mark.parametrize("limits", [every(entries=7), every(entries=1_000, batches=4)])
+def test_a_snapshot_moves_no_marker(limits: Any) -> None:
+    scene = scene_with(limits)
     scene.apply(calls(1, ["add", 1]))
     other = restored(scene)
     scene.apply(calls(2, *[["add", 1]] * 4))

@@ -53,7 +53,7 @@ class TwoEnds(RuleBasedStateMachine):
         self.heard: list[Event] = []
         self.answered: list[Event] = []
         self.heard_back: list[Event] = []
-        self.pings = 0
+        self.pings = self.pongs = 0
 
     # -- the two shells --------------------------------------------------------------------------------------------
 
@@ -115,6 +115,9 @@ class TwoEnds(RuleBasedStateMachine):
                 return
             if isinstance(event, Answer):
                 self.back.write(event.data)
+                self.pongs += 1
+                if self.hello.role == "peer":  # a client's shell has no use for them
+                    self.answered.append(Pong(self.pongs))
             self.heard.append(event)
 
     def _hear_back(self) -> None:

@@ -12,9 +12,9 @@ import trio
 from shells.history import run
 from shells.world import Options
 
-from actors._connection import Outbox
 from actors._exchange import Exchange
 from actors._gate import Gate
+from actors._outbox import Outbox
 from broadcast import _handle
 from broadcast._handle import Handle
 from broadcast._protocol.output import Persist
@@ -118,7 +118,7 @@ class _With:
 def let_the_writer_sleep(patch: pytest.MonkeyPatch) -> None:
     """What is queued wakes no writer."""
     deaf = _With(trio.lowlevel, reschedule=lambda task: None)
-    patch.setattr("actors._connection.trio", _With(trio, lowlevel=deaf))
+    patch.setattr("actors._outbox.trio", _With(trio, lowlevel=deaf))
 
 
 def do_not_say_that_more_was_applied(patch: pytest.MonkeyPatch) -> None:
@@ -164,10 +164,10 @@ def let_another_frame_between(patch: pytest.MonkeyPatch) -> None:
 def write_past_the_gate(patch: pytest.MonkeyPatch) -> None:
     may_pass = Outbox._may_pass
 
-    def ungated(self: Any, data: bytes) -> bool:
+    def ungated(self: Any, data: bytes, control: bool) -> bool:
         gate, self._gate = self._gate, None
         try:
-            return may_pass(self, data)
+            return may_pass(self, data, control)
         finally:
             self._gate = gate
 

@@ -12,12 +12,13 @@ import pytest
 import trio
 import trio.testing
 
-from actors import _connection
-from actors._connection import Outbox
+from actors import _outbox
 from actors._gate import Gate
 from actors._identity import MemoryIdentity
+from actors._outbox import Outbox
 from actors._protocol.clock import LamportClock
-from actors._protocol.envelope import Part, pack_envelope, unpack
+from actors._protocol.envelope import Envelope, Part, Ping, pack_envelope, unpack
+from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.frames import FrameReader
 from actors._tcp import QuickStream
 
@@ -120,7 +121,7 @@ async def test_what_waits_is_joined_into_one_write_with_control_first(nursery: t
 async def test_a_write_is_bounded_and_control_overtakes_between_writes(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connection, "WRITE_SIZE", 10)
+    monkeypatch.setattr(_outbox, "WRITE_SIZE", 10)
     stream, outbox = Recording(), Outbox(1_000, None)
     for number in range(4):
         outbox.put(b"bulk%d." % number)
@@ -146,7 +147,7 @@ async def test_the_bulk_lane_is_bounded_by_bytes_and_takes_again_when_it_is_empt
 
 
 async def test_the_control_lane_is_bounded_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "CONTROL_COUNT_MAX", 3)
+    monkeypatch.setattr(_outbox, "CONTROL_COUNT_MAX", 3)
     outbox = Outbox(10, None)
     assert [outbox.put(b"x" * 100, control=True) for _ in range(4)] == [True, True, True, False]
     assert outbox.put(b"x")
@@ -212,7 +213,7 @@ def letter(to: str, size: int = 1) -> bytes:
 async def test_what_is_small_goes_between_the_parts_of_what_is_large_but_for_its_own_flow(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connection, "PART_SIZE", 100)
+    monkeypatch.setattr(_outbox, "PART_SIZE", 100)
     stream, outbox = Recording(), Outbox(1_000, None, in_parts=True)
     assert outbox.put(letter("large", 200), flow="one")
     assert outbox.put(letter("small"), flow="two")
@@ -242,7 +243,7 @@ async def test_what_is_small_goes_between_the_parts_of_what_is_large_but_for_its
 async def test_what_is_large_takes_room_until_its_last_part_has_left(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connection, "PART_SIZE", 100)
+    monkeypatch.setattr(_outbox, "PART_SIZE", 100)
     large = letter("large", 150)
     stream, outbox = Recording(), Outbox(len(large), None, in_parts=True)
     assert outbox.put(large)
@@ -257,13 +258,124 @@ async def test_what_is_large_takes_room_until_its_last_part_has_left(
 async def test_to_who_takes_no_parts_all_goes_as_it_is_and_in_order(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_connection, "PART_SIZE", 100)
+    monkeypatch.setattr(_outbox, "PART_SIZE", 100)
     stream, outbox = Recording(), Outbox(1_000, None)
     outbox.put(letter("large", 200), flow="one")
     outbox.put(letter("small"), flow="two")
     nursery.start_soon(outbox.write_to, stream)
     await trio.testing.wait_all_tasks_blocked()
     assert [opened(write) for write in stream.writes] == [["large", "small"]]
+
+
+# -- and no more than that under way ---------------------------------------------------------------------------------
+
+AHEAD_MAX = 2**20
+"""Bytes that what is urgent may have before it: 50 ms, a tenth of the shortest election timeout, at 20 MB/s."""
+
+
+class Slow(Recording):
+    """A peer that takes whatever it is sent, as two systems do for a while, and looks at it when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unseen = 0
+        """Bytes that it has not looked at."""
+        self._sent = bytearray()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        self.send_nowait(data)
+
+    def send_nowait(self, data: bytes | bytearray | memoryview) -> int:
+        self._sent += data
+        self.unseen += len(data)
+        return len(data)
+
+    def look(self) -> list[Envelope | Part | Ping]:
+        """At all that has come."""
+        reader, seen = FrameReader(), list[Envelope | Part | Ping]()
+        reader.receive_data(self._sent)
+        while (payload := reader.next_frame()) is not None:
+            message = unpack(payload)
+            assert isinstance(message, Envelope | Part | Ping)
+            seen.append(message)
+        assert reader.is_between_frames
+        self._sent.clear()
+        self.unseen = 0
+        return seen
+
+
+def answer(outbox: Outbox, seen: list[Envelope | Part | Ping]) -> None:
+    """The pings among this."""
+    for message in seen:
+        if isinstance(message, Ping):
+            outbox.got(message.number)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("size", [500, 30_000, 60_000, 1_000_000])
+async def test_what_is_urgent_never_waits_for_more_of_what_is_not_than_a_bound(
+    nursery: trio.Nursery, size: int, alone: bool
+) -> None:
+    """alone: each is the first of a turn, and does not wait for the writer if it is small."""
+    stream, outbox = Slow(), Outbox(2**24, None, in_parts=True)
+    nursery.start_soon(outbox.write_to, stream)
+    await trio.testing.wait_all_tasks_blocked()
+    count, came, looks = 6_000_000 // size, 0, 0
+    for number in range(count):
+        assert outbox.put(letter("bulk", size), flow=number)
+        if alone:
+            await trio.testing.wait_all_tasks_blocked()
+    while came < count:
+        await trio.testing.wait_all_tasks_blocked()
+        before = stream.unseen
+        assert before < AHEAD_MAX
+        assert outbox.put(letter("urgent"), control=True)
+        assert stream.unseen > before, "what is urgent leaves all the same, and at once"
+        seen = stream.look()
+        answer(outbox, seen)
+        came += sum(not each.left if isinstance(each, Part) else not isinstance(each, Ping) for each in seen) - 1
+        looks += 1
+        assert looks < 100, "what a pong has made room for leaves"
+    assert looks > 5
+
+
+async def test_what_waits_for_a_pong_is_not_overtaken_by_what_comes_later(nursery: trio.Nursery) -> None:
+    stream, outbox = Slow(), Outbox(2**24, None, in_parts=True)
+    nursery.start_soon(outbox.write_to, stream)
+    for number in range(100):
+        outbox.put(letter(f"{number:03}", 30_000), flow="one")
+    names = list[str]()
+    for number in range(100, 130):
+        await trio.testing.wait_all_tasks_blocked()
+        if number < 120:
+            outbox.put(letter(f"{number:03}"), flow="one")
+        seen = stream.look()
+        names += [each.to for each in seen if isinstance(each, Envelope)]
+        answer(outbox, seen)
+    assert names == [f"{number:03}" for number in range(120)]
+
+
+async def test_a_peer_answers_for_no_more_than_it_was_sent(nursery: trio.Nursery) -> None:
+    stream, outbox = Slow(), Outbox(2**24, None, in_parts=True)
+    nursery.start_soon(outbox.write_to, stream)
+    sent = letter("bulk", 1_000)
+    outbox.put(sent)
+    await trio.testing.wait_all_tasks_blocked()
+    outbox.ping()
+    assert stream.look()[-1] == Ping(len(sent))
+    outbox.got(len(sent))
+    with pytest.raises(RemoteProtocolError, match=f"{len(sent) + 1} bytes are answered for, and {len(sent)} were sent"):
+        outbox.got(len(sent) + 1)
+
+
+async def test_who_takes_no_parts_is_not_asked_how_far_it_is(nursery: trio.Nursery) -> None:
+    stream, outbox = Slow(), Outbox(2**24, None)
+    nursery.start_soon(outbox.write_to, stream)
+    for _ in range(100):
+        outbox.put(letter("bulk", 30_000))
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(stream.look()) == 100
 
 
 # -- past the writer ------------------------------------------------------------------------------------------------
@@ -314,7 +426,7 @@ async def test_one_after_another_each_leaves_at_once() -> None:
 
 
 async def test_the_rest_of_what_left_in_part_goes_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "DIRECT_SIZE_MAX", 2**20)
+    monkeypatch.setattr(_outbox, "DIRECT_SIZE_MAX", 2**20)
     big = bytes(range(256)) * 2_000
     async with wired(send_buffer=4_096) as wire:
         assert wire.outbox.put(big)
@@ -330,10 +442,10 @@ async def test_the_rest_of_what_left_in_part_goes_before_all_else(monkeypatch: p
 
 async def test_what_is_large_is_left_to_the_writer() -> None:
     async with wired() as wire:
-        wire.outbox.put(bytes(_connection.DIRECT_SIZE_MAX + 1))
+        wire.outbox.put(bytes(_outbox.DIRECT_SIZE_MAX + 1))
         assert wire.came() == b""
         await trio.testing.wait_all_tasks_blocked()
-        assert len(wire.came()) == _connection.DIRECT_SIZE_MAX + 1
+        assert len(wire.came()) == _outbox.DIRECT_SIZE_MAX + 1
 
 
 async def test_no_stamp_leaves_at_once_before_its_mark_is_on_disk() -> None:
