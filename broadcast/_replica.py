@@ -218,7 +218,9 @@ class ReplicaHost(Generic[A]):
         self._writer.forget_group(self.plan.group)
         if self._keeper is not None:
             self._keeper.close()
-        self.membership.end(GroupClosed(f"the group {self.plan.group} is closed"))
+        self.membership.end(
+            GroupClosed(f"the group {self.plan.group} is closed here: what it agrees on is seen by who joins it")
+        )
         self.progressed.unpark_all()
 
     def _check_failure(self) -> None:

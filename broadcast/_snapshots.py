@@ -13,7 +13,7 @@ import trio
 from actors._actor import Actor
 from actors._protocol.errors import invariant
 from broadcast._capture import check_header
-from broadcast._errors import Outdated
+from broadcast._errors import CannotRestore, Outdated
 from broadcast._large import uncollected
 from broadcast._log import log
 from broadcast._machine import Machine
@@ -71,7 +71,15 @@ class SnapshotKeeper(Generic[A]):
         await in_thread(self._files, self._files.begin, stored.snapshot)
         self._newest = self._asked = stored.snapshot
         if stored.snapshot is not None:
-            self._machine = await in_thread(self._files, self._load, stored.snapshot)
+            try:
+                self._machine = await in_thread(self._files, self._load, stored.snapshot)
+            except CannotRestore as error:
+                raise CannotRestore(
+                    f"group {self._group}: this replica cannot begin with its snapshot at index "
+                    f"{stored.snapshot.index}: {error}. Start it with the class that the snapshot was taken of, or a "
+                    "later one that restores what that left; or remove this member, and add it again with an empty "
+                    "data directory"
+                ) from error
             self._taking.grew(stored.snapshot.size)
 
     @property
