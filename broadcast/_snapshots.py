@@ -13,16 +13,16 @@ import trio
 from actors._actor import Actor
 from actors._protocol.errors import invariant
 from broadcast._capture import check_header
-from broadcast._errors import CannotRestore, Outdated
+from broadcast._errors import CannotRestore
 from broadcast._large import uncollected
 from broadcast._log import log
 from broadcast._machine import Machine
 from broadcast._protocol.output import Input, Persist, SnapshotTaken, Transfer
 from broadcast._protocol.position import Batch
 from broadcast._protocol.snapshots import Snapshot
-from broadcast._storage import DiskFailed, Snapshots, Stored
+from broadcast._storage import Snapshots, Stored
 from broadcast._taking import AT_ONCE_SIZE_MAX, Taking
-from broadcast._transfers import Transfers, in_thread
+from broadcast._transfers import Transfers, Unable, in_thread
 
 A = TypeVar("A", bound=Actor)
 
@@ -41,7 +41,7 @@ class SnapshotKeeper(Generic[A]):
         files: Snapshots,
         make: Callable[[Snapshot, Pieces], Machine[A]],
         give: Callable[[Input], None],
-        failed: Callable[[DiskFailed | Outdated], None],
+        failed: Callable[[Unable], None],
     ) -> None:
         """make: a machine of a snapshot's bytes; for another thread. give: hand an input to the core."""
         self._group = group
