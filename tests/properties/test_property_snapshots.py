@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from effort import CI
@@ -203,9 +204,14 @@ def test_every_token_is_changed_to_every_kind() -> None:
             check(b"".join(changed(FRAMES, [(place, how, None)])))
 
 
+@dataclass
+class Empty:
+    """What has a shape, and no value in it."""
+
+
 def test_heads_without_an_end_are_no_recursion_without_an_end() -> None:
     code = _restoring.Code.SHAPE
-    shape = [code.value, "dataclass", "none"]
+    shape = [code.value, "dataclass", "Empty"]
     for head in (shape, [_restoring.Code.LIST.value, 1], [_restoring.Code.FROZENSET.value, 1, True]):
         data = frame([head] * 5_000)
         try:
