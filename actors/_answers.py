@@ -94,4 +94,4 @@ def _error(method: Method, plain: list[object]) -> Exception:
 def too_large(method: Method | None, error: TooLarge) -> OutcomeUnknown:
     """It was handled, and the answer finds no way back."""
     label = "it" if method is None else method.label
-    return OutcomeUnknown(f"{label} was handled, but {error}; give it in parts")
+    return OutcomeUnknown(f"{label} was handled, but {error}")

@@ -350,11 +350,18 @@ class Cell:
             return False
         if question is not None:
             if isinstance(error, Exception):
-                crash = ActorCrashed(f"{method.label} of {self.address} raised {type(error).__qualname__}")
+                crash = ActorCrashed(
+                    f"{method.label} of {self.address} raised {type(error).__qualname__}: a bug in its class"
+                )
                 crash.__cause__ = error
                 question.failed(method, crash)
             else:
-                question.failed(method, OutcomeUnknown(f"{self.address} was ended while it handled {method.label}"))
+                question.failed(
+                    method,
+                    OutcomeUnknown(
+                        f"{self.address} was ended while it handled {method.label}; how far it came, nobody knows"
+                    ),
+                )
         return True
 
     def _may_rest(self) -> bool:

@@ -387,7 +387,8 @@ class Cells:
         self._logged_at, self._unlogged = now, 0
 
     def _full(self, cell: Cell) -> Overloaded:
-        return Overloaded(f"the mailbox of {cell.address} is full, with {cell.queue.policy.capacity} messages")
+        held = cell.queue.policy.capacity
+        return Overloaded(f"the mailbox of {cell.address} is full, with {held} messages: try again later")
 
     # -- who asks, and whom -----------------------------------------------------------------------------------------
 

@@ -212,7 +212,11 @@ class Post:
 
     def _send(self, to: ActorRef[Any], sender: str, correlation: int, body: bytes) -> None:
         flow = sender, to.name  # what one sender says to one actor arrives in order, and no more is promised
-        if not self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation, flow=flow):
+        try:
+            sent = self._node.send(to.node, ADDRESS, "actors", body, sender=ADDRESS, correlation=correlation, flow=flow)
+        except TooLarge as error:
+            raise TooLarge(f"the message to {to.address}", error.size, error.size_max) from None
+        if not sent:
             what = "what waits to be sent there is too much" if self._node.is_linked(to.node) else "there is no link"
             raise Overloaded(f"nothing was sent to node {to.node}: {what}")
 
@@ -265,7 +269,10 @@ class Post:
             if pending.peer == peer:
                 del self._pending[correlation]
                 label = pending.to if pending.method is None else f"{pending.method.label} of {pending.to}"
-                pending.asker.failed(None, LinkBroken(f"the link to node {peer} was lost before {label} answered"))
+                pending.asker.failed(
+                    None,
+                    LinkBroken(f"the link to node {peer} was lost before {label} answered; it may have been handled"),
+                )
 
     def forget(self, peer: str) -> None:
         """It is a peer no more: nobody need wait for a link to it."""

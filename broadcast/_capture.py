@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from typing import Protocol
 
-from actors._protocol.codec import DecodeError, decode_struct, encode_struct
+import msgspec
+
+from actors._protocol.codec import DecodeError, convert, decode_struct, encode_struct
+from broadcast._calls import is_encoded_call
 from broadcast._errors import CannotRestore
-from broadcast._past import Markers
-from broadcast._protocol.effects import Effect, Effects
-from broadcast._protocol.position import Position
+from broadcast._past import Markers, Past, PastWritten
+from broadcast._protocol.effects import Effects
+from broadcast._protocol.position import Natural, Position
 from broadcast._protocol.sessions import Session
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._restoring import Decoder
@@ -24,7 +28,7 @@ from membership._protocol.view import View
 class Tables:
     """applied, time, stamp: of the last entry applied. view: the last one that began. sessions: in their order.
 
-    effects: those that wait. past: see `Past.written`.
+    effects: those that wait. past: what is remembered of the entries.
     """
 
     applied: int
@@ -34,7 +38,7 @@ class Tables:
     view: View | None
     sessions: Sequence[tuple[int, Session]]
     effects: Effects
-    past: Sequence[object]
+    past: Past
     markers: Markers
 
 
@@ -46,37 +50,79 @@ def encode_tables(tables: Tables) -> Iterator[bytes]:
     ]
     place = [tables.applied, tables.time, tables.stamp]
     effects = [tables.effects.number, [[*each] for each in tables.effects.waiting]]
-    parts = [place, encode_struct(tables.agreed), view, sessions, effects, tables.past, [*astuple(tables.markers)]]
+    past, markers = tables.past.written(tables.markers.previous), [*astuple(tables.markers)]
+    parts = [place, encode_struct(tables.agreed), view, sessions, effects, past, markers]
     return Encoder("").pieces(parts)
 
 
+class _Session(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    number: Natural
+    owner: str
+    touched: Natural
+    last: Natural
+    acknowledged: Natural
+    nonce: bytes
+    answers: list[bytes]
+
+
+class _Tables(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What `encode_tables` writes. place: applied, time, stamp. effects: the last number, and those that wait."""
+
+    place: tuple[Natural, Natural, Natural]
+    agreed: bytes
+    view: bytes | None
+    sessions: list[_Session]
+    effects: tuple[Natural, list[tuple[Natural, Natural, bytes]]]
+    past: PastWritten
+    markers: tuple[Natural, Natural, Natural, Natural]
+
+
 def decode_tables(frames: Frames) -> Tables:
-    """The reverse. Raises `CannotRestore`."""
-    (applied, time, stamp), agreed, view, sessions, (number, waiting), past, markers = Decoder(frames, "").value()
+    """The reverse. Raises `CannotRestore` for anything else, also for what contradicts itself."""
+    value = Decoder(frames, "").value()
     try:
-        return Tables(
-            applied,
-            time,
-            stamp,
-            decode_struct(agreed, Agreed),
-            None if view is None else decode_struct(view, View),
-            [_session(*parts) for parts in sessions],
-            Effects([_effect(*parts) for parts in waiting], number),
-            past,
-            Markers(*markers),
-        )
+        written = convert(value, _Tables)
+        tables = _tables(written)
     except DecodeError as error:
         raise CannotRestore(f"it is damaged: {error}") from error
+    wrong = next((what for what, is_right in _claims(tables, written) if not is_right), None)
+    if wrong is not None:
+        raise CannotRestore(f"it is damaged: {wrong} cannot be so")
+    return tables
 
 
-def _session(
-    number: int, owner: str, touched: int, last: int, acknowledged: int, nonce: bytes, answers: list[bytes]
-) -> tuple[int, Session]:
-    return number, Session(owner, touched, last, acknowledged, answers, nonce)
+def _tables(written: _Tables) -> Tables:
+    number, waiting = written.effects
+    return Tables(
+        *written.place,
+        decode_struct(written.agreed, Agreed),
+        None if written.view is None else decode_struct(written.view, View),
+        [
+            (each.number, Session(each.owner, each.touched, each.last, each.acknowledged, each.answers, each.nonce))
+            for each in written.sessions
+        ],
+        Effects(waiting, number),
+        Past.read(written.past),
+        Markers(*written.markers),
+    )
 
 
-def _effect(due: int, number: int, call: bytes) -> Effect:
-    return due, number, call
+def _claims(tables: Tables, written: _Tables) -> Iterator[tuple[str, bool]]:
+    """What is so in all that a machine writes, and is taken for granted by one that goes on with it."""
+    applied, view, sessions = tables.applied, tables.view, written.sessions
+    yield "the view", (view is None) == (applied == 0)
+    yield "the view", view is None or (0 < view.index <= applied and tables.past.leads(view.epoch, view.leader))
+    yield "what is remembered of the entries", tables.past.reaches(applied)
+    yield "the version in force", tables.past.version(applied) == tables.agreed.version
+    yield "sessions", all(0 < each.number <= applied for each in sessions)
+    yield "sessions", all(each.last - each.acknowledged == len(each.answers) for each in sessions)
+    yield "sessions", len({each.number for each in sessions}) == len(sessions)
+    yield "sessions", len({(each.owner, each.nonce) for each in sessions}) == len(sessions)
+    number, waiting = written.effects
+    yield "what is to be due", all(one[:2] < other[:2] for one, other in pairwise(waiting))
+    yield "what is to be due", len({at for _, at, _ in waiting}) == len(waiting)
+    yield "what is to be due", all(0 < at <= number and is_encoded_call(call) for _, at, call in waiting)
+    yield "the markers", tables.past.start == tables.markers.previous <= tables.markers.latest <= applied
 
 
 class Placed(Protocol):

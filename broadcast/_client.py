@@ -85,7 +85,7 @@ async def connect(
     who = check_name(name) if name is not None else certified or f"client-{secrets.token_hex(8)}"
     if certified not in (None, who):
         raise ValueError(f"the certificate is that of {certified!r}, and name={name!r}: leave the name out")
-    handle = Handle(owner=who, nonce=os.urandom(16), clock=LamportClock(who))
+    handle = Handle(group=group, owner=who, nonce=os.urandom(16), clock=LamportClock(who))
     async with open_background() as nursery:
         try:
             nursery.start_soon(handle.run)

@@ -83,4 +83,7 @@ class CannotCapture(TypeError):
 
 
 class CannotRestore(Exception):
-    """A snapshot cannot be made a state of here: it is damaged, or of another class than ours."""
+    """A snapshot cannot be made a state of here: it is damaged, or of another class than ours.
+
+    What ends a replica that is to begin with it says which one, and what to do.
+    """

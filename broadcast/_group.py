@@ -122,7 +122,9 @@ class Group(GroupRef[A]):
             machine, replica = host.machine, host.replica
             if machine is None or replica is None or machine.applied < (index or 1):
                 if host.closed:
-                    raise GroupClosed(f"the group {self.name} is closed")
+                    raise GroupClosed(
+                        f"the group {self.name} is closed here: join it again, and go on from the next index"
+                    )
                 await host.progressed.park()
                 continue
             first = max(machine.first_index, replica.log.start.index + 1)
@@ -230,7 +232,7 @@ async def join(
     plan = Plan(group, names, quorum, limits, address, role == "observer", priority, interface.version)
     host = ReplicaHost(node, writer, plan, actor, interface)
     door = Door(host)
-    handle = Handle(owner=node.name, nonce=os.urandom(16), clock=node.clock)
+    handle = Handle(group=group, owner=node.name, nonce=os.urandom(16), clock=node.clock)
     _LocalWay(handle, host)
     node.attach(group, door)
     node.introduce(group, lambda kind: GroupRef(kind, handle, group))

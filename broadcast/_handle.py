@@ -72,7 +72,9 @@ class Way(Protocol):
 class Handle:
     """One session of one group. Takes calls at once, and begins to carry them with the first way."""
 
-    def __init__(self, *, owner: str, nonce: bytes, clock: LamportClock) -> None:
+    def __init__(self, *, group: str, owner: str, nonce: bytes, clock: LamportClock) -> None:
+        """group, owner: the names of the group, and of who speaks by this handle."""
+        self.group = group
         self.name = owner
         self.clock = clock
         self.limits: Limits | None = None
@@ -244,13 +246,18 @@ class Handle:
         self._takers.clear()
         self._readers.clear()
         for taker in takers:
-            taker(GroupClosed("this handle of the group was closed while an answer was awaited"))
+            taker(
+                GroupClosed(
+                    f"this handle of the group {self.group} was closed while an answer was awaited: what was asked may "
+                    "have been applied. Open another handle, and look, before asking for it again"
+                )
+            )
         self._room.unpark_all()
         self._settled.unpark_all()
 
     def _check_open(self) -> None:
         if self._closed:
-            raise GroupClosed("this handle of the group is closed")
+            raise GroupClosed(f"this handle of the group {self.group} is closed; nothing was sent: open another one")
 
     def _hand_out(self) -> None:
         results = self._submitter.take_results()
@@ -258,7 +265,11 @@ class Handle:
             return
         for result in results:
             if isinstance(result, Unknown):
-                error = SessionExpired("the group forgot this session while the command was under way")
+                error = SessionExpired(
+                    f"the group {self.group} forgot this session while the command was under way: it was not heard of "
+                    "for longer than the session's term (Limits.session_term), or the group was formed anew. The "
+                    "command may have been applied: look before asking for it again"
+                )
                 for ticket in range(result.first, result.last + 1):
                     self._take(ticket, error)
             else:

@@ -456,10 +456,9 @@ class Machine(Generic[A]):
         They are made as they are taken, and nothing may be applied meanwhile. Raises `CannotCapture`.
         """
         at = self.applied
-        past = self._past.written(self._markers.previous)
         sessions = [(number, session) for number, session in self.sessions]
         view = self.views[-1] if self.views else None
-        tables = Tables(at, self.time, self.stamp, self.agreed, view, sessions, self.effects, past, self._markers)
+        tables = Tables(at, self.time, self.stamp, self.agreed, view, sessions, self.effects, self._past, self._markers)
         yield from encode_state(self.actor)
         yield from encode_tables(tables)
         invariant(at == self.applied, "nothing is applied while a snapshot is taken", at=at, applied=self.applied)
@@ -491,7 +490,7 @@ class Machine(Generic[A]):
         machine.views = [] if tables.view is None else [tables.view]
         machine.sessions.restore(tables.sessions)
         machine.effects = tables.effects
-        machine._past, machine._markers = Past.read(tables.past), tables.markers
+        machine._past, machine._markers = tables.past, tables.markers
         machine._base.move(tables.applied, pieces.size, load)
         return machine
 

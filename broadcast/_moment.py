@@ -117,6 +117,11 @@ class LogContext(Context):
         asked = self._interface.method_for(method)
         if asked.kind != "command":
             raise InvalidMessage(f"context.{what}: {asked.label} is a query, and nobody would get its answer")
+        if asked.since > self.version:
+            raise InvalidMessage(
+                f"context.{what}: {asked.label} came with version {asked.since} of the class, and version "
+                f"{self.version} is in force: do so only where context.version is {asked.since} or more"
+            )
         self._intend(what).leave(self._time + delay, asked.pack(args, kwargs))
 
     def _intend(self, what: str) -> Intentions:

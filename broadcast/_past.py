@@ -6,15 +6,18 @@ of the log, and the same on all replicas: it goes into snapshots, and what lies 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from itertools import pairwise
 
+import msgspec
+
+from actors._protocol.codec import DecodeError
 from actors._protocol.errors import invariant
-from broadcast._protocol.position import Batch
+from broadcast._calls import is_encoded_call
+from broadcast._protocol.position import Batch, Natural, Positive
 from broadcast._protocol.sessions import Outcome
 from broadcast._ranges import OutcomeRanges
-from membership._protocol.view import Limits
+from membership._protocol.view import Limits, Version
 
 
 @dataclass(slots=True)
@@ -43,6 +46,17 @@ class Markers:
             return False
         self.previous, self.latest, self.count, self.size, self.batches = self.latest, batch.last, 0, 0, 0
         return True
+
+
+class PastWritten(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What is remembered, in a snapshot: see `Past`."""
+
+    start: Natural
+    came_to: tuple[list[Natural], list[Outcome]]
+    left: list[tuple[Natural, str, Natural]]
+    leaders: list[tuple[Positive, str, Positive]]
+    versions: list[tuple[Natural, Version]]
+    due: dict[Natural, bytes]
 
 
 class Past:
@@ -88,6 +102,14 @@ class Past:
 
     def began(self, epoch: int) -> bool:
         return epoch in self._leaders
+
+    def reaches(self, index: int) -> bool:
+        """Is `index` where it may end?"""
+        return self.start <= index and self._versions[0][0] <= index
+
+    def leads(self, epoch: int, leader: str) -> bool:
+        """Is this the epoch that began last, and does this node lead in it?"""
+        return next(reversed(self._leaders), None) == epoch and self._leaders[epoch][0] == leader
 
     def leader(self, epoch: int) -> str:
         return self._leaders[epoch][0]
@@ -138,11 +160,20 @@ class Past:
         return [start, self._came_to.beyond(start).written(), left, leaders, versions, self._due_beyond(start)]
 
     @classmethod
-    def read(cls, parts: Sequence[Any]) -> Past:
+    def read(cls, parts: PastWritten) -> Past:
+        """The reverse. Raises DecodeError for what contradicts itself."""
         past = cls()
-        past.start, ranges, left, leaders, versions, past._due = parts
-        past._came_to = OutcomeRanges.read(ranges)
-        past._left = {session: (owner, index) for session, owner, index in cast("list[tuple[int, str, int]]", left)}
-        past._leaders = {epoch: (who, index) for epoch, who, index in cast("list[tuple[int, str, int]]", leaders)}
-        past._versions = [(since, version) for since, version in cast("list[tuple[int, int]]", versions)]
+        past.start, past._came_to = parts.start, OutcomeRanges.read(*parts.came_to)
+        past._left = {session: (owner, index) for session, owner, index in parts.left}
+        past._leaders = {epoch: (leader, index) for epoch, leader, index in parts.leaders}
+        past._versions, past._due = parts.versions, parts.due
+        begins = [(epoch, index) for epoch, _, index in parts.leaders]
+        if any(one[0] >= other[0] or one[1] >= other[1] for one, other in pairwise(begins)):
+            raise DecodeError("epochs that do not follow one another")
+        if not parts.versions or any(one > other for one, other in pairwise(parts.versions)):
+            raise DecodeError("versions that do not follow one another")
+        if parts.versions[0][0] > parts.start + 1:
+            raise DecodeError("versions of which the first is unknown")
+        if not all(map(is_encoded_call, parts.due.values())):
+            raise DecodeError("something was due that is no message")
         return past

@@ -8,7 +8,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
+from actors._protocol.codec import DecodeError
 from actors._protocol.errors import invariant
 from broadcast._protocol.sessions import Outcome
 
@@ -49,8 +51,11 @@ class OutcomeRanges:
         return [[*self._firsts], [*map(int, self._outcomes)]]
 
     @classmethod
-    def read(cls, parts: Sequence[Sequence[int]]) -> OutcomeRanges:
+    def read(cls, firsts: Sequence[int], outcomes: Sequence[Outcome]) -> OutcomeRanges:
+        """Raises DecodeError for what is no such thing."""
+        ordered = all(one < other for one, other in pairwise(firsts))
+        if len(firsts) != len(outcomes) or [*firsts[:1]] != [0] or not ordered:
+            raise DecodeError("outcomes without an order")
         ranges = cls()
-        ranges._firsts = array("q", parts[0])
-        ranges._outcomes = [*map(Outcome, parts[1])]
+        ranges._firsts, ranges._outcomes = array("q", firsts), [*outcomes]
         return ranges

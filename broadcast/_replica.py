@@ -59,8 +59,9 @@ from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.snapshots import Divergence, Snapshot
 from broadcast._snapshots import Pieces, SnapshotKeeper
-from broadcast._storage import DiskFailed, Stored
+from broadcast._storage import DiskDamaged, DiskFailed, Stored
 from broadcast._trace import described
+from broadcast._transfers import Unable
 from broadcast._writer import Reports, Writer
 from membership._errors import MemberRemoved
 from membership._membership import Membership
@@ -218,7 +219,9 @@ class ReplicaHost(Generic[A]):
         self._writer.forget_group(self.plan.group)
         if self._keeper is not None:
             self._keeper.close()
-        self.membership.end(GroupClosed(f"the group {self.plan.group} is closed"))
+        self.membership.end(
+            GroupClosed(f"the group {self.plan.group} is closed here: what it agrees on is seen by who joins it")
+        )
         self.progressed.unpark_all()
 
     def _check_failure(self) -> None:
@@ -483,12 +486,16 @@ class ReplicaHost(Generic[A]):
         log.error("the disk failed: this replica stops", group=self.plan.group, reason=str(error))
         self._fail(error)
 
-    def _on_unable(self, error: DiskFailed | Outdated) -> None:
+    def _on_unable(self, error: Unable) -> None:
         """What was to be done with a snapshot cannot be."""
-        if isinstance(error, DiskFailed):
-            self._on_disk_failed(error)
-        else:
-            self._fail(error)
+        match error:
+            case DiskFailed():
+                self._on_disk_failed(error)
+            case DiskDamaged():
+                log.error("the disk is damaged: this replica stops", group=self.plan.group, reason=str(error))
+                self._fail(error)
+            case Outdated():
+                self._fail(error)
 
     # -- the node (see `actors.Receiver`) --------------------------------------------------------------------------
 

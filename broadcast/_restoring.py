@@ -32,12 +32,12 @@ class Decoder:
         self._classes: dict[tuple[str, str], Any] = {}
 
     def value(self) -> Any:
-        """The next value. Raises `CannotRestore`."""
+        """The next value. Raises `CannotRestore`, whatever it is that goes wrong: nobody knows what damage comes to."""
         try:
             return self._value()
-        except CannotRestore:
+        except (CannotRestore, MemoryError):
             raise
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, ArithmeticError) as error:
+        except Exception as error:
             raise CannotRestore(f"{type(error).__qualname__}: {error}") from error
 
     # -- tokens ----------------------------------------------------------------------------------------------------

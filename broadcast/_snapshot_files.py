@@ -19,7 +19,7 @@ import errno
 import os
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -193,6 +193,11 @@ class FileSnapshots:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
+    def verify(self, snapshot: Snapshot) -> None:
+        path = self.path_of(snapshot)
+        with _guarded(path), suppress(FileNotFoundError):
+            self._check(path, snapshot)
+
     def read(self, snapshot: Snapshot, offset: int, size: int) -> bytes | None:
         path = self.path_of(snapshot)
         size = min(size, snapshot.size - offset)
@@ -207,17 +212,23 @@ class FileSnapshots:
 
     def pieces(self, snapshot: Snapshot) -> Iterator[bytes]:
         path = self.path_of(snapshot)
-        what = f"the snapshot of group {self._group!r} at index {snapshot.index}"
         with _guarded(path):
             try:
-                size = path.stat().st_size
+                self._check(path, snapshot)
             except FileNotFoundError:
-                raise DiskDamaged(f"{what} is gone: there is no {path}") from None
-            if size != snapshot.size:
-                raise DiskDamaged(f"{what} has {snapshot.size} bytes, and {path} has {size}")
-            if digest_of(_content(path)) != snapshot.digest:
-                raise DiskDamaged(f"{what} fails its checksum: {path}")
+                raise DiskDamaged(f"{self._label(snapshot)} is gone: there is no {path}") from None
             yield from _content(path)
+
+    def _check(self, path: Path, snapshot: Snapshot) -> None:
+        """Raises DiskDamaged, FileNotFoundError."""
+        size = path.stat().st_size
+        if size != snapshot.size:
+            raise DiskDamaged(f"{self._label(snapshot)} has {snapshot.size} bytes, and {path} has {size}")
+        if digest_of(_content(path)) != snapshot.digest:
+            raise DiskDamaged(f"{self._label(snapshot)} fails its checksum: {path}")
+
+    def _label(self, snapshot: Snapshot) -> str:
+        return f"the snapshot of group {self._group!r} at index {snapshot.index}"
 
     def close(self) -> None:
         self._close_all_but([])

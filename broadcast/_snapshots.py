@@ -13,16 +13,16 @@ import trio
 from actors._actor import Actor
 from actors._protocol.errors import invariant
 from broadcast._capture import check_header
-from broadcast._errors import Outdated
+from broadcast._errors import CannotRestore
 from broadcast._large import aside
 from broadcast._log import log
 from broadcast._machine import Machine
 from broadcast._protocol.output import Input, Persist, SnapshotTaken, Transfer
 from broadcast._protocol.position import Batch
 from broadcast._protocol.snapshots import Snapshot
-from broadcast._storage import DiskFailed, Snapshots, Stored
+from broadcast._storage import Snapshots, Stored
 from broadcast._taking import AT_ONCE_SIZE_MAX, Taking
-from broadcast._transfers import Transfers, in_thread
+from broadcast._transfers import Transfers, Unable, in_thread
 
 A = TypeVar("A", bound=Actor)
 
@@ -41,7 +41,7 @@ class SnapshotKeeper(Generic[A]):
         files: Snapshots,
         make: Callable[[Snapshot, Pieces], Machine[A]],
         give: Callable[[Input], None],
-        failed: Callable[[DiskFailed | Outdated], None],
+        failed: Callable[[Unable], None],
     ) -> None:
         """make: a machine of a snapshot's bytes; for another thread. give: hand an input to the core."""
         self._group = group
@@ -71,7 +71,15 @@ class SnapshotKeeper(Generic[A]):
         await in_thread(self._files, self._files.begin, stored.snapshot)
         self._newest = self._asked = stored.snapshot
         if stored.snapshot is not None:
-            self._machine = await in_thread(self._files, self._load, stored.snapshot)
+            try:
+                self._machine = await in_thread(self._files, self._load, stored.snapshot)
+            except CannotRestore as error:
+                raise CannotRestore(
+                    f"group {self._group}: this replica cannot begin with its snapshot at index "
+                    f"{stored.snapshot.index}: {error}. Start it with the class that the snapshot was taken of, or a "
+                    "later one that restores what that left; or remove this member, and add it again with an empty "
+                    "data directory"
+                ) from error
             self._taking.grew(stored.snapshot.size)
 
     @property

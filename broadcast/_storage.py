@@ -254,6 +254,10 @@ class Snapshots(Protocol):
         """
         ...
 
+    def verify(self, snapshot: Snapshot) -> None:
+        """Before its parts are read for another: raises DiskDamaged if it is there, and not what it was."""
+        ...
+
     def read(self, snapshot: Snapshot, offset: int, size: int) -> bytes | None:
         """Up to `size` bytes of it; None if it is not there any more, or not whole."""
         ...
@@ -333,6 +337,10 @@ class MemorySnapshots:
         if incoming is None or incoming[0] != snapshot or not _is_whole(snapshot, bytes(incoming[1])):
             raise SnapshotBroken(broken(snapshot))
         self.whole[snapshot.position] = bytes(incoming[1])
+
+    def verify(self, snapshot: Snapshot) -> None:
+        if snapshot.position in self.whole:
+            list(self.pieces(snapshot))
 
     def read(self, snapshot: Snapshot, offset: int, size: int) -> bytes | None:
         content = self.whole.get(snapshot.position)

@@ -44,6 +44,9 @@ PAUSE_SECONDS = 1.0  # after one that could not be used, or found no room: else 
 _UNUSABLE = (SnapshotBroken, DiskDamaged, DiskFull, CannotRestore)
 """Why no state could be made of what came, though this replica is as good as before."""
 
+Unable = DiskFailed | DiskDamaged | Outdated
+"""Why this replica cannot go on."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Retain:
@@ -81,7 +84,7 @@ class Transfers(Generic[A]):
         files: Snapshots,
         load: Callable[[Snapshot], Machine[A]],
         give: Callable[[Input], None],
-        failed: Callable[[DiskFailed | Outdated], None],
+        failed: Callable[[Unable], None],
     ) -> None:
         """load(snapshot): a machine made of its file; for another thread. give(input): hand it to the core."""
         self._loaded: Machine[A] | None = None
@@ -132,7 +135,7 @@ class Transfers(Generic[A]):
                 work = line.waiting.popleft()
                 try:
                     await _WAYS[type(work)](self, work)
-                except (DiskFailed, Outdated) as error:
+                except (DiskFailed, DiskDamaged, Outdated) as error:
                     self._failed(error)
                     return
 
@@ -140,6 +143,7 @@ class Transfers(Generic[A]):
         snapshot = asked.snapshot
         if asked.offset == 0:
             self._sending[asked.to] = time.monotonic()
+            await in_thread(self._files, self._files.verify, snapshot)
         data = await in_thread(self._files, self._files.read, snapshot, asked.offset, asked.size)
         self._give(PartRead(asked.to, snapshot.position, asked.offset, data))
         if data is not None and asked.offset + len(data) == snapshot.size and asked.to in self._sending:

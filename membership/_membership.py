@@ -16,6 +16,7 @@ from membership._protocol.messages import ChangeWish, HandOver, Verdict, Wish
 from membership._protocol.quorum import QuorumSystem
 from membership._protocol.view import Configuration, View
 
+_MAY_COME = "But it was tried before that, and may still come about, or have done so: look at the views"
 RETRY_SECONDS = 0.1  # a wish that came to nothing so far is said again after this, or with the next view
 
 
@@ -172,7 +173,7 @@ class Membership:
             answer = await self._steward.wish(ChangeWish(change))
             match answer:
                 case (Verdict.REFUSED, why):
-                    raise ChangeUnknown(why) if unknown else ChangeRefused(why)
+                    raise ChangeUnknown(f"{why}. {_MAY_COME}") if unknown else ChangeRefused(why)
                 case (Verdict.REACHED, _) if not tries and (strange := self._strangers(change)):
                     raise ChangeRefused(f"{', '.join(strange)}: no member of this group")
                 case (Verdict.REACHED, _) if not tries and change.add:

@@ -26,7 +26,7 @@ class TooLarge(Rejected):
     """The message is larger than the agreed limit. Both sizes are in bytes."""
 
     def __init__(self, what: str, size: int, size_max: int) -> None:
-        super().__init__(f"{what} takes {size} bytes, and {size_max} are allowed")
+        super().__init__(f"{what} takes {size} bytes, and {size_max} are allowed: give it in parts")
         self.size = size
         self.size_max = size_max
 

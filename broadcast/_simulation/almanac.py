@@ -26,8 +26,11 @@ class Almanac(Diary):
     def plan(self, owner: str, number: int, delay: int, more: int) -> int:
         """A note, to be kept in `delay` milliseconds, and then `more` times at once."""
         self.context.after(delay / 1000, Almanac.keep, owner, number, more)
-        self.context.tell(CLERK, Clerk.note, owner, number)
+        self.tell_clerk(owner, number)
         return self.note(owner, number)
+
+    def tell_clerk(self, owner: str, number: int) -> None:
+        self.context.tell(CLERK, Clerk.note, owner, number)
 
     @command
     def plan_failure(self, owner: str, number: int, delay: int, more: int) -> int:
@@ -39,14 +42,14 @@ class Almanac(Diary):
     def refuse_plan(self, owner: str, number: int, delay: int, more: int) -> None:
         """Nothing comes of it."""
         self.context.after(delay / 1000, Almanac.keep, owner, number, more)
-        self.context.tell(CLERK, Clerk.note, owner, number)
+        self.tell_clerk(owner, number)
         raise Refused(owner, number)
 
     @command
     def crash_plan(self, owner: str, number: int, delay: int, more: int) -> None:
         """Nothing comes of it."""
         self.context.after(delay / 1000, Almanac.keep, owner, number, more)
-        self.context.tell(CLERK, Clerk.note, owner, number)
+        self.tell_clerk(owner, number)
         raise ArithmeticError("a bug in the user's class")
 
     @command

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +22,7 @@ from broadcast._simulation.client import Client
 from broadcast._simulation.disk import GROUP, Disk
 from broadcast._simulation.faults import Faults
 from broadcast._simulation.faults.field import Field
+from broadcast._simulation.growing import GrowingAlmanacs
 from broadcast._simulation.invariants import Violation, broken
 from broadcast._simulation.invariants.in_force import along
 from broadcast._simulation.keeping import Almanacs
@@ -36,6 +38,13 @@ from broadcast._simulation.world import World
 from membership._protocol.formation import Plan
 from membership._protocol.view import Limits
 
+_PLAYS: Mapping[tuple[bool, bool], Callable[[], Play]] = {
+    (False, False): Diaries,
+    (False, True): Almanacs,
+    (True, False): Upgrades,
+    (True, True): GrowingAlmanacs,
+}
+"""The protocol's own play, by whether there are upgrades, and effects."""
 LOOK_INTERVAL = 20 * MILLISECOND
 
 
@@ -67,7 +76,7 @@ class Stage:
         if options is None:
             options = Options.drawn(random.Random(seed))  # noqa: S311 - it has to be reproducible
         if play is None:
-            play = Upgrades() if options.upgrades else Almanacs() if options.effects else Diaries()
+            play = _PLAYS[bool(options.upgrades), options.effects]()
         # A source of its own, so that one option more to draw does not change what happens under given ones.
         chance = random.Random(f"history {seed}")  # noqa: S311
         self.world = world = World(chance, options)

@@ -49,6 +49,9 @@ class Almanacs(Diaries):
 class Keeping(Notes):
     """Each plan that was applied is kept once, in time, and told of at most once, after it was committed."""
 
+    kept_by: tuple[str, ...] = ("keep",)
+    """Tags of the commands that may keep it."""
+
     def __init__(self) -> None:
         super().__init__()
         self._due: dict[Kept, int] = {}  # what is to be kept, and from which log time on
@@ -71,7 +74,7 @@ class Keeping(Notes):
     def fell_due(self, process: Process, delivery: Delivery) -> None:
         owner, number, more = key = cast(Kept, delivery.arguments)
         due = self._due.pop(key, None)
-        is_known = due is not None and (delivery.tag, delivery.sender) == ("keep", GROUP)
+        is_known = due is not None and delivery.tag in self.kept_by and delivery.sender == GROUP
         check(is_known, "what is due was left by a command that was applied, and runs once", delivery=delivery)
         check(due is not None and delivery.time >= due, "nothing runs before it is due", due=due, delivery=delivery)
         self._kept.append(key)

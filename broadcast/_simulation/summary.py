@@ -75,6 +75,7 @@ MARKS: Sequence[str] = (
     # what came later
     "actors told",
     "effects",
+    "effects that came with a version",
     "leaders that found effects waiting",
     "restarts with effects that wait",
     # who was in

@@ -39,7 +39,7 @@ class Third(Second):
 class Upgrades(Diaries):
     """A play (see `Play`): clients have the newest class, and use what replicas may not have yet."""
 
-    later = (Second, Third)
+    later: tuple[type[Diary], ...] = (Second, Third)
     interface = Interface.of(Third)
 
     def expectation(self) -> Underlined:

@@ -131,6 +131,7 @@ class Watch:
 
     def _fell_due(self, process: Process, delivery: Delivery) -> None:
         self._marks["effects"] += 1
+        self._marks["effects that came with a version"] += process.machine.interface.methods[delivery.tag].since > 1
         for hear in self._hears["fell_due"]:
             hear(process, delivery)
 

@@ -77,7 +77,7 @@ async def test_kill_cancels_it_and_tells_the_askers_the_truth(autojump_clock: Mo
             await box.kill()
         assert sorted(outcomes) == [
             "ActorStopped: a/box has stopped, or is stopping",
-            "OutcomeUnknown: a/box was ended while it handled Box.hold",
+            "OutcomeUnknown: a/box was ended while it handled Box.hold; how far it came, nobody knows",
         ]
         assert node._cells.get("box") is None
 

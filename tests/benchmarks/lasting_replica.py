@@ -133,7 +133,7 @@ class Lasting:
 
     def _session(self) -> GroupRef[Store]:
         host = self._group._host
-        handle = Handle(owner=host.node.name, nonce=os.urandom(16), clock=host.node.clock)
+        handle = Handle(group=host.plan.group, owner=host.node.name, nonce=os.urandom(16), clock=host.node.clock)
         _LocalWay(handle, host).formed()
         self._nursery.start_soon(handle.run)
         return GroupRef(Store, handle, self._group.name)

@@ -41,11 +41,12 @@ class Crooked(Tally):
 
 
 class Village:
-    """Members of a group, each in a task of its own. why: what ended one, by its name."""
+    """Members of a group, each in a task of its own. why: what ended one, by its name; errors: the same, raised."""
 
     def __init__(self, data: Path) -> None:
         self.groups: dict[str, Group[Tally]] = {}
         self.why: dict[str, str] = {}
+        self.errors: dict[str, BaseExceptionGroup[Diverged]] = {}
         self.ended = trio.lowlevel.ParkingLot()
         self._data = data
         self._network = MemoryNetwork(random=Random(5), latency=0.001)
@@ -61,6 +62,7 @@ class Village:
                 task_status.started()
                 await trio.sleep_forever()
         except* Diverged as errors:
+            self.errors[name] = errors
             self.why[name] = "".join(traceback.format_exception(errors))
             self.ended.unpark_all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -395,6 +396,8 @@ class Trio:
     def __init__(self, data: Path, nursery: trio.Nursery) -> None:
         self.groups: dict[str, Group[Shelf]] = {}
         self.addresses: dict[str, str] = {}
+        self.damaged: dict[str, str] = {}
+        """What ended those that ended by themselves."""
         self._data = data
         self._nursery = nursery
         self._nodes: dict[str, Node] = {}
@@ -418,14 +421,21 @@ class Trio:
     async def _live(self, name: str, start: trio.Event, task_status: trio.TaskStatus[Node]) -> None:
         stop, stopped = self._stops[name], self._stopped[name] = trio.Event(), trio.Event()
         listen = self.addresses.get(name, "127.0.0.1:0")
-        async with open_node(name, listen=listen, data=self._data / name) as node:
-            task_status.started(node)
-            await start.wait()
-            async with join(node, "shelf", Shelf, members=self.addresses, limits=LIMITS) as group:
-                self.groups[name] = group
-                await stop.wait()
-                del self.groups[name]
+        try:
+            async with open_node(name, listen=listen, data=self._data / name) as node:
+                task_status.started(node)
+                await start.wait()
+                async with join(node, "shelf", Shelf, members=self.addresses, limits=LIMITS) as group:
+                    self.groups[name] = group
+                    await stop.wait()
+        except* DiskDamaged as errors:
+            self.damaged[name] = "".join(traceback.format_exception_only(_only(errors)))
+        del self.groups[name]
         stopped.set()
+
+
+def _only(error: BaseException) -> BaseException:
+    return _only(*error.exceptions) if isinstance(error, BaseExceptionGroup) else error
 
 
 @asynccontextmanager

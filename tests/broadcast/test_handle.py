@@ -76,7 +76,7 @@ def _opened(run: Commands) -> list[object]:
 
 @asynccontextmanager
 async def held(*, opens: bool = True) -> AsyncGenerator[tuple[Handle, GroupRef[Count], Played, trio.Nursery]]:
-    handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    handle = Handle(group="count", owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
     way = Played(handle, opens=opens)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -202,7 +202,7 @@ async def test_closing_ends_the_session_at_the_other_end() -> None:
 
 async def test_closing_wakes_whoever_waits_for_anything() -> None:
     """For an answer, for room, for a way to the group, for earlier commands, for what was told."""
-    handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    handle = Handle(group="count", owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
     group = GroupRef(Count, handle, "count")
     way = Played(handle)
     told: list[str] = []
@@ -248,7 +248,7 @@ async def test_closing_wakes_whoever_waits_for_anything() -> None:
 
 
 async def test_closing_wakes_who_waits_for_a_first_way() -> None:
-    handle = Handle(owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    handle = Handle(group="count", owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
     group = GroupRef(Count, handle, "count")
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:

@@ -10,9 +10,10 @@ from machine_scene import Scene, begun, calls, outcomes
 from actors._actor import Actor, command, query
 from actors._interface import Interface
 from actors._protocol.codec import decode, encode
+from actors._protocol.errors import InvalidMessage
 from broadcast._errors import CannotApply, Outdated
 from broadcast._machine import Machine
-from broadcast._protocol.entries import Versioned
+from broadcast._protocol.entries import Due, EpochStart, Versioned
 from broadcast._protocol.log import Log
 from broadcast._protocol.sessions import Outcome
 from broadcast.testing import Alone
@@ -165,3 +166,63 @@ def test_alone_an_instance_is_told_the_version_of_its_class_or_any_other() -> No
     assert alone.ask(Third.version_now) == 3
     alone.version = 1
     assert alone.ask(Third.version_now) == 1
+
+
+# -- what is left for later --------------------------------------------------------------------------------------------
+
+
+class Planner(Purse):
+    version = 2
+
+    @command
+    def plan(self, coin: int) -> None:
+        """What version 2 does, whatever is in force: a bug of the class."""
+        self.context.after(1, Planner.take, coin)
+
+    @command
+    def pass_on(self, coin: int) -> None:
+        self.context.tell(self.context.group(Planner), Planner.take, coin)
+
+    @command(since=2)
+    def take(self, coin: int) -> None:
+        self.seen.append(-coin)
+
+
+@pytest.mark.parametrize("tag", ["plan", "pass_on"])
+def test_what_came_with_a_version_is_not_left_for_later_before_that_is_in_force(tag: str) -> None:
+    """It may be due before that: the asker is told at once, and nothing of the command stays."""
+    scene = begun(Planner)
+    assert outcomes(scene.apply(calls(1, [tag, 5]))) == [[Outcome.CRASHED, "InvalidMessage"]]
+    assert len(scene.machine.effects) == 0
+    alone = Alone(Planner)
+    alone.version = 1
+    with pytest.raises(InvalidMessage, match=r"Planner\.take came with version 2 .* version 1 is in force: do so only"):
+        alone.ask(getattr(Planner, tag), 5)
+
+
+@pytest.mark.parametrize("tag", ["plan", "pass_on"])
+def test_what_was_left_when_its_version_was_in_force_is_run_whoever_goes_on(tag: str) -> None:
+    """A version never goes out of force: not in another epoch, by an older entry, or over a snapshot."""
+    scene = begun(Planner)
+    scene.apply(Versioned(2))
+    scene.apply(calls(1, [tag, 5]))
+    scene.apply(EpochStart("b"), epoch=2)
+    scene.apply(Versioned(1), epoch=2)
+    other = restored(scene, Planner)
+    scene.apply(Due(1), epoch=2, time=2_000_000)
+    follow(scene, other)
+    for machine in (scene.machine, other.machine):
+        assert (machine.actor.seen, len(machine.effects), machine.unheard) == ([-5], 0, [])
+
+
+def test_what_was_left_is_run_by_the_version_in_force_when_it_is_due() -> None:
+    class Sealed(Planner):
+        @command
+        def later(self, coin: int) -> None:
+            self.context.after(1, Purse.put, coin)
+
+    scene = begun(Sealed)
+    scene.apply(calls(1, ["later", 5]))
+    scene.apply(Versioned(2))
+    scene.apply(Due(1), time=2_000_000)
+    assert scene.machine.actor.seen == [2]

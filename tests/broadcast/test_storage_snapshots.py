@@ -209,6 +209,8 @@ def test_one_that_was_taken_is_there(snapshots: Snapshots) -> None:
     assert snapshots.read(taken, 100, 50) == CONTENT[100:150]
     assert snapshots.read(taken, len(CONTENT) - 10, 50) == CONTENT[-10:]
     assert snapshots.read(snapshot(6), 0, 10) is None
+    snapshots.verify(taken)
+    snapshots.verify(snapshot(6))  # of one that has gone, as older ones do, nothing is sent
 
 
 def test_an_empty_one(snapshots: Snapshots) -> None:
@@ -328,6 +330,10 @@ def damage_of(files: FileSnapshots, of: Snapshot) -> str:
     assert "have the member added again" in str(caught.value)
     assert "the snapshot of group 'bank' at index 5" in caught.value.what
     assert str(files.path_of(of)) in caught.value.what
+    if files.path_of(of).exists():
+        with pytest.raises(DiskDamaged) as told:
+            files.verify(of)
+        assert told.value.what == caught.value.what
     return caught.value.what
 
 

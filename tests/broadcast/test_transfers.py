@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from actors import Actor, command
 from actors._interface import Interface
 from broadcast import _transfers as transfers
-from broadcast._errors import CannotRestore, Outdated
+from broadcast._errors import CannotRestore
 from broadcast._machine import Machine
 from broadcast._protocol.output import Input, Load, Loaded, LoadFailed, PartRead, PartStored, ReadPart, StorePart
 from broadcast._protocol.position import START, Position
@@ -27,7 +27,8 @@ from broadcast._simulation.archive import Archive
 from broadcast._simulation.options import Options
 from broadcast._simulation.world import World
 from broadcast._snapshots import Pieces, SnapshotKeeper
-from broadcast._storage import DiskFailed, DiskFull, MemorySnapshots, Stored, digest_of
+from broadcast._storage import DiskFull, MemorySnapshots, Stored, digest_of
+from broadcast._transfers import Unable
 from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, Member, Promise
 
@@ -73,7 +74,7 @@ class Rig:
     def __init__(self, files: MemorySnapshots) -> None:
         self.told: list[tuple[Input, float]] = []
         self.came = trio.lowlevel.ParkingLot()
-        self.failed: list[DiskFailed | Outdated] = []
+        self.failed: list[Unable] = []
         self.keeper = SnapshotKeeper[Purse]("purses", files, made_of, self._tell, self.failed.append)
         self._began = trio.current_time()
 

@@ -151,3 +151,20 @@ def is_found(mutant: Mutant, seed: int) -> bool:
 def is_found_soon(mutant: Mutant) -> bool:
     """Within so many seeds?"""
     return any(is_found(mutant, seed) for seed in range(mutant.first, mutant.first + SEEDS))
+
+
+def planted(mutants: Sequence[Mutant], *, histories: int = 2) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The tests of a file's planted bugs: each is found by what it is a bug of; and nothing is found without one, in so
+    many histories under each of the same options."""
+
+    @pytest.mark.parametrize("mutant", mutants, ids=name)
+    def test_planted(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+        mutant.plant(monkeypatch)
+        assert is_found_soon(mutant)
+
+    @pytest.mark.parametrize("options", options_of(mutants))
+    def test_unbroken(options: Options) -> None:
+        for seed in range(histories):
+            run(seed, options=options)
+
+    return test_planted, test_unbroken

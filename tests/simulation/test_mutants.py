@@ -33,9 +33,7 @@ from planting import (
     WIPING,
     WRONG_CLOCKS,
     Mutant,
-    is_found_soon,
-    name,
-    options_of,
+    planted,
 )
 
 from actors._protocol.clock import LamportClock
@@ -62,8 +60,6 @@ from broadcast._protocol.submitter import Submitter
 from broadcast._protocol.writes import Writes
 from broadcast._simulation import life
 from broadcast._simulation.disk import GROUP, Disk
-from broadcast._simulation.history import run
-from broadcast._simulation.options import Options
 from broadcast._simulation.outcomes import Diaries
 from broadcast._simulation.registers import Swaps
 from broadcast._storage import Stored
@@ -748,14 +744,4 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(reads_as_it_is, "the clients' history is linearizable", play=Swaps),
 )
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.plant(monkeypatch)
-    assert is_found_soon(mutant)
-
-
-@pytest.mark.parametrize("options", options_of(MUTANTS))
-def test_nothing_is_found_without_one(options: Options) -> None:
-    for seed in range(2):
-        run(seed, options=options)
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from planting import HARSH, WRONG_CLOCKS, Mutant, is_found_soon, name, options_of
+from planting import HARSH, WRONG_CLOCKS, Mutant, planted
 
 from broadcast._calls import open_calls, runs_of
 from broadcast._intentions import Telling
@@ -19,9 +19,8 @@ from broadcast._protocol.position import INTEGER_MAX
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.sessions import Outcome
 from broadcast._simulation.almanac import CLERK
-from broadcast._simulation.history import run
 from broadcast._simulation.node import Node
-from broadcast._simulation.options import MILLISECOND, Options
+from broadcast._simulation.options import MILLISECOND
 
 Plant = pytest.MonkeyPatch
 
@@ -198,14 +197,4 @@ MUTANTS = (
     Mutant(said_before_it_is_due, "with a quorum repaired the group comes to an end", PLANNED),
 )
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.plant(monkeypatch)
-    assert is_found_soon(mutant)
-
-
-@pytest.mark.parametrize("options", options_of(MUTANTS))
-def test_nothing_is_found_without_one(options: Options) -> None:
-    for seed in range(2):
-        run(seed, options=options)
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS)

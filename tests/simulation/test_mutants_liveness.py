@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planting import HARSH, Mutant, is_found_soon, name
+from planting import HARSH, Mutant, planted
 
 from broadcast._protocol import follower, leader
 from broadcast._protocol.desk import Desk
@@ -22,7 +22,6 @@ from broadcast._protocol.participant import Participant
 from broadcast._protocol.reads import ReadRounds
 from broadcast._protocol.reports import Answers, Opened, Resend
 from broadcast._protocol.submitter import Submitter
-from broadcast._simulation.history import run
 from broadcast._simulation.options import MILLISECOND, SECOND
 from membership._protocol.election import Election, Role
 
@@ -179,13 +178,4 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(sends_again_by_its_timer_only, SENT_AGAIN, options=None),
 )
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.plant(monkeypatch)
-    assert is_found_soon(mutant)
-
-
-def test_nothing_is_found_without_one() -> None:
-    for seed in range(20):
-        run(seed, options=QUICK)
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS, histories=20)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planting import Mutant, is_found_soon, name, options_of
+from planting import Mutant, planted
 
 from broadcast._protocol import regrouping
 from broadcast._protocol.entries import Configured
@@ -202,17 +202,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(a_removed_leader_leads_on, "who has lost its vote leads no more", MOVING),
 )
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.plant(monkeypatch)
-    assert is_found_soon(mutant)
-
-
-@pytest.mark.parametrize("options", options_of(MUTANTS))
-def test_nothing_is_found_without_one(options: Options) -> None:
-    for seed in range(10):
-        run(seed, options=options)
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS, histories=10)
 
 
 def test_configurations_are_taken_back() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planting import HARSH, PARTED, PAUSED, Mutant, is_found_soon, name, options_of
+from planting import HARSH, PARTED, PAUSED, Mutant, planted
 
 from broadcast._machine import Machine
 from broadcast._protocol import lease
@@ -21,8 +21,7 @@ from broadcast._protocol.replica import Replica
 from broadcast._protocol.sessions import Outcome
 from broadcast._protocol.succession import Succession
 from broadcast._simulation import node
-from broadcast._simulation.history import run
-from broadcast._simulation.options import MILLISECOND, SECOND, Options
+from broadcast._simulation.options import MILLISECOND, SECOND
 from membership._protocol.election import Election
 
 WITH_LEASES: dict[str, Any] = {
@@ -155,14 +154,4 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(query_in_the_log_of_another_state, "a query in the log sees what is before it", LOGGED),
 )
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.plant(monkeypatch)
-    assert is_found_soon(mutant)
-
-
-@pytest.mark.parametrize("options", options_of(MUTANTS))
-def test_nothing_is_found_without_one(options: Options) -> None:
-    for seed in range(2):
-        run(seed, options=options)
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS)

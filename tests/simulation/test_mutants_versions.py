@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planting import Mutant, is_found_soon, name, options_of
+from planting import Mutant, planted
 from test_mutants_snapshots import SNAPPED
 
 from actors._interface import Interface
@@ -22,7 +22,6 @@ from broadcast._protocol.sessions import Outcome
 from broadcast._protocol.versions import Versions
 from broadcast._simulation import node
 from broadcast._simulation.history import run
-from broadcast._simulation.options import Options
 from broadcast._simulation.upgrades import Upgrades
 from membership._protocol.configurations import Agreed, Configurations
 from membership._protocol.view import Configuration
@@ -30,6 +29,7 @@ from membership._protocol.view import Configuration
 Plant = pytest.MonkeyPatch
 
 UPGRADING = replace(SNAPPED, upgrades=8)
+GROWING = replace(UPGRADING, effects=True)
 REGROUPED = replace(UPGRADING, spares=4, regroupings=24)
 
 
@@ -66,14 +66,14 @@ def left_out_of_snapshots(plant: Plant) -> None:
 
 
 def history_left_out_of_snapshots(plant: Plant) -> None:
-    honest = Past.read
+    honest = Machine.restored
 
-    def read(parts: Any) -> Past:
-        past = honest(parts)
-        past._versions = [(0, 1)]
-        return past
+    def restored(*args: Any, **kwargs: Any) -> Any:
+        machine: Any = honest(*args, **kwargs)
+        machine._past._versions = [(0, 1)]
+        return machine
 
-    plant.setattr(Past, "read", read)
+    plant.setattr(Machine, "restored", restored)
 
 
 def left_out_of_what_the_core_keeps(plant: Plant) -> None:
@@ -140,6 +140,16 @@ def applied_by_a_class_that_is_too_old(plant: Plant) -> None:
     plant.setattr(node, "check_version", unchecked)
 
 
+def due_by_the_version_of_the_local_class(plant: Plant) -> None:
+    honest: Any = Machine._moment  # pyright: ignore[reportPrivateUsage]
+
+    def moment(self: Any, owner: str, batch: Batch) -> Moment:
+        found: Moment = honest(self, owner, batch)
+        return replace(found, version=self.interface.version) if owner == self.group else found
+
+    plant.setattr(Machine, "_moment", moment)
+
+
 MUTANTS = (
     Mutant(version_of_the_local_class, "states are equal where snapshots are taken", UPGRADING),
     Mutant(newest_version_in_replays, "states are equal where snapshots are taken", UPGRADING),
@@ -150,23 +160,22 @@ MUTANTS = (
     Mutant(not_sifted, "the replica has stopped before index", UPGRADING),
     Mutant(put_in_force_by_a_single_one, "a version is put in force once all voters have run it", UPGRADING),
     Mutant(put_in_force_by_those_who_have_told, "a version is put in force once all voters have run it", REGROUPED),
+    Mutant(due_by_the_version_of_the_local_class, "states are equal where snapshots are taken", GROWING),
     Mutant(applied_by_a_class_that_is_too_old, "nothing is applied by a class that is too old", UPGRADING),
 )
 
-
-@pytest.mark.parametrize("mutant", MUTANTS, ids=name)
-def test_a_planted_bug_is_found_by_what_it_is_a_bug_of(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.plant(monkeypatch)
-    assert is_found_soon(mutant)
-
-
-@pytest.mark.parametrize("options", options_of(MUTANTS))
-def test_nothing_is_found_without_one(options: Options) -> None:
-    for seed in range(3):
-        run(seed, options=options)
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS, histories=3)
 
 
 def test_histories_upgrade_and_go_back_and_stop_what_is_too_old() -> None:
     marks = [run(seed, options=UPGRADING).marks for seed in range(6)]
     assert sum(each["versions put in force"] for each in marks) >= 6
     assert any(each["replicas stopped by their class"] for each in marks)
+
+
+def test_histories_have_effects_and_upgrades_together() -> None:
+    """What was left before a version is due after it, and what came with one falls due."""
+    marks = [run(seed, options=GROWING).marks for seed in range(6)]
+    assert all(each["effects"] for each in marks)
+    assert sum(each["versions put in force"] for each in marks) >= 6
+    assert sum(each["effects that came with a version"] for each in marks) >= 6
