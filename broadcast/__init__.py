@@ -2,7 +2,16 @@
 
 from broadcast._client import connect
 from broadcast._delivery import Delivery
-from broadcast._errors import CannotApply, CannotCapture, Compacted, Diverged, GroupClosed, Outdated, SessionExpired
+from broadcast._errors import (
+    AnswerNotKept,
+    CannotApply,
+    CannotCapture,
+    Compacted,
+    Diverged,
+    GroupClosed,
+    Outdated,
+    SessionExpired,
+)
 from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.consistency import Consistency
@@ -11,6 +20,7 @@ from broadcast._protocol.visits import Status
 from broadcast._storage import DiskDamaged, DiskFailed, DiskRefused
 
 __all__ = [
+    "AnswerNotKept",
     "CannotApply",
     "CannotCapture",
     "Compacted",

@@ -17,7 +17,7 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from trio.lowlevel import enable_ki_protection
 
-from actors._actor import Actor, give_context
+from actors._actor import VERSION_MAX, Actor, give_context
 from actors._interface import Interface
 from actors._plain import encode_plain, to_plain
 from actors._protocol.codec import DecodeError, decode
@@ -30,7 +30,16 @@ from broadcast._delivery import Delivery
 from broadcast._errors import CannotApply, Outdated
 from broadcast._intentions import Intentions, Room, Telling, Unheard
 from broadcast._moment import LogContext, Moment
-from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_no_room, pack_overload, pack_refusal
+from broadcast._outcomes import (
+    INVALID,
+    NOT_KEPT,
+    VOID,
+    pack_answer,
+    pack_crash,
+    pack_no_room,
+    pack_overload,
+    pack_refusal,
+)
 from broadcast._past import Markers, Past
 from broadcast._protocol.effects import Effects
 from broadcast._protocol.entries import (
@@ -117,6 +126,8 @@ class Machine(Generic[A]):
         """What the commands of the last batch tell actors on nodes: by who leads in its epoch, and by nobody else."""
         self.unheard: list[Unheard] = []
         """What was due in the last batch and was not applied, so that nobody hears of it; but for what was refused."""
+        commands = [method for method in interface.methods.values() if method.kind == "command" and method.idempotent]
+        self._idempotent = {method.tag: int(method.idempotent) for method in commands}  # and since which version
         self._make = actor
         self._history = history
         self._context = LogContext(self.group, interface)
@@ -241,14 +252,15 @@ class Machine(Generic[A]):
         repeated = min(max(session.last + 1 - entry.number, 0), entry.count)
         if repeated:
             self._past.note(index, repeated, Outcome.DUPLICATE)
-        if repeated < entry.count:
-            self._apply_calls(entry, session, batch, index, repeated)
         first, outcomes = session.remembered(entry.number, entry.number + entry.count - 1)
+        if repeated < entry.count:
+            outcomes += self._apply_calls(entry, session, batch, index, repeated)
         if outcomes:
             reports.append(Answers(entry.session, first, outcomes))
 
-    def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> None:
-        calls = open_calls(entry)
+    def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> list[bytes]:
+        """Returns what to tell the asker, which is more than what is kept for one that asks again (rule 22)."""
+        calls, told = open_calls(entry), list[bytes]()
         self._enter(entry, batch)
         for at in range(skip, entry.count):
             if session.is_full and calls[at] is not None:
@@ -257,8 +269,14 @@ class Machine(Generic[A]):
                 outcome, answer = self._apply_call(calls[at], entry, index, index + at)
             if outcome is not _APPLIED:
                 self._past.note(index + at, 1, outcome)
-            session.answered(answer)
+            told.append(answer)
+            session.answered(NOT_KEPT if outcome is _APPLIED and self._is_idempotent(calls[at]) else answer)
         self._applied_calls(index + entry.count - 1)
+        return told
+
+    def _is_idempotent(self, call: object) -> bool:
+        """As of the version in force: one way for all replicas, whatever class they run."""
+        return self._idempotent.get(cast("list[str]", call)[0], VERSION_MAX + 1) <= self._context.version
 
     def _apply_due(self, entry: Due, batch: Batch, index: int) -> None:
         """Run those that are due. Nobody waits for their answers; what became of them is told by `deliveries`."""

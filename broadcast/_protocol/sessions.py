@@ -67,7 +67,7 @@ class Session:
             self.acknowledged = number
 
     def answered(self, answer: bytes) -> None:
-        """The next number has this outcome."""
+        """The next number has this outcome, as it is kept for who asks again."""
         self.last += 1
         self.size += len(answer)
         self.answers.append(answer)

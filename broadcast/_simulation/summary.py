@@ -35,6 +35,7 @@ MARKS: Sequence[str] = (
     "slow disks",
     # what came of it
     "answers lost",
+    "answers not kept",
     "batches that found no room",
     "copies made anew",
     "disks refused",

@@ -22,6 +22,7 @@ from broadcast._simulation.invariants.equal_states import EqualStates
 from broadcast._simulation.invariants.expiry import Expiry
 from broadcast._simulation.invariants.fresh_reads import FreshReads
 from broadcast._simulation.invariants.gap_free import GapFree
+from broadcast._simulation.invariants.kept_answers import KeptAnswers, is_without_answer
 from broadcast._simulation.invariants.kept_promise import KeptPromise
 from broadcast._simulation.invariants.leader_append_only import LeaderAppendOnly
 from broadcast._simulation.invariants.leader_completeness import LeaderCompleteness
@@ -51,7 +52,7 @@ from broadcast._simulation.invariants.versions import Versions
 from broadcast._simulation.invariants.views import Views
 from broadcast._simulation.invariants.wiped_disk import WipedDisk
 
-__all__ = ["INVARIANTS", "Invariant", "Judge", "Process", "Scene", "Violation", "broken", "check"]
+__all__ = ["INVARIANTS", "Invariant", "Judge", "Process", "Scene", "Violation", "broken", "check", "is_without_answer"]
 
 INVARIANTS: Sequence[type[Invariant]] = (
     # who leads
@@ -93,6 +94,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     OwnSessions,
     OnlySubmitted,
     OneOutcome,
+    KeptAnswers,
     Acknowledged,
     MonotonicReads,
     FreshReads,
