@@ -12,33 +12,27 @@ and a command that came with a version is not run before that is in force, which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NoReturn, TypeVar, cast
 
 from trio.lowlevel import enable_ki_protection
 
-from actors._actor import VERSION_MAX, Actor, give_context
+from actors._actor import VERSION_MAX, Actor
 from actors._interface import Interface
-from actors._plain import encode_plain, to_plain
-from actors._protocol.codec import DecodeError, decode
-from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
+from actors._protocol.codec import decode
+from actors._protocol.errors import InvariantViolation, invariant
 from broadcast._base import Base, Load
-from broadcast._calls import is_call, open_call, open_calls, runs_of
+from broadcast._calls import open_calls, runs_of
 from broadcast._capture import Counted, Tables, decode_tables, encode_tables
 from broadcast._crashes import BY_CHANCE, NOT_ALONE, NOT_UNDERSTOOD, comes_again, name_of
-from broadcast._delivery import Delivery
 from broadcast._errors import CannotApply, Outdated
 from broadcast._intentions import Intentions, Room, Telling, Unheard
-from broadcast._moment import LogContext, Moment
 from broadcast._outcomes import (
-    INVALID,
     NOT_KEPT,
     VOID,
-    pack_answer,
     pack_crash,
     pack_no_room,
     pack_overload,
-    pack_refusal,
 )
 from broadcast._past import Markers, Past
 from broadcast._protocol.effects import Effects
@@ -56,12 +50,12 @@ from broadcast._protocol.entries import (
     decode_entries,
     span,
 )
-from broadcast._protocol.position import Batch, Position
+from broadcast._protocol.position import Batch
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report
-from broadcast._protocol.sessions import Outcome, Session, Sessions
+from broadcast._protocol.sessions import Outcome, Session
 from broadcast._restoring import restore_state
+from broadcast._running import NotUnderstood, Running
 from broadcast._state import encode_state
-from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, View
 
 A = TypeVar("A", bound=Actor)
@@ -76,10 +70,6 @@ _RAN = (_APPLIED, Outcome.REFUSED, Outcome.QUERIED)
 """Outcomes of commands whose effects, if any, stayed: what a replay runs again. (A query has none, or is wrong.)"""
 
 
-class _NotUnderstood(Exception):
-    """A command that this class does not take. Says why."""
-
-
 def check_version(group: str, interface: Interface, in_force: int, index: int) -> None:
     """Raise `Outdated` if the version in force from `index` on is later than what this class is."""
     if in_force > interface.version:
@@ -87,7 +77,7 @@ def check_version(group: str, interface: Interface, in_force: int, index: int) -
         raise Outdated(group or name, index, name, in_force, interface.version)
 
 
-class Machine(Generic[A]):
+class Machine(Running[A]):
     """One replica's actor and all that goes with it, at one index of the log."""
 
     def __init__(
@@ -108,18 +98,7 @@ class Machine(Generic[A]):
         `Outdated` if that is a later one than ours.
         """
         check_version(group, interface, version, 0)
-        self.group = group or interface.actor.__name__
-        self.interface = interface
-        self.applied = 0
-        self.time = 0
-        """Log time of the last entry applied, microseconds."""
-        self.stamp = 0
-        """Lamport counter of the last entry applied."""
-        self.views: list[View] = []
-        self.agreed = Agreed.formed(configuration, version)
-        """What stands in the log of members, up to there."""
-        limits = configuration.limits
-        self.sessions = Sessions(term=limits.session_term, sessions_max=limits.sessions_max)
+        super().__init__(actor, interface, configuration, group, version)
         self.effects = Effects()
         """Messages of the actor to itself that are not due yet, or were not said to be."""
         self.tells: list[Telling] = []
@@ -128,24 +107,10 @@ class Machine(Generic[A]):
         """What was due in the last batch and was not applied, so that nobody hears of it; but for what was refused."""
         commands = [method for method in interface.methods.values() if method.kind == "command" and method.idempotent]
         self._idempotent = {method.tag: int(method.idempotent) for method in commands}  # and since which version
-        self._make = actor
         self._history = history
-        self._context = LogContext(self.group, interface)
         self._base = Base() if base is None else base
-        self._past = Past(version)
         self._markers = Markers()
         self._due_size = 0  # bytes of the calls that were due in the present batch
-        self.actor = self._begin()
-
-    @property
-    def configuration(self) -> Configuration:
-        """The one that was applied last."""
-        return self.agreed.configuration
-
-    @property
-    def position(self) -> Position:
-        """Of the last entry applied."""
-        return Position(self.views[-1].epoch if self.views else 0, self.applied)
 
     @property
     def due(self) -> tuple[int | None, int]:
@@ -158,19 +123,10 @@ class Machine(Generic[A]):
         """Is a snapshot due here (rule 11)? All replicas come to the same places."""
         return self.applied == self._markers.latest > 0
 
-    def came_to(self, index: int) -> Outcome:
-        """What became of the command there, which is held."""
-        return self._past.came_to(index)
-
     def due_in(self, batch: Batch) -> dict[int, bytes]:
         """The calls that were due in an applied batch, by index."""
         indices = range(batch.first, batch.last + 1)
         return {index: call for index in indices if (call := self._past.due_at(index)) is not None}
-
-    @property
-    def first_index(self) -> int:
-        """The first entry of which it is known here what became of it."""
-        return self._past.start + 1
 
     # -- applying --------------------------------------------------------------------------------------------------
 
@@ -332,63 +288,6 @@ class Machine(Generic[A]):
         for tell in intentions.tells:
             self.tells.append(Telling(self._context.moment.epoch, index, *tell))
 
-    def _run(self, actor: A, call: object, index: int) -> tuple[Outcome, bytes]:
-        """Run a command, or a query that has its place in the log; raises what it raises, but for a refusal.
-
-        `_NotUnderstood` if the class does not take it.
-        """
-        self._context.intentions = None
-        try:
-            method, arguments = open_call(self.interface, call)
-        except InvalidMessage as error:
-            if is_call(call):
-                raise _NotUnderstood(str(error)) from error
-            return Outcome.INVALID, INVALID
-        if method.since > self._context.version:
-            return Outcome.INVALID, INVALID
-        self._context.at(index, acts=method.kind == "command")
-        try:
-            answer = pack_answer(method, method.function(actor, *arguments))
-            return _APPLIED if method.kind == "command" else Outcome.QUERIED, answer
-        except Refused as refusal:
-            return Outcome.REFUSED, pack_refusal(method, refusal)
-
-    def understands(self, call: object) -> bool:
-        """Would this call be tried by the version in force? Not what only some replicas could open, either."""
-        try:
-            method, _ = open_call(self.interface, call)
-        except Exception:
-            return False
-        return method.since <= self.version
-
-    @property
-    def version(self) -> int:
-        """The version of the class in force."""
-        return self.agreed.version
-
-    @property
-    def understands_all(self) -> bool:
-        """Is all in force that our class has? Then what was packed by it is understood."""
-        return self.interface.newest <= self.version
-
-    def _owner(self, entry: Run) -> str:
-        """Who has sent the commands of a run."""
-        if isinstance(entry, Due):
-            return self.group
-        known = self.sessions.get(entry.session)
-        return self._past.owner(entry.session) if known is None else known.owner
-
-    def _calls(self, entry: Run, first: int) -> Sequence[object]:
-        """The calls of a run, as far as it was applied, opened."""
-        if isinstance(entry, Commands):
-            return open_calls(entry)
-        calls = [self._past.due_at(at) for at in range(first, first + entry.count)]
-        return [None if call is None else decode(call) for call in calls]
-
-    def _moment(self, owner: str, batch: Batch) -> Moment:
-        leader, version = self._past.leader(batch.epoch), self._past.version(batch.first)
-        return Moment(owner, leader, batch.epoch, batch.time, batch.stamp - batch.first, version)
-
     def _begin_view(self, epoch: int, index: int) -> None:
         """By the entry at `index`. Who leads can be reached, if it is still a member."""
         configuration, leader = self.configuration, self._past.leader(epoch)
@@ -411,7 +310,7 @@ class Machine(Generic[A]):
         """A bug in the user's class: undone, and agreed. Raises what ends this replica instead, if it may not be."""
         if isinstance(error, InvariantViolation):
             raise error
-        if isinstance(error, _NotUnderstood):
+        if isinstance(error, NotUnderstood):
             self._stop(call, index, f"{error}: {NOT_UNDERSTOOD}", error)
         if isinstance(error, (MemoryError, RecursionError)):
             self._stop(call, index, f"it raised {name_of(error)}, {BY_CHANCE}", error)
@@ -422,11 +321,6 @@ class Machine(Generic[A]):
                 raise error
             self._undo(index)
         return Outcome.CRASHED, pack_crash(error)
-
-    def _begin(self) -> A:
-        actor = self._make()
-        give_context(actor, self._context)
-        return actor
 
     def _undo(self, index: int) -> None:
         """Rebuild the actor as it was before the command at `index`: run again what was run since the base."""
@@ -524,51 +418,3 @@ class Machine(Generic[A]):
     def _forget(self) -> None:
         """What lies before the marker before the last, unless an undo begins further back."""
         self._past.forget(min(self._markers.previous, self._base.index))
-
-    # -- looking ---------------------------------------------------------------------------------------------------
-
-    @enable_ki_protection
-    def query(self, call: bytes, sender: str) -> bytes:
-        """Run a query on the state as it is; returns its encoded outcome. Changes nothing, and stops nobody."""
-        try:
-            return self._look(call, sender)
-        except InvariantViolation:
-            raise
-        except BaseException as error:  # the user's bug, told to who asked
-            if not isinstance(error, Exception) and not comes_again(error, lambda: self._look(call, sender)):
-                raise
-            return pack_crash(error)
-        finally:
-            self._context.end()
-
-    def _look(self, call: bytes, sender: str) -> bytes:
-        try:
-            method, arguments = open_call(self.interface, decode(call), "query")
-        except (InvalidMessage, DecodeError):
-            return INVALID
-        epoch = self.views[-1].epoch if self.views else 0
-        leader = self.views[-1].leader if self.views else ""
-        self._context.enter(Moment(sender, leader, epoch, self.time, self.stamp - self.applied, self.version))
-        self._context.at(self.applied, acts=False)
-        try:
-            return pack_answer(method, method.function(self.actor, *arguments))
-        except Refused as refusal:
-            return pack_refusal(method, refusal)
-
-    def deliveries(self, batch: Batch, from_index: int = 1) -> Iterator[Delivery]:
-        """The commands of an applied batch that were applied, from `from_index` on (rule 9)."""
-        invariant(batch.last <= self.applied, "only what was applied is delivered", last=batch.last)
-        for entry, first in runs_of(batch):
-            calls: Sequence[object] | None = None
-            for index in range(max(first, from_index), first + entry.count):
-                if self._past.came_to(index) is not _APPLIED:
-                    continue
-                calls = self._calls(entry, first) if calls is None else calls
-                method, arguments = open_call(self.interface, calls[index - first], "command")
-                moment = self._moment(self._owner(entry), batch)
-                position, timestamp = moment.position(index), moment.timestamp(index)
-                yield Delivery(position, timestamp, moment.time, moment.sender, method.tag, arguments)
-
-    def state(self) -> bytes:
-        """The actor's attributes, encoded: equal bytes on replicas that agree."""
-        return encode_plain(to_plain(vars(self.actor), type(self.actor).__name__))

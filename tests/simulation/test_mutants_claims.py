@@ -40,7 +40,7 @@ from planting import (
 from actors._actor import Actor
 from actors._interface import Interface
 from actors._protocol.errors import InvalidMessage
-from broadcast import _machine as machine
+from broadcast import _running as running
 from broadcast import testing
 from broadcast._base import Base
 from broadcast._machine import Machine
@@ -272,14 +272,14 @@ def replicas_keep_what_no_state_can_hold(patch: pytest.MonkeyPatch) -> None:
 
 
 def some_commands_are_not_understood(patch: pytest.MonkeyPatch) -> None:
-    opened: Callable[..., Any] = machine.open_call
+    opened: Callable[..., Any] = running.open_call
 
-    def fails(interface: Interface, call: Any, kind: Any) -> Any:
-        if kind == "command" and call[1] == "c":
+    def fails(interface: Interface, call: Any, kind: Any = None) -> Any:
+        if kind is None and call and call[:2] == ["swap", "c"]:
             raise InvalidMessage("c is not a key today")
         return opened(interface, call, kind)
 
-    patch.setattr(machine, "open_call", fails)
+    patch.setattr(running, "open_call", fails)
 
 
 def a_crash_is_not_undone(patch: pytest.MonkeyPatch) -> None:
