@@ -34,6 +34,11 @@ def is_call(call: object) -> bool:
     return isinstance(call, list) and len(cast("list[object]", call)) > 0 and isinstance(call[0], str)
 
 
+def tag_of(call: object) -> str:
+    """Of what `is_call`."""
+    return cast("list[str]", call)[0]
+
+
 def open_call(interface: Interface, call: object, kind: Kind | None = None) -> tuple[Method, tuple[object, ...]]:
     """The method and the typed arguments of a call. `InvalidMessage` if the class has none such of this kind."""
     if not isinstance(call, list) or not call:

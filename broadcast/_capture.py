@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from actors._protocol.codec import DecodeError, decode_struct, encode_struct
 from broadcast._errors import CannotRestore
 from broadcast._past import Markers
+from broadcast._protocol.crashes import Undos
 from broadcast._protocol.effects import Effect, Effects
 from broadcast._protocol.position import Position
 from broadcast._protocol.sessions import Session
@@ -41,18 +42,18 @@ class Tables:
 def encode_tables(tables: Tables) -> Iterator[bytes]:
     view = None if tables.view is None else encode_struct(tables.view)
     sessions = [
-        [number, each.owner, each.touched, each.last, each.acknowledged, each.nonce, each.answers]
+        [number, each.owner, each.touched, each.last, each.acknowledged, each.nonce, each.answers, _undos(each.undos)]
         for number, each in tables.sessions
     ]
     place = [tables.applied, tables.time, tables.stamp]
-    effects = [tables.effects.number, [[*each] for each in tables.effects.waiting]]
+    effects = [tables.effects.number, [[*each] for each in tables.effects.waiting], _undos(tables.effects.undos)]
     parts = [place, encode_struct(tables.agreed), view, sessions, effects, tables.past, [*astuple(tables.markers)]]
     return Encoder("").pieces(parts)
 
 
 def decode_tables(frames: Frames) -> Tables:
     """The reverse. Raises `CannotRestore`."""
-    (applied, time, stamp), agreed, view, sessions, (number, waiting), past, markers = Decoder(frames, "").value()
+    (applied, time, stamp), agreed, view, sessions, effects, past, markers = Decoder(frames, "").value()
     try:
         return Tables(
             applied,
@@ -61,7 +62,7 @@ def decode_tables(frames: Frames) -> Tables:
             decode_struct(agreed, Agreed),
             None if view is None else decode_struct(view, View),
             [_session(*parts) for parts in sessions],
-            Effects([_effect(*parts) for parts in waiting], number),
+            _effects(*effects),
             past,
             Markers(*markers),
         )
@@ -70,13 +71,25 @@ def decode_tables(frames: Frames) -> Tables:
 
 
 def _session(
-    number: int, owner: str, touched: int, last: int, acknowledged: int, nonce: bytes, answers: list[bytes]
+    number: int, owner: str, touched: int, last: int, acknowledged: int, nonce: bytes, answers: list[bytes], undos: Any
 ) -> tuple[int, Session]:
-    return number, Session(owner, touched, last, acknowledged, answers, nonce)
+    return number, Session(owner, touched, last, acknowledged, answers, nonce, _undos_read(undos))
+
+
+def _effects(number: int, waiting: list[list[Any]], undos: Any) -> Effects:
+    return Effects([_effect(*parts) for parts in waiting], number, _undos_read(undos))
 
 
 def _effect(due: int, number: int, call: bytes) -> Effect:
     return due, number, call
+
+
+def _undos(undos: Undos | None) -> list[object] | None:
+    return None if undos is None else undos.written()
+
+
+def _undos_read(parts: Sequence[Any] | None) -> Undos | None:
+    return None if parts is None else Undos.read(parts)
 
 
 class Placed(Protocol):

@@ -22,7 +22,7 @@ from actors._interface import Interface
 from actors._protocol.codec import decode
 from actors._protocol.errors import InvariantViolation, invariant
 from broadcast._base import Base, Load
-from broadcast._calls import open_calls, runs_of
+from broadcast._calls import is_call, open_calls, runs_of, tag_of
 from broadcast._capture import Counted, Tables, decode_tables, encode_tables
 from broadcast._crashes import BY_CHANCE, NOT_ALONE, NOT_UNDERSTOOD, comes_again, name_of
 from broadcast._errors import CannotApply, Outdated
@@ -33,8 +33,10 @@ from broadcast._outcomes import (
     pack_crash,
     pack_no_room,
     pack_overload,
+    pack_wait,
 )
 from broadcast._past import Markers, Past
+from broadcast._protocol.crashes import Undos
 from broadcast._protocol.effects import Effects
 from broadcast._protocol.entries import (
     Commands,
@@ -111,6 +113,7 @@ class Machine(Running[A]):
         self._base = Base() if base is None else base
         self._markers = Markers()
         self._due_size = 0  # bytes of the calls that were due in the present batch
+        self._payer: Session | Effects = self.effects  # whose commands are run at present
 
     @property
     def due(self) -> tuple[int | None, int]:
@@ -217,7 +220,7 @@ class Machine(Running[A]):
     def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> list[bytes]:
         """Returns what to tell the asker, which is more than what is kept for one that asks again (rule 22)."""
         calls, told = open_calls(entry), list[bytes]()
-        self._enter(entry, batch)
+        self._enter(entry, batch, session)
         for at in range(skip, entry.count):
             if session.is_full and calls[at] is not None:
                 outcome, answer = Outcome.OVERLOADED, pack_overload(session.size)
@@ -232,11 +235,11 @@ class Machine(Running[A]):
 
     def _is_idempotent(self, call: object) -> bool:
         """As of the version in force: one way for all replicas, whatever class they run."""
-        return self._idempotent.get(cast("list[str]", call)[0], VERSION_MAX + 1) <= self._context.version
+        return self._idempotent.get(tag_of(call), VERSION_MAX + 1) <= self._context.version
 
     def _apply_due(self, entry: Due, batch: Batch, index: int) -> None:
         """Run those that are due. Nobody waits for their answers; what became of them is told by `deliveries`."""
-        self._enter(entry, batch)
+        self._enter(entry, batch, self.effects)
         last = index + entry.count - 1
         for at in range(index, last + 1):
             call = self.effects.take(batch.time)
@@ -252,7 +255,9 @@ class Machine(Running[A]):
                     self.unheard.append(Unheard(at, call, outcome))
         self._applied_calls(last)
 
-    def _enter(self, entry: Run, batch: Batch) -> None:
+    def _enter(self, entry: Run, batch: Batch, payer: Session | Effects) -> None:
+        """payer: for what has to be undone."""
+        self._payer = payer
         self._context.enter(self._moment(self._owner(entry), batch), Room(self.effects, self.configuration.limits))
 
     def _applied_calls(self, last: int) -> None:
@@ -264,6 +269,8 @@ class Machine(Running[A]):
         """What becomes of a command. `first`: index of the first one in its run."""
         if call is None:
             return Outcome.VOID, VOID
+        if self._payer.undos is not None and (wait := self._wait(self._payer.undos, call)):
+            return Outcome.OVERLOADED, pack_wait(wait)
         context = self._context
         try:
             came = self._run(self.actor, call, index)
@@ -276,6 +283,7 @@ class Machine(Running[A]):
             return came
         if context.intentions.overflow is not None:
             self._undo(index)
+            self._pay(call)
             return Outcome.OVERLOADED, pack_no_room(len(self.effects), self.effects.size)
         if came[0] is _APPLIED:
             self._do(context.intentions, index)
@@ -320,7 +328,17 @@ class Machine(Running[A]):
             if not comes_again(error, lambda: self._run(self.actor, call, index)):
                 raise error
             self._undo(index)
+        self._pay(call)
         return Outcome.CRASHED, pack_crash(error)
+
+    def _wait(self, undos: Undos, call: object) -> int:
+        """For how long it is not run, since too many of its kind were undone."""
+        return undos.wait(tag_of(call), self.time, self.configuration.limits) if is_call(call) else 0
+
+    def _pay(self, call: object) -> None:
+        """It was run, and undone."""
+        undos = self._payer.undos = self._payer.undos or Undos()
+        undos.undone(tag_of(call), self.time, self.configuration.limits)
 
     def _undo(self, index: int) -> None:
         """Rebuild the actor as it was before the command at `index`: run again what was run since the base."""
@@ -355,8 +373,8 @@ class Machine(Running[A]):
         self._context.end()
 
     def _stop(self, call: object, index: int, why: str, error: BaseException | None) -> NoReturn:
-        label = f"{self.interface.actor.__name__}.{cast('list[str]', call)[0]}"
-        method = self.interface.methods.get(cast("list[str]", call)[0])
+        label = f"{self.interface.actor.__name__}.{tag_of(call)}"
+        method = self.interface.methods.get(tag_of(call))
         label = label if method is None else method.label
         raise CannotApply(self.group, index, label, why) from error
 

@@ -57,6 +57,11 @@ def pack_no_room(count: int, size: int) -> bytes:
     return encode_plain([Outcome.OVERLOADED.value, count, size])
 
 
+def pack_wait(wait: int) -> bytes:
+    """For a command that was not run, since too many of its kind had to be undone: for so many microseconds."""
+    return encode_plain([Outcome.OVERLOADED.value, "undos", wait])
+
+
 def unpack_outcome(method: Method, data: bytes) -> object:
     """The answer of `method`, or raises what came of it: `Refused`, `ActorCrashed`, `InvalidMessage`, `Overloaded`.
 
@@ -88,6 +93,13 @@ def _error(method: Method, parts: list[object]) -> Exception:
             return Overloaded(
                 f"{method.label} was not applied: the answers of this session that were not acknowledged take "
                 f"{size} bytes; wait for answers before asking for more, or ask for less at a time"
+            )
+        case [Outcome.OVERLOADED, "undos", int(wait)]:
+            return Overloaded(
+                f"{method.label} was not run, and nothing of it applied: of this session, too many commands crashed or "
+                "left too much behind, this method's among them, and each had to be undone on every replica. It is run "
+                f"again in {wait / 1_000_000:.3g} seconds at the earliest; mend what crashes (Limits.undos_max and "
+                "undo_interval bound it)"
             )
         case [Outcome.OVERLOADED, int(count), int(size)]:
             return Overloaded(

@@ -14,7 +14,7 @@ from broadcast._protocol.patience import FAR
 from broadcast._protocol.queries import Queries
 from broadcast._protocol.reports import Answers, Expired, Report
 from broadcast._protocol.submitter import Answered, Submitter, Unknown
-from broadcast._simulation.invariants import is_without_answer
+from broadcast._simulation.invariants import is_held_up, is_without_answer
 from broadcast._simulation.link import Asked, Link, Offered, Reported, ToClient
 from broadcast._simulation.node import Node
 from broadcast._simulation.play import Expectation, Play
@@ -189,6 +189,7 @@ class Owner:
                 number = report.number + len(report.outcomes) - len(result.outcomes)
                 for at, outcome in enumerate(result.outcomes):
                     self._world.marks["answers not kept"] += is_without_answer(outcome)
+                    self._world.marks["crashes held up"] += is_held_up(outcome)
                     ticket = self._before + result.first + at
                     self._calls.answered(self.name, ticket, outcome, report.session, number + at)
             elif isinstance(result, Unknown):

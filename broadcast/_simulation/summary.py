@@ -38,6 +38,7 @@ MARKS: Sequence[str] = (
     "answers not kept",
     "batches that found no room",
     "copies made anew",
+    "crashes held up",
     "disks refused",
     "ends with a quorum only",
     "expired sessions",

@@ -22,6 +22,7 @@ import test_mutants_liveness
 import test_mutants_members
 import test_mutants_reads
 import test_mutants_snapshots
+import test_mutants_undos
 import test_mutants_versions
 from planting import (
     ALONE,
@@ -398,8 +399,9 @@ def test_claims_are_found() -> None:
 @pytest.mark.parametrize("claim", claims())
 def test_every_claim_is_broken_by_a_planted_bug(claim: str) -> None:
     files = test_mutants, test_mutants_liveness, test_mutants_members, test_mutants_reads
-    newer = test_mutants_effects, test_mutants_idempotent, test_mutants_snapshots, test_mutants_versions
-    others = [file.MUTANTS for file in (*files, *newer)]
+    newer = test_mutants_effects, test_mutants_snapshots, test_mutants_versions
+    newest = test_mutants_idempotent, test_mutants_undos
+    others = [file.MUTANTS for file in (*files, *newer, *newest)]
     planted = [*MUTANTS, *chain.from_iterable(others)]
     assert [mutant for mutant in planted if mutant.claim in (claim, f"a queue stays bounded: {claim}")]
 

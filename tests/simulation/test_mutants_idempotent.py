@@ -30,7 +30,7 @@ def applied_again_as_if_numbers_did_not_matter(plant: Plant) -> None:
         session = self.sessions.get(entry.session)
         last = 0 if session is None else session.last
         if last >= entry.number:
-            self._enter(entry, batch)
+            self._enter(entry, batch, session)
             for at, call in enumerate(open_calls(entry)[: last + 1 - entry.number]):
                 if call is not None and self._is_idempotent(call):
                     self._apply_call(call, entry, index, index + at)

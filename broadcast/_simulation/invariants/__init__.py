@@ -48,11 +48,23 @@ from broadcast._simulation.invariants.state_machine_safety import StateMachineSa
 from broadcast._simulation.invariants.step_down import StepDown
 from broadcast._simulation.invariants.stickiness import Stickiness
 from broadcast._simulation.invariants.told_commit import ToldCommit
+from broadcast._simulation.invariants.undo_budget import UndoBudget, is_held_up
 from broadcast._simulation.invariants.versions import Versions
 from broadcast._simulation.invariants.views import Views
 from broadcast._simulation.invariants.wiped_disk import WipedDisk
 
-__all__ = ["INVARIANTS", "Invariant", "Judge", "Process", "Scene", "Violation", "broken", "check", "is_without_answer"]
+__all__ = [
+    "INVARIANTS",
+    "Invariant",
+    "Judge",
+    "Process",
+    "Scene",
+    "Violation",
+    "broken",
+    "check",
+    "is_held_up",
+    "is_without_answer",
+]
 
 INVARIANTS: Sequence[type[Invariant]] = (
     # who leads
@@ -95,6 +107,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     OnlySubmitted,
     OneOutcome,
     KeptAnswers,
+    UndoBudget,
     Acknowledged,
     MonotonicReads,
     FreshReads,
