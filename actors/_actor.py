@@ -55,7 +55,7 @@ class Marked(Generic[A_contra, P, T_co]):
         function: Callable[Concatenate[A_contra, P], T_co],
         kind: Kind,
         tag: str | None,
-        idempotent: bool,
+        idempotent: bool | int,
         since: int = 1,
     ) -> None:
         _check_function(function, kind)
@@ -68,6 +68,11 @@ class Marked(Generic[A_contra, P, T_co]):
         self.since = since
         if not is_version(since):
             raise TypeError(f"{function.__qualname__}: since={since!r} is no version of a class: they are 1, 2, 3...")
+        if not isinstance(idempotent, bool) and not is_version(idempotent):
+            raise TypeError(
+                f"{function.__qualname__}: idempotent={idempotent!r} is no version of a class from which on it is; say "
+                "True, or 2, 3..."
+            )
         if not self.tag.isprintable() or not 1 <= len(self.tag) <= TAG_LENGTH_MAX or self.tag == "<lambda>":
             raise TypeError(
                 f"{function.__qualname__}: {self.tag!r} is no tag: 1 to {TAG_LENGTH_MAX} printable characters"
@@ -134,19 +139,23 @@ class CommandDecorator(Protocol):
 @overload
 def command(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]: ...
 @overload
-def command(*, tag: str | None = None, idempotent: bool = False, since: int = 1) -> CommandDecorator: ...
+def command(*, tag: str | None = None, idempotent: bool | int = False, since: int = 1) -> CommandDecorator: ...
 def command(
     function: Callable[Concatenate[A, P], T] | None = None,
     /,
     *,
     tag: str | None = None,
-    idempotent: bool = False,
+    idempotent: bool | int = False,
     since: int = 1,
 ) -> Marking[A, P, T] | CommandDecorator:
     """Mark a method that may change the actor's state.
 
     tag: its name on the wire and in the log, for ever; the method's name unless written out.
-    idempotent: applying it twice is as good as once, so its answer need not be remembered for retries.
+    idempotent: applying it twice is as good as once, so that its answer need not be kept for who asks again. A
+    replicated command is applied once all the same, as a late second time would undo what came between. Who has to send
+    it again, because the answer was lost on its way, gets None if the method says `-> None`, else
+    `broadcast.AnswerNotKept`; refusals and crashes are kept. All replicas have to agree on it: a method that is to
+    become idempotent says from which version of the class on it is (`idempotent=2`).
     since: the version of the class that it came with. Of a replicated actor it is not accepted before that version is
     in force, so that no replica meets it whose class does not have it yet.
     """
@@ -168,7 +177,7 @@ def query(
     return Marking(Marked(function, "query", tag, idempotent=True))
 
 
-def _decorator(kind: Kind, tag: str | None, idempotent: bool, since: int = 1) -> CommandDecorator:
+def _decorator(kind: Kind, tag: str | None, idempotent: bool | int, since: int = 1) -> CommandDecorator:
     def mark(function: Callable[Concatenate[A, P], T], /) -> Marking[A, P, T]:
         return Marking(Marked(function, kind, tag, idempotent, since))
 

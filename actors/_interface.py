@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +40,7 @@ class Method:
 
     tag, name: on the wire, and in the class. label: for people, `Class.name`. module: the class's.
     kind: "command" or "query". is_async: an `async def`. idempotent, since: see `command`; every query is idempotent.
+    answers_nothing: it says `-> None`.
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
     annotations: of the parameters, in their order.
     """
@@ -66,6 +67,7 @@ class Method:
         self._answer_label = f"{self.label}: its answer"
         self._answer = annotation_of(written, "return", self._answer_label)
         self._answer_exact = self._answer if self._answer in SCALARS else None
+        self.answers_nothing: Final = self._answer is NoneType
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label}>"
@@ -220,7 +222,9 @@ class Interface:
                 f"{self.actor.__name__}.version is {self.version!r}: the version of a class is one of 1, 2, 3... up to "
                 f"{VERSION_MAX}"
             )
-        later = [f"{each.name} (since={each.since})" for each in self.methods.values() if each.since > self.version]
+        methods = self.methods.values()
+        later = [f"{each.name} (since={each.since})" for each in methods if each.since > self.version]
+        later += [f"{each.name} (idempotent={each.idempotent})" for each in methods if each.idempotent > self.version]
         if later:
             raise TypeError(
                 f"{self.actor.__name__}.version is {self.version}, and these messages come with a later one: "

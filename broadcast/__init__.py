@@ -3,6 +3,7 @@
 from broadcast._client import connect
 from broadcast._delivery import Delivery
 from broadcast._errors import (
+    AnswerNotKept,
     CannotApply,
     CannotCapture,
     CannotRestore,
@@ -20,6 +21,7 @@ from broadcast._protocol.visits import Status
 from broadcast._storage import DiskDamaged, DiskFailed, DiskRefused
 
 __all__ = [
+    "AnswerNotKept",
     "CannotApply",
     "CannotCapture",
     "CannotRestore",

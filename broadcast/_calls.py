@@ -42,6 +42,11 @@ def is_encoded_call(data: bytes) -> bool:
         return False
 
 
+def tag_of(call: object) -> str:
+    """Of what `is_call`."""
+    return cast("list[str]", call)[0]
+
+
 def open_call(interface: Interface, call: object, kind: Kind | None = None) -> tuple[Method, tuple[object, ...]]:
     """The method and the typed arguments of a call. `InvalidMessage` if the class has none such of this kind."""
     if not isinstance(call, list) or not call:

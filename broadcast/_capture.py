@@ -13,6 +13,7 @@ from actors._protocol.codec import DecodeError, convert, decode_struct, encode_s
 from broadcast._calls import is_encoded_call
 from broadcast._errors import CannotRestore
 from broadcast._past import Markers, Past, PastWritten
+from broadcast._protocol.crashes import Undos, UndosWritten
 from broadcast._protocol.effects import Effects
 from broadcast._protocol.position import Natural, Position
 from broadcast._protocol.sessions import Session
@@ -45,11 +46,11 @@ class Tables:
 def encode_tables(tables: Tables) -> Iterator[bytes]:
     view = None if tables.view is None else encode_struct(tables.view)
     sessions = [
-        [number, each.owner, each.touched, each.last, each.acknowledged, each.nonce, each.answers]
+        [number, each.owner, each.touched, each.last, each.acknowledged, each.nonce, each.answers, _undos(each.undos)]
         for number, each in tables.sessions
     ]
     place = [tables.applied, tables.time, tables.stamp]
-    effects = [tables.effects.number, [[*each] for each in tables.effects.waiting]]
+    effects = [tables.effects.number, [[*each] for each in tables.effects.waiting], _undos(tables.effects.undos)]
     past, markers = tables.past.written(tables.markers.previous), [*astuple(tables.markers)]
     parts = [place, encode_struct(tables.agreed), view, sessions, effects, past, markers]
     return Encoder("").pieces(parts)
@@ -63,18 +64,22 @@ class _Session(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     acknowledged: Natural
     nonce: bytes
     answers: list[bytes]
+    undos: UndosWritten | None
 
 
 class _Tables(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What `encode_tables` writes. place: applied, time, stamp. effects: the last number, and those that wait."""
+    """What `encode_tables` writes. place: applied, time, stamp.
+
+    effects: the last number, those that wait, and what was undone of them.
+    """
 
     place: tuple[Natural, Natural, Natural]
     agreed: bytes
     view: bytes | None
     sessions: list[_Session]
-    effects: tuple[Natural, list[tuple[Natural, Natural, bytes]]]
+    effects: tuple[Natural, list[tuple[Natural, Natural, bytes]], UndosWritten | None]
     past: PastWritten
-    markers: tuple[Natural, Natural, Natural, Natural]
+    markers: tuple[Natural, Natural, Natural, Natural, Natural]
 
 
 def decode_tables(frames: Frames) -> Tables:
@@ -92,16 +97,27 @@ def decode_tables(frames: Frames) -> Tables:
 
 
 def _tables(written: _Tables) -> Tables:
-    number, waiting = written.effects
+    number, waiting, undos = written.effects
     return Tables(
         *written.place,
         decode_struct(written.agreed, Agreed),
         None if written.view is None else decode_struct(written.view, View),
         [
-            (each.number, Session(each.owner, each.touched, each.last, each.acknowledged, each.answers, each.nonce))
+            (
+                each.number,
+                Session(
+                    each.owner,
+                    each.touched,
+                    each.last,
+                    each.acknowledged,
+                    each.answers,
+                    each.nonce,
+                    _undos_read(each.undos),
+                ),
+            )
             for each in written.sessions
         ],
-        Effects(waiting, number),
+        Effects(waiting, number, _undos_read(undos)),
         Past.read(written.past),
         Markers(*written.markers),
     )
@@ -118,11 +134,19 @@ def _claims(tables: Tables, written: _Tables) -> Iterator[tuple[str, bool]]:
     yield "sessions", all(each.last - each.acknowledged == len(each.answers) for each in sessions)
     yield "sessions", len({each.number for each in sessions}) == len(sessions)
     yield "sessions", len({(each.owner, each.nonce) for each in sessions}) == len(sessions)
-    number, waiting = written.effects
+    number, waiting, _ = written.effects
     yield "what is to be due", all(one[:2] < other[:2] for one, other in pairwise(waiting))
     yield "what is to be due", len({at for _, at, _ in waiting}) == len(waiting)
     yield "what is to be due", all(0 < at <= number and is_encoded_call(call) for _, at, call in waiting)
     yield "the markers", tables.past.start == tables.markers.previous <= tables.markers.latest <= applied
+
+
+def _undos(undos: Undos | None) -> list[object] | None:
+    return None if undos is None else undos.written()
+
+
+def _undos_read(parts: UndosWritten | None) -> Undos | None:
+    return None if parts is None else Undos.read(parts)
 
 
 class Placed(Protocol):

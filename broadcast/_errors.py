@@ -13,6 +13,22 @@ class SessionExpired(OutcomeUnknown):
     """The group forgot this session while a command was under way: it was away for longer than the session's term."""
 
 
+class AnswerNotKept(Exception):
+    """Definite: the command was applied, once. Only its answer is gone: the method is `idempotent`, so none was kept.
+
+    Raised to who had to send it again, because the answer was lost on its way, and never where the method says
+    `-> None`. Neither `Rejected` nor `OutcomeUnknown`: it is known what became of it. command: which one.
+    """
+
+    def __init__(self, command: str) -> None:
+        super().__init__(
+            f"{command} was applied, once, and its answer was lost on its way here. None is kept for who asks again, "
+            "since the method is declared idempotent. Read the state, or send the command again, if nothing newer has "
+            "to stand"
+        )
+        self.command = command
+
+
 class Compacted(Exception):
     """That part of the order is no longer held here. Start from a snapshot, or from `first_index`."""
 

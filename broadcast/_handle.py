@@ -15,7 +15,7 @@ from actors._interface import Method
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import DecodeError
 from actors._protocol.errors import InvalidMessage, TooLarge, invariant
-from broadcast._errors import GroupClosed, SessionExpired
+from broadcast._errors import AnswerNotKept, GroupClosed, SessionExpired
 from broadcast._log import log
 from broadcast._outcomes import unpack_outcome
 from broadcast._protocol.consistency import Consistency
@@ -384,5 +384,7 @@ class _Told:
             if isinstance(result, BaseException):
                 raise result
             open_outcome(self._method, result)
+        except AnswerNotKept:
+            return  # it was applied, and nobody waits for what it answered
         except Exception as error:  # told to whoever reads the log: that is what tell promises
             log.warning("told command failed", command=self._method.label, error=repr(error))

@@ -12,26 +12,31 @@ and a command that came with a version is not run before that is in force, which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NoReturn, TypeVar, cast
 
 from trio.lowlevel import enable_ki_protection
 
-from actors._actor import Actor, give_context
+from actors._actor import VERSION_MAX, Actor
 from actors._interface import Interface
-from actors._plain import encode_plain, to_plain
-from actors._protocol.codec import DecodeError, decode
-from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
+from actors._protocol.codec import decode
+from actors._protocol.errors import InvariantViolation, invariant
 from broadcast._base import Base, Load
-from broadcast._calls import is_call, open_call, open_calls, runs_of
+from broadcast._calls import is_call, open_calls, runs_of, tag_of
 from broadcast._capture import Counted, Tables, decode_tables, encode_tables
 from broadcast._crashes import BY_CHANCE, NOT_ALONE, NOT_UNDERSTOOD, comes_again, name_of
-from broadcast._delivery import Delivery
 from broadcast._errors import CannotApply, Outdated
 from broadcast._intentions import Intentions, Room, Telling, Unheard
-from broadcast._moment import LogContext, Moment
-from broadcast._outcomes import INVALID, VOID, pack_answer, pack_crash, pack_no_room, pack_overload, pack_refusal
-from broadcast._past import Markers, Past
+from broadcast._outcomes import (
+    NOT_KEPT,
+    VOID,
+    pack_crash,
+    pack_no_room,
+    pack_overload,
+    pack_wait,
+)
+from broadcast._past import Markers
+from broadcast._protocol.crashes import Undos
 from broadcast._protocol.effects import Effects
 from broadcast._protocol.entries import (
     Commands,
@@ -47,12 +52,12 @@ from broadcast._protocol.entries import (
     decode_entries,
     span,
 )
-from broadcast._protocol.position import Batch, Position
+from broadcast._protocol.position import Batch
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Report
-from broadcast._protocol.sessions import Outcome, Session, Sessions
+from broadcast._protocol.sessions import Outcome, Session
 from broadcast._restoring import restore_state
+from broadcast._running import NotUnderstood, Running
 from broadcast._state import encode_state
-from membership._protocol.configurations import Agreed
 from membership._protocol.view import Configuration, View
 
 A = TypeVar("A", bound=Actor)
@@ -67,10 +72,6 @@ _RAN = (_APPLIED, Outcome.REFUSED, Outcome.QUERIED)
 """Outcomes of commands whose effects, if any, stayed: what a replay runs again. (A query has none, or is wrong.)"""
 
 
-class _NotUnderstood(Exception):
-    """A command that this class does not take. Says why."""
-
-
 def check_version(group: str, interface: Interface, in_force: int, index: int) -> None:
     """Raise `Outdated` if the version in force from `index` on is later than what this class is."""
     if in_force > interface.version:
@@ -78,7 +79,7 @@ def check_version(group: str, interface: Interface, in_force: int, index: int) -
         raise Outdated(group or name, index, name, in_force, interface.version)
 
 
-class Machine(Generic[A]):
+class Machine(Running[A]):
     """One replica's actor and all that goes with it, at one index of the log."""
 
     def __init__(
@@ -99,42 +100,20 @@ class Machine(Generic[A]):
         `Outdated` if that is a later one than ours.
         """
         check_version(group, interface, version, 0)
-        self.group = group or interface.actor.__name__
-        self.interface = interface
-        self.applied = 0
-        self.time = 0
-        """Log time of the last entry applied, microseconds."""
-        self.stamp = 0
-        """Lamport counter of the last entry applied."""
-        self.views: list[View] = []
-        self.agreed = Agreed.formed(configuration, version)
-        """What stands in the log of members, up to there."""
-        limits = configuration.limits
-        self.sessions = Sessions(term=limits.session_term, sessions_max=limits.sessions_max)
+        super().__init__(actor, interface, configuration, group, version)
         self.effects = Effects()
         """Messages of the actor to itself that are not due yet, or were not said to be."""
         self.tells: list[Telling] = []
         """What the commands of the last batch tell actors on nodes: by who leads in its epoch, and by nobody else."""
         self.unheard: list[Unheard] = []
         """What was due in the last batch and was not applied, so that nobody hears of it; but for what was refused."""
-        self._make = actor
+        commands = [method for method in interface.methods.values() if method.kind == "command" and method.idempotent]
+        self._idempotent = {method.tag: int(method.idempotent) for method in commands}  # and since which version
         self._history = history
-        self._context = LogContext(self.group, interface)
         self._base = Base() if base is None else base
-        self._past = Past(version)
         self._markers = Markers()
         self._due_size = 0  # bytes of the calls that were due in the present batch
-        self.actor = self._begin()
-
-    @property
-    def configuration(self) -> Configuration:
-        """The one that was applied last."""
-        return self.agreed.configuration
-
-    @property
-    def position(self) -> Position:
-        """Of the last entry applied."""
-        return Position(self.views[-1].epoch if self.views else 0, self.applied)
+        self._payer: Session | Effects = self.effects  # whose commands are run at present
 
     @property
     def due(self) -> tuple[int | None, int]:
@@ -147,19 +126,10 @@ class Machine(Generic[A]):
         """Is a snapshot due here (rule 11)? All replicas come to the same places."""
         return self.applied == self._markers.latest > 0
 
-    def came_to(self, index: int) -> Outcome:
-        """What became of the command there, which is held."""
-        return self._past.came_to(index)
-
     def due_in(self, batch: Batch) -> dict[int, bytes]:
         """The calls that were due in an applied batch, by index."""
         indices = range(batch.first, batch.last + 1)
         return {index: call for index in indices if (call := self._past.due_at(index)) is not None}
-
-    @property
-    def first_index(self) -> int:
-        """The first entry of which it is known here what became of it."""
-        return self._past.start + 1
 
     # -- applying --------------------------------------------------------------------------------------------------
 
@@ -241,15 +211,16 @@ class Machine(Generic[A]):
         repeated = min(max(session.last + 1 - entry.number, 0), entry.count)
         if repeated:
             self._past.note(index, repeated, Outcome.DUPLICATE)
-        if repeated < entry.count:
-            self._apply_calls(entry, session, batch, index, repeated)
         first, outcomes = session.remembered(entry.number, entry.number + entry.count - 1)
+        if repeated < entry.count:
+            outcomes += self._apply_calls(entry, session, batch, index, repeated)
         if outcomes:
             reports.append(Answers(entry.session, first, outcomes))
 
-    def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> None:
-        calls = open_calls(entry)
-        self._enter(entry, batch)
+    def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> list[bytes]:
+        """Returns what to tell the asker, which is more than what is kept for one that asks again (rule 22)."""
+        calls, told = open_calls(entry), list[bytes]()
+        self._enter(entry, batch, session)
         for at in range(skip, entry.count):
             if session.is_full and calls[at] is not None:
                 outcome, answer = Outcome.OVERLOADED, pack_overload(session.size)
@@ -257,12 +228,18 @@ class Machine(Generic[A]):
                 outcome, answer = self._apply_call(calls[at], entry, index, index + at)
             if outcome is not _APPLIED:
                 self._past.note(index + at, 1, outcome)
-            session.answered(answer)
+            told.append(answer)
+            session.answered(NOT_KEPT if outcome is _APPLIED and self._is_idempotent(calls[at]) else answer)
         self._applied_calls(index + entry.count - 1)
+        return told
+
+    def _is_idempotent(self, call: object) -> bool:
+        """As of the version in force: one way for all replicas, whatever class they run."""
+        return self._idempotent.get(tag_of(call), VERSION_MAX + 1) <= self._context.version
 
     def _apply_due(self, entry: Due, batch: Batch, index: int) -> None:
         """Run those that are due. Nobody waits for their answers; what became of them is told by `deliveries`."""
-        self._enter(entry, batch)
+        self._enter(entry, batch, self.effects)
         last = index + entry.count - 1
         for at in range(index, last + 1):
             call = self.effects.take(batch.time)
@@ -278,7 +255,9 @@ class Machine(Generic[A]):
                     self.unheard.append(Unheard(at, call, outcome))
         self._applied_calls(last)
 
-    def _enter(self, entry: Run, batch: Batch) -> None:
+    def _enter(self, entry: Run, batch: Batch, payer: Session | Effects) -> None:
+        """payer: for what has to be undone."""
+        self._payer = payer
         self._context.enter(self._moment(self._owner(entry), batch), Room(self.effects, self.configuration.limits))
 
     def _applied_calls(self, last: int) -> None:
@@ -290,6 +269,8 @@ class Machine(Generic[A]):
         """What becomes of a command. `first`: index of the first one in its run."""
         if call is None:
             return Outcome.VOID, VOID
+        if self._payer.undos is not None and (wait := self._wait(self._payer.undos, call)):
+            return Outcome.OVERLOADED, pack_wait(wait)
         context = self._context
         try:
             came = self._run(self.actor, call, index)
@@ -302,6 +283,7 @@ class Machine(Generic[A]):
             return came
         if context.intentions.overflow is not None:
             self._undo(index)
+            self._pay(call)
             return Outcome.OVERLOADED, pack_no_room(len(self.effects), self.effects.size)
         if came[0] is _APPLIED:
             self._do(context.intentions, index)
@@ -313,63 +295,6 @@ class Machine(Generic[A]):
             self.effects.add(due, call)
         for tell in intentions.tells:
             self.tells.append(Telling(self._context.moment.epoch, index, *tell))
-
-    def _run(self, actor: A, call: object, index: int) -> tuple[Outcome, bytes]:
-        """Run a command, or a query that has its place in the log; raises what it raises, but for a refusal.
-
-        `_NotUnderstood` if the class does not take it.
-        """
-        self._context.intentions = None
-        try:
-            method, arguments = open_call(self.interface, call)
-        except InvalidMessage as error:
-            if is_call(call):
-                raise _NotUnderstood(str(error)) from error
-            return Outcome.INVALID, INVALID
-        if method.since > self._context.version:
-            return Outcome.INVALID, INVALID
-        self._context.at(index, acts=method.kind == "command")
-        try:
-            answer = pack_answer(method, method.function(actor, *arguments))
-            return _APPLIED if method.kind == "command" else Outcome.QUERIED, answer
-        except Refused as refusal:
-            return Outcome.REFUSED, pack_refusal(method, refusal)
-
-    def understands(self, call: object) -> bool:
-        """Would this call be tried by the version in force? Not what only some replicas could open, either."""
-        try:
-            method, _ = open_call(self.interface, call)
-        except Exception:
-            return False
-        return method.since <= self.version
-
-    @property
-    def version(self) -> int:
-        """The version of the class in force."""
-        return self.agreed.version
-
-    @property
-    def understands_all(self) -> bool:
-        """Is all in force that our class has? Then what was packed by it is understood."""
-        return self.interface.newest <= self.version
-
-    def _owner(self, entry: Run) -> str:
-        """Who has sent the commands of a run."""
-        if isinstance(entry, Due):
-            return self.group
-        known = self.sessions.get(entry.session)
-        return self._past.owner(entry.session) if known is None else known.owner
-
-    def _calls(self, entry: Run, first: int) -> Sequence[object]:
-        """The calls of a run, as far as it was applied, opened."""
-        if isinstance(entry, Commands):
-            return open_calls(entry)
-        calls = [self._past.due_at(at) for at in range(first, first + entry.count)]
-        return [None if call is None else decode(call) for call in calls]
-
-    def _moment(self, owner: str, batch: Batch) -> Moment:
-        leader, version = self._past.leader(batch.epoch), self._past.version(batch.first)
-        return Moment(owner, leader, batch.epoch, batch.time, batch.stamp - batch.first, version)
 
     def _begin_view(self, epoch: int, index: int) -> None:
         """By the entry at `index`. Who leads can be reached, if it is still a member."""
@@ -393,7 +318,7 @@ class Machine(Generic[A]):
         """A bug in the user's class: undone, and agreed. Raises what ends this replica instead, if it may not be."""
         if isinstance(error, InvariantViolation):
             raise error
-        if isinstance(error, _NotUnderstood):
+        if isinstance(error, NotUnderstood):
             self._stop(call, index, f"{error}: {NOT_UNDERSTOOD}", error)
         if isinstance(error, (MemoryError, RecursionError)):
             self._stop(call, index, f"it raised {name_of(error)}, {BY_CHANCE}", error)
@@ -403,12 +328,17 @@ class Machine(Generic[A]):
             if not comes_again(error, lambda: self._run(self.actor, call, index)):
                 raise error
             self._undo(index)
+        self._pay(call)
         return Outcome.CRASHED, pack_crash(error)
 
-    def _begin(self) -> A:
-        actor = self._make()
-        give_context(actor, self._context)
-        return actor
+    def _wait(self, undos: Undos, call: object) -> int:
+        """For how long it is not run, since too many of its kind were undone."""
+        return undos.wait(tag_of(call), self.time, self.configuration.limits) if is_call(call) else 0
+
+    def _pay(self, call: object) -> None:
+        """It was run, and undone."""
+        undos = self._payer.undos = self._payer.undos or Undos()
+        undos.undone(tag_of(call), self.time, self.configuration.limits)
 
     def _undo(self, index: int) -> None:
         """Rebuild the actor as it was before the command at `index`: run again what was run since the base."""
@@ -443,8 +373,8 @@ class Machine(Generic[A]):
         self._context.end()
 
     def _stop(self, call: object, index: int, why: str, error: BaseException | None) -> NoReturn:
-        label = f"{self.interface.actor.__name__}.{cast('list[str]', call)[0]}"
-        method = self.interface.methods.get(cast("list[str]", call)[0])
+        label = f"{self.interface.actor.__name__}.{tag_of(call)}"
+        method = self.interface.methods.get(tag_of(call))
         label = label if method is None else method.label
         raise CannotApply(self.group, index, label, why) from error
 
@@ -505,51 +435,3 @@ class Machine(Generic[A]):
     def _forget(self) -> None:
         """What lies before the marker before the last, unless an undo begins further back."""
         self._past.forget(min(self._markers.previous, self._base.index))
-
-    # -- looking ---------------------------------------------------------------------------------------------------
-
-    @enable_ki_protection
-    def query(self, call: bytes, sender: str) -> bytes:
-        """Run a query on the state as it is; returns its encoded outcome. Changes nothing, and stops nobody."""
-        try:
-            return self._look(call, sender)
-        except InvariantViolation:
-            raise
-        except BaseException as error:  # the user's bug, told to who asked
-            if not isinstance(error, Exception) and not comes_again(error, lambda: self._look(call, sender)):
-                raise
-            return pack_crash(error)
-        finally:
-            self._context.end()
-
-    def _look(self, call: bytes, sender: str) -> bytes:
-        try:
-            method, arguments = open_call(self.interface, decode(call), "query")
-        except (InvalidMessage, DecodeError):
-            return INVALID
-        epoch = self.views[-1].epoch if self.views else 0
-        leader = self.views[-1].leader if self.views else ""
-        self._context.enter(Moment(sender, leader, epoch, self.time, self.stamp - self.applied, self.version))
-        self._context.at(self.applied, acts=False)
-        try:
-            return pack_answer(method, method.function(self.actor, *arguments))
-        except Refused as refusal:
-            return pack_refusal(method, refusal)
-
-    def deliveries(self, batch: Batch, from_index: int = 1) -> Iterator[Delivery]:
-        """The commands of an applied batch that were applied, from `from_index` on (rule 9)."""
-        invariant(batch.last <= self.applied, "only what was applied is delivered", last=batch.last)
-        for entry, first in runs_of(batch):
-            calls: Sequence[object] | None = None
-            for index in range(max(first, from_index), first + entry.count):
-                if self._past.came_to(index) is not _APPLIED:
-                    continue
-                calls = self._calls(entry, first) if calls is None else calls
-                method, arguments = open_call(self.interface, calls[index - first], "command")
-                moment = self._moment(self._owner(entry), batch)
-                position, timestamp = moment.position(index), moment.timestamp(index)
-                yield Delivery(position, timestamp, moment.time, moment.sender, method.tag, arguments)
-
-    def state(self) -> bytes:
-        """The actor's attributes, encoded: equal bytes on replicas that agree."""
-        return encode_plain(to_plain(vars(self.actor), type(self.actor).__name__))

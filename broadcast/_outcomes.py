@@ -12,13 +12,17 @@ from actors._plain import encode_plain
 from actors._protocol.codec import DecodeError, decode
 from actors._protocol.errors import ActorCrashed, InvalidMessage, Overloaded, Refused, Rejected, TooLarge
 from actors._refusals import open_refusal, tellings
+from broadcast._errors import AnswerNotKept
 from broadcast._protocol.sessions import Outcome
 
 ANSWER_SIZE_MAX = 8 * 1024 * 1024  # bytes of one answer: agreed, so that every replica draws the line at the same place
 
 VOID: Final = encode_plain([Outcome.VOID.value])
 INVALID: Final = encode_plain([Outcome.INVALID.value])
-_APPLIED = bytes((0x82, Outcome.APPLIED))  # the CBOR array [APPLIED, answer], the answer's bytes to follow
+NOT_KEPT: Final = encode_plain([Outcome.APPLIED.value])
+"""It was applied, and what it answered was told once and not kept (rule 22)."""
+ANSWERED: Final = bytes((0x82, Outcome.APPLIED))
+"""How an answer begins: the CBOR array [APPLIED, answer], the answer's bytes to follow."""
 
 
 def pack_answer(method: Method, answer: object) -> bytes:
@@ -26,7 +30,7 @@ def pack_answer(method: Method, answer: object) -> bytes:
     packed = method.pack_answer(answer)
     if len(packed) > ANSWER_SIZE_MAX:
         raise TooLarge(f"the answer of {method.label}", len(packed), ANSWER_SIZE_MAX)
-    return _APPLIED + packed
+    return ANSWERED + packed
 
 
 def pack_refusal(method: Method, refusal: Refused) -> bytes:
@@ -53,10 +57,22 @@ def pack_no_room(count: int, size: int) -> bytes:
     return encode_plain([Outcome.OVERLOADED.value, count, size])
 
 
+def pack_wait(wait: int) -> bytes:
+    """For a command that was not run, since too many of its kind had to be undone: for so many microseconds."""
+    return encode_plain([Outcome.OVERLOADED.value, "undos", wait])
+
+
 def unpack_outcome(method: Method, data: bytes) -> object:
-    """The answer of `method`, or raises what came of it: `Refused`, `ActorCrashed`, `InvalidMessage`, `Overloaded`."""
-    if data.startswith(_APPLIED):
+    """The answer of `method`, or raises what came of it: `Refused`, `ActorCrashed`, `InvalidMessage`, `Overloaded`.
+
+    `AnswerNotKept` where it was applied, and was to answer something that is not there any more.
+    """
+    if data.startswith(ANSWERED):
         return method.unpack_answer(data[2:])
+    if data == NOT_KEPT:
+        if method.answers_nothing:
+            return None
+        raise AnswerNotKept(method.label)
     raise _error(method, cast("list[object]", decode(data)))
 
 
@@ -77,6 +93,13 @@ def _error(method: Method, parts: list[object]) -> Exception:
             return Overloaded(
                 f"{method.label} was not applied: the answers of this session that were not acknowledged take "
                 f"{size} bytes; wait for answers before asking for more, or ask for less at a time"
+            )
+        case [Outcome.OVERLOADED, "undos", int(wait)]:
+            return Overloaded(
+                f"{method.label} was not run, and nothing of it applied: of this session, too many commands crashed or "
+                "left too much behind, this method's among them, and each had to be undone on every replica. It is run "
+                f"again in {wait / 1_000_000:.3g} seconds at the earliest; mend what crashes (Limits.undos_max and "
+                "undo_interval bound it)"
             )
         case [Outcome.OVERLOADED, int(count), int(size)]:
             return Overloaded(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 
+from broadcast._protocol.crashes import Undos
 from broadcast._protocol.entries import Due
 from broadcast._protocol.position import INTEGER_MAX
 
@@ -26,11 +27,12 @@ class Effects:
     """Those that wait, the one due first coming first; of those due at once, the one that was left first.
 
     number: of the last one that was ever left. They are numbered 1, 2, 3..., as those between two groups will be.
-    size: bytes that count against limits.
+    size: bytes that count against limits. undos: of those that were due and had to be undone, None if none was.
     """
 
-    def __init__(self, waiting: Sequence[Effect] = (), number: int = 0) -> None:
+    def __init__(self, waiting: Sequence[Effect] = (), number: int = 0, undos: Undos | None = None) -> None:
         """waiting: in their order."""
+        self.undos = undos
         self.number = number
         self.size = sum(size(call) for _, _, call in waiting)
         self._waiting = [*waiting]

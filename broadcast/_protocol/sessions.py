@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from actors._protocol.errors import invariant
+from broadcast._protocol.crashes import Undos
 
 
 class Outcome(enum.IntEnum):
@@ -47,6 +48,8 @@ class Session:
     answers: list[bytes] = field(default_factory=list[bytes])
     nonce: bytes = b""
     """What it was asked for under."""
+    undos: Undos | None = None
+    """None if it had nothing undone."""
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class Session:
             self.acknowledged = number
 
     def answered(self, answer: bytes) -> None:
-        """The next number has this outcome."""
+        """The next number has this outcome, as it is kept for who asks again."""
         self.last += 1
         self.size += len(answer)
         self.answers.append(answer)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import enum
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from actors._protocol.codec import decode
 from broadcast._delivery import Delivery
 from broadcast._protocol.consistency import Consistency
+from broadcast._protocol.entries import Commands, Submittable
 from broadcast._protocol.reports import Report
 from broadcast._protocol.sessions import Outcome
 
@@ -53,7 +54,7 @@ class Call:
 class Answer:
     """Of a command. session, number: what it was called in its session. moment: it is the moment-th of all answers.
 
-    ran: what took effect under that number; None if nothing did.
+    ran: what took effect under that number; None if nothing did. again: it was sent more than once.
     """
 
     outcome: bytes
@@ -61,6 +62,7 @@ class Answer:
     number: int
     moment: int
     ran: Ran | None
+    again: bool
 
 
 @dataclass(slots=True)
@@ -147,6 +149,7 @@ class Calls:
         self._seen = seen
         self._calls: dict[tuple[str, int], Call] = {}
         self._ran: dict[tuple[int, int], Ran] = {}  # by session and number
+        self._sent = Counter[tuple[int, int]]()  # the same
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls.values())
@@ -163,6 +166,12 @@ class Calls:
         call = self._calls[owner, ticket] = Call(owner, ticket, tag, self.known, query)
         for hear in self._hears["asked"]:
             hear(call)
+
+    def sent(self, entries: Iterable[Submittable]) -> None:
+        """An owner sends these to a replica."""
+        for entry in entries:
+            if isinstance(entry, Commands):
+                self._sent.update((entry.session, entry.number + at) for at in range(entry.count))
 
     def withdrawn(self, owner: str, ticket: int) -> None:
         """It was given up before it was sent: definitely never applied."""
@@ -181,7 +190,7 @@ class Calls:
         self._settle(call, Fate.ANSWERED)
         self.known += 1
         ran = self._ran.get((session, number))
-        answer = Answer(outcome, session, number, self.known, ran)
+        answer = Answer(outcome, session, number, self.known, ran, self._sent[session, number] > 1)
         for hear in self._hears["answered"]:
             hear(call, answer)
         if ran is not None:

@@ -18,6 +18,11 @@ class Diary(Actor):
         self.notes.append((owner, number))
         return len(self.notes)
 
+    @command(idempotent=True)
+    def memo(self, owner: str, number: int) -> int:
+        """A note that would be there twice, if it were as idempotent as it says: its number keeps it from that."""
+        return self.note(owner, number)
+
     @command
     def refuse(self, owner: str, number: int) -> None:
         """Changes nothing."""

@@ -59,6 +59,7 @@ FAULTY = {
 }
 """By audited event."""
 ZONES = f"{os.sep}zoneinfo{os.sep}"  # part of the path of each file with a time zone
+MACHINE = "broadcast._machine", "broadcast._running"  # who runs commands
 MAY = frozenset({"importlib", "linecache", "traceback", "warnings", "logging", "encodings", "threading"})
 """Modules of the standard library that look at files, clocks and more for good reasons."""
 
@@ -86,7 +87,7 @@ def _callers() -> Iterator[str]:
     frame: types.FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         name: str = frame.f_globals.get("__name__", "")
-        if name == "broadcast._machine":
+        if name in MACHINE:
             if frame.f_code.co_name not in ("_run", "_look", "_begin"):
                 yield "importlib"  # the machine's own doing
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from actors._actor import command
 from actors._interface import Interface
 from broadcast._simulation.almanac import Almanac
+from broadcast._simulation.diary import Diary
 from broadcast._simulation.keeping import Almanacs, Keeping
 from broadcast._simulation.upgrades import Second, Underlined, Upgrades
 
@@ -46,7 +47,7 @@ class GrowingAlmanacs(Upgrades, Almanacs):
     """A play (see `Play`): that of almanacs, with clients that have the newest class."""
 
     actor = Almanac
-    later = (SecondAlmanac, ThirdAlmanac)
+    later: tuple[type[Diary], ...] = (SecondAlmanac, ThirdAlmanac)
     interface = Interface.of(ThirdAlmanac)
 
     def expectation(self) -> KeepingAnew:

@@ -89,6 +89,8 @@ class Stage:
             command_size_max=options.command_size_max,
             snapshot_entries=options.snapshot_entries,
             snapshot_size=options.snapshot_size,
+            undos_max=options.undos_max,
+            undo_interval=options.undo_interval,
             leases=options.leases,
         )
         plan = Plan(GROUP, options.names, options.quorum, limits)

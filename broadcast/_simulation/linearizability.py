@@ -19,10 +19,12 @@ from actors._plain import encode_plain, to_plain
 from actors._protocol.codec import decode
 from actors._protocol.errors import ActorCrashed, Refused
 from broadcast._calls import open_call
-from broadcast._outcomes import pack_refusal
+from broadcast._errors import AnswerNotKept
+from broadcast._outcomes import ANSWERED, pack_refusal
 from broadcast._protocol.sessions import Outcome
 
 STEPS_MAX = 1_000_000  # of the search in one part of a history
+NEVER_TOLD = b"\xff"  # begins nothing that is encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class Operation:
     """One call as its caller saw it. Times are of any clock that all callers share.
 
     method, arguments: what was called. begun: when it was about to be sent. ended: when its outcome was known; None if
-    it never was. outcome: the answer, or the `Refused` or `ActorCrashed` that was raised; of no meaning while `ended`
-    is None. (What was rejected otherwise was not applied, and is no part of a history.)
+    it never was. outcome: the answer, or the `Refused`, `ActorCrashed` or `AnswerNotKept` that was raised; of no
+    meaning while `ended` is None. (What was rejected otherwise was not applied, and is no part of a history.)
     """
 
     caller: str
@@ -117,11 +119,11 @@ _State: TypeAlias = "dict[str, object]"
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """An operation as replicas get it. told: what its caller was told, empty if none can be; None if nothing."""
+    """An operation as replicas get it. told: what its caller was told, or how that begins; empty if nothing."""
 
     method: Method
     call: bytes
-    told: bytes | None
+    told: bytes
 
 
 class _Object:
@@ -138,12 +140,12 @@ class _Object:
 
     def asked(self, operation: Operation) -> _Asked:
         method = self._methods[operation.method]
-        told = None
+        told = b""
         if operation.ended is not None:
             try:
                 told = _told(method, operation.outcome)
             except TypeError:  # not what the method declares
-                told = b""
+                told = NEVER_TOLD
         return _Asked(method, method.pack(operation.arguments, {}), told)
 
     def run(self, state: _State, asked: _Asked) -> tuple[_State, bytes]:
@@ -171,6 +173,8 @@ def _told(method: Method, outcome: object) -> bytes:
             parts = cast("list[object]", decode(pack_refusal(method, outcome)))[:3]  # its kind, class and arguments
         case ActorCrashed():
             parts = [Outcome.CRASHED.value]
+        case AnswerNotKept():
+            return ANSWERED
         case _:
             answer = method.unpack_answer(method.pack_answer(outcome))
             parts = [Outcome.APPLIED.value, to_plain(answer)]
@@ -223,7 +227,7 @@ class _Search:
         """Let this one come next, unless it does not fit, or what follows was tried before."""
         asked = self._asked[event.number]
         state, told = self._object.run(self._state, asked)
-        if asked.told not in (None, told):
+        if not told.startswith(asked.told):
             return False
         placed = self._placed | 1 << event.number
         reached = placed, encode_plain(to_plain(state, "state"))
@@ -232,7 +236,7 @@ class _Search:
         self._seen.add(reached)
         self._stack.append((event, self._state))
         self._state, self._placed = state, placed
-        self._open -= asked.told is not None
+        self._open -= self._operations[event.number].ended is not None
         _take_out(event)
         return True
 

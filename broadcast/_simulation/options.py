@@ -48,8 +48,8 @@ class Options:
     levels: of reads, one of which is drawn for each. logged: of commands, how many are queries for the log (a rate).
     leases: does the group have them? Then clocks run by up to `life.DRIFT` too fast or too slow, and machines that are
     stopped may be suspended, so that only one of their clocks goes on.
-    election_timeout, session_term, sessions_max, answers_max, command_size_max, snapshot_entries, snapshot_size: the
-        group's limits.
+    election_timeout, session_term, sessions_max, answers_max, command_size_max, snapshot_entries, snapshot_size,
+        undos_max, undo_interval: the group's limits.
     effects: do commands leave messages for later, and tell actors on nodes?
     bounds: of the core, where they are not as it has them.
     """
@@ -103,6 +103,8 @@ class Options:
     leases: bool = False
     upgrades: int = 0
     effects: bool = False
+    undos_max: int = 10
+    undo_interval: int = SECOND
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,7 +174,8 @@ class Options:
         levels = (Consistency.LINEARIZABLE, Consistency.SESSION, *[Consistency.LEASE] * (3 * leases))
         logged, upgrades = chance.choice((0, 0.1)), chance.choice((0, 0, 0, 0, 6))
         effects = chance.random() < 0.4
-        return replace(drawn, leases=leases, levels=levels, logged=logged, upgrades=upgrades, effects=effects)
+        drawn = replace(drawn, leases=leases, levels=levels, logged=logged, upgrades=upgrades, effects=effects)
+        return replace(drawn, undos_max=chance.choice((1, 2, 10)), undo_interval=chance.choice((SECOND // 10, SECOND)))
 
 
 _REPLICAS = (1, 2, 4, 6, 7, *[3] * 10, *[5] * 3)

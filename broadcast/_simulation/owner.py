@@ -14,6 +14,7 @@ from broadcast._protocol.patience import FAR
 from broadcast._protocol.queries import Queries
 from broadcast._protocol.reports import Answers, Expired, Report
 from broadcast._protocol.submitter import Answered, Submitter, Unknown
+from broadcast._simulation.invariants import is_held_up, is_without_answer
 from broadcast._simulation.link import Asked, Link, Offered, Reported, ToClient
 from broadcast._simulation.node import Node
 from broadcast._simulation.play import Expectation, Play
@@ -118,6 +119,7 @@ class Owner:
             self._link.send(Asked(self._clock.tick(), tuple(queries)))
         entries = self._submitter.take(self._clock.counter, now)
         if entries and self._link is not None:
+            self._calls.sent(entries)
             self._link.send(Offered(self._clock.tick(), tuple(entries)))
         due = min(self._submitter.deadline, self._queries.deadline)
         if due < FAR and (self._timer is None or due < self._timer):
@@ -186,6 +188,8 @@ class Owner:
                 self._answered(len(result.outcomes))
                 number = report.number + len(report.outcomes) - len(result.outcomes)
                 for at, outcome in enumerate(result.outcomes):
+                    self._world.marks["answers not kept"] += is_without_answer(outcome)
+                    self._world.marks["crashes held up"] += is_held_up(outcome)
                     ticket = self._before + result.first + at
                     self._calls.answered(self.name, ticket, outcome, report.session, number + at)
             elif isinstance(result, Unknown):

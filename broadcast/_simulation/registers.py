@@ -10,10 +10,11 @@ from actors._actor import Actor, command, query
 from actors._interface import Interface
 from actors._protocol.codec import decode
 from broadcast._delivery import Delivery
+from broadcast._errors import AnswerNotKept
 from broadcast._protocol.sessions import Outcome
 from broadcast._simulation import linearizability
 from broadcast._simulation.calls import Answer, Call, Fate, Read
-from broadcast._simulation.invariants import Judge, Process, check
+from broadcast._simulation.invariants import Judge, Process, check, is_without_answer
 from broadcast._simulation.linearizability import Operation
 
 KEYS = "abcdefghijklmnopqrstuvwx"
@@ -32,13 +33,18 @@ class Registers(Actor):
         self.values[key] = value
         return before
 
+    @command(idempotent=True)
+    def save(self, key: str, value: tuple[str, int]) -> tuple[str, int] | None:
+        """The same. What it comes to is the same as often as it comes, and nobody needs what it answers."""
+        return self.swap(key, value)
+
     @query
     def read(self, key: str) -> tuple[str, int] | None:
         return self.values.get(key)
 
 
 class Swaps:
-    """A play (see `Play`): registers are swapped and read. Which one a command is for follows from its number."""
+    """A play (see `Play`): registers are swapped, saved, read. Which one, and how, follows from a command's number."""
 
     actor = Registers
     later = ()
@@ -48,7 +54,8 @@ class Swaps:
         return Linearizable()
 
     def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:
-        return "swap", self.interface.methods["swap"].pack(_arguments(owner, number), {})
+        tag = "save" if number % 3 == 0 else "swap"
+        return tag, self.interface.methods[tag].pack(_arguments(owner, number), {})
 
     def plan(self, owner: str, number: int) -> None:
         """Registers do nothing later."""
@@ -77,10 +84,11 @@ class Linearizable(Judge):
 
     def answered(self, call: Call, answer: Answer) -> None:
         if call.fate is not Fate.WITHDRAWN:
-            self._note(call, answer.moment, _value(answer.outcome))
+            lost = call.tag == "save" and is_without_answer(answer.outcome)
+            self._note(call, answer.moment, AnswerNotKept(call.tag) if lost else _value(answer.outcome))
 
     def _note(self, call: Call, ended: int | None, outcome: object) -> None:
-        name: str = "swap"
+        name = call.tag
         arguments: tuple[object, ...] = _arguments(call.owner, call.ticket)
         if call.query is not None:
             name, key = cast("list[str]", decode(call.query))

@@ -35,8 +35,10 @@ MARKS: Sequence[str] = (
     "slow disks",
     # what came of it
     "answers lost",
+    "answers not kept",
     "batches that found no room",
     "copies made anew",
+    "crashes held up",
     "disks refused",
     "ends with a quorum only",
     "expired sessions",

@@ -22,10 +22,10 @@ from broadcast._protocol.reports import Answers
 from broadcast._protocol.sessions import Outcome
 from broadcast._simulation import elsewhere, shadow
 from broadcast._simulation.actor_fault import RULE, ActorFault, CommandCrashed, NotDeterministic
-from broadcast._simulation.calls import Answer, Call, Fate, Read
+from broadcast._simulation.calls import Answer, Call, Fate, Read, kind
 from broadcast._simulation.difference import differences
 from broadcast._simulation.disk import GROUP
-from broadcast._simulation.invariants import Judge, Process, broken, check
+from broadcast._simulation.invariants import Judge, Process, broken, check, is_without_answer
 from broadcast._simulation.loading import CannotLoadError
 from broadcast._simulation.shadow import Deed, Log, Step
 from membership._protocol.view import Configuration, Member, View
@@ -117,9 +117,14 @@ class Witness(Judge):
         if call.fate is Fate.WITHDRAWN:
             return
         index, given = self._given.get((answer.session, answer.number), (0, b""))
+        if answer.again and is_without_answer(answer.outcome) and self._is_idempotent(call):
+            given = given if kind(given) is not Outcome.APPLIED else answer.outcome
         check(answer.outcome == given, "an outcome is what the order gives", call=call, answer=answer, given=given)
         floor = self.scene.calls.floor.at(call.after)
         check(index > floor, "a command comes after what was known when it was asked", index=index, floor=floor)
+
+    def _is_idempotent(self, call: Call) -> bool:
+        return call.query is None and bool(self._interface.methods[call.tag].idempotent)
 
     def seen(self, read: Read) -> int:
         floor = self.scene.calls.floor_of(read)

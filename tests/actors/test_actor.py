@@ -222,6 +222,13 @@ def test_an_override_cannot_change_tag_or_kind_or_stop_being_a_method() -> None:
         type("Wrong", (Counter,), {"value": 3})
 
 
+@pytest.mark.parametrize("idempotent", [0, -1, "2", 1.0, None, 1_000_001])
+def test_what_is_idempotent_is_so_from_a_version_on(idempotent: Any) -> None:
+    with pytest.raises(TypeError, match=r"helper: idempotent=.* is no version of a class from which on it is; "):
+        command(idempotent=idempotent)(Counter.helper)
+    assert command(idempotent=2)(Counter.helper).marked.idempotent == 2
+
+
 @pytest.mark.parametrize("since", [0, -1, True, "2", 1.0, 1_000_001])
 def test_a_message_comes_with_a_version_of_its_class(since: Any) -> None:
     with pytest.raises(TypeError, match=f"since={since!r} is no version of a class"):

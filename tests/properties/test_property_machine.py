@@ -33,7 +33,16 @@ from membership._protocol.view import Configuration, Limits, Member
 
 TERM = 1_000
 SESSIONS_MAX = 3
-LIMITS = Limits(session_term=TERM, sessions_max=SESSIONS_MAX, snapshot_entries=7, snapshot_size=2_000)
+UNDOS_MAX = 2
+UNDO_INTERVAL = TERM // 2
+LIMITS = Limits(
+    session_term=TERM,
+    sessions_max=SESSIONS_MAX,
+    snapshot_entries=7,
+    snapshot_size=2_000,
+    undos_max=UNDOS_MAX,
+    undo_interval=UNDO_INTERVAL,
+)
 CONFIGURATION = Configuration((Member("a", b"a" * 16),), limits=LIMITS)
 
 
@@ -65,6 +74,10 @@ class Record:
     answers: list[list[object]] = field(default_factory=list[list[object]])
     acknowledged: int = 0
     nonce: bytes = b""
+    budget: int = UNDOS_MAX * UNDO_INTERVAL
+    """Log time that its undos may take yet..."""
+    filled_at: int = 0
+    """...as of then."""
 
 
 class MachineAndModel(RuleBasedStateMachine):
@@ -176,16 +189,22 @@ class MachineAndModel(RuleBasedStateMachine):
         if first > last + 1:
             return [Missing(session, last + 1, 7)]
         for number in numbers[last + 1 - first :]:
-            record.answers.append(self._once(number))
+            record.answers.append(self._once(record, number))
         start = max(first, record.acknowledged + 1)
         end = first + len(numbers) - 1
         known = record.answers[start - 1 : end]
         return [Answers(session, start, [encode(answer) for answer in known])] if known else []
 
-    def _once(self, number: int | None) -> list[object]:
+    def _once(self, record: Record, number: int | None) -> list[object]:
         if number is None:
             return [Outcome.VOID.value]
+        full = UNDOS_MAX * UNDO_INTERVAL
+        record.budget = min(full, record.budget + self.time - record.filled_at)
+        record.filled_at = self.time
+        if record.budget < UNDO_INTERVAL:
+            return [Outcome.OVERLOADED.value, "undos", UNDO_INTERVAL - record.budget]
         if number % 7 == 3:
+            record.budget -= UNDO_INTERVAL
             return [Outcome.CRASHED.value, "LookupError"]
         self.done.append(number)
         if number % 7 == 5:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, query
+from broadcast import AnswerNotKept
 from broadcast._simulation.history import run
 from broadcast._simulation.linearizability import CannotCheck, Operation, check
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
@@ -149,6 +150,16 @@ def test_a_search_that_takes_too_long_is_given_up(steps_max: int) -> None:
     verdict = check(history, Register, steps_max=steps_max)
     assert verdict.linearizable is None
     assert str(verdict).startswith("undecided")
+
+
+def test_an_answer_that_was_not_kept_may_have_been_any_but_the_command_was_applied() -> None:
+    lost = call("swap", 1, at=(2, 3), outcome=AnswerNotKept("Register.swap"))
+    before, after = call("swap", 7, at=(0, 1), outcome=0), call("read", at=(4, 5), outcome=1)
+    assert check([before, lost, after], Register).linearizable
+    for seen in (7, 0):
+        assert check([before, lost, call("read", at=(4, 5), outcome=seen)], Register).linearizable is False
+    refused = call("refuse", at=(0, 1), outcome=AnswerNotKept("Bag.refuse"))
+    assert check([refused], Bag).linearizable is False
 
 
 # -- operations are run as replicas run them ---------------------------------------------------------------------------

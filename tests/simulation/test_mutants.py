@@ -38,6 +38,7 @@ from planting import (
 
 from actors._protocol.clock import LamportClock
 from broadcast import _machine as machine
+from broadcast import _running as running
 from broadcast._machine import Machine
 from broadcast._outcomes import VOID
 from broadcast._protocol import follower, leader, own, pending, progress
@@ -577,7 +578,8 @@ def set_iterated_in_apply(patch: pytest.MonkeyPatch) -> None:
     def shuffled(entry: Commands) -> Sequence[object]:
         return [held.call for held in {Held(call) for call in opened(entry)}]
 
-    patch.setattr(machine, "open_calls", shuffled)
+    for module in (machine, running):
+        patch.setattr(module, "open_calls", shuffled)
 
 
 def completions_of_an_old_epoch_counted(patch: pytest.MonkeyPatch) -> None:

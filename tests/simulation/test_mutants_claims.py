@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 import test_mutants
 import test_mutants_effects
+import test_mutants_idempotent
 import test_mutants_liveness
 import test_mutants_members
 import test_mutants_reads
 import test_mutants_snapshots
+import test_mutants_undos
 import test_mutants_versions
 from planting import (
     ALONE,
@@ -37,7 +39,7 @@ from planting import (
 from actors._actor import Actor
 from actors._interface import Interface
 from actors._protocol.errors import InvalidMessage
-from broadcast import _machine as machine
+from broadcast import _running as running
 from broadcast import testing
 from broadcast._base import Base
 from broadcast._machine import Machine
@@ -269,14 +271,14 @@ def replicas_keep_what_no_state_can_hold(patch: pytest.MonkeyPatch) -> None:
 
 
 def some_commands_are_not_understood(patch: pytest.MonkeyPatch) -> None:
-    opened: Callable[..., Any] = machine.open_call
+    opened: Callable[..., Any] = running.open_call
 
-    def fails(interface: Interface, call: Any, kind: Any) -> Any:
-        if kind == "command" and call[1] == "c":
+    def fails(interface: Interface, call: Any, kind: Any = None) -> Any:
+        if kind is None and call and call[:2] == ["swap", "c"]:
             raise InvalidMessage("c is not a key today")
         return opened(interface, call, kind)
 
-    patch.setattr(machine, "open_call", fails)
+    patch.setattr(running, "open_call", fails)
 
 
 def a_crash_is_not_undone(patch: pytest.MonkeyPatch) -> None:
@@ -392,7 +394,8 @@ def test_claims_are_found() -> None:
 def test_every_claim_is_broken_by_a_planted_bug(claim: str) -> None:
     files = test_mutants, test_mutants_liveness, test_mutants_members, test_mutants_reads
     newer = test_mutants_effects, test_mutants_snapshots, test_mutants_versions
-    others = [file.MUTANTS for file in (*files, *newer)]
+    newest = test_mutants_idempotent, test_mutants_undos
+    others = [file.MUTANTS for file in (*files, *newer, *newest)]
     every = [*MUTANTS, *chain.from_iterable(others)]
     assert [mutant for mutant in every if mutant.claim in (claim, f"a queue stays bounded: {claim}")]
 

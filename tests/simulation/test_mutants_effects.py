@@ -96,11 +96,11 @@ def run_again_in_the_next_epoch(plant: Plant) -> None:
 
 
 def left_out_of_the_snapshot(plant: Plant) -> None:
-    plant.setattr("broadcast._capture.Effects", lambda waiting, number: Effects((), number))
+    plant.setattr("broadcast._capture.Effects", lambda waiting, number, undos: Effects((), number, undos))
 
 
 def number_left_out_of_the_snapshot(plant: Plant) -> None:
-    plant.setattr("broadcast._capture.Effects", lambda waiting, number: Effects(waiting))
+    plant.setattr("broadcast._capture.Effects", lambda waiting, number, undos: Effects(waiting, undos=undos))
 
 
 def due_by_the_local_clock(plant: Plant) -> None:

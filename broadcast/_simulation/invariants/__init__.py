@@ -22,6 +22,7 @@ from broadcast._simulation.invariants.equal_states import EqualStates
 from broadcast._simulation.invariants.expiry import Expiry
 from broadcast._simulation.invariants.fresh_reads import FreshReads
 from broadcast._simulation.invariants.gap_free import GapFree
+from broadcast._simulation.invariants.kept_answers import KeptAnswers, is_without_answer
 from broadcast._simulation.invariants.kept_promise import KeptPromise
 from broadcast._simulation.invariants.leader_append_only import LeaderAppendOnly
 from broadcast._simulation.invariants.leader_completeness import LeaderCompleteness
@@ -47,11 +48,23 @@ from broadcast._simulation.invariants.state_machine_safety import StateMachineSa
 from broadcast._simulation.invariants.step_down import StepDown
 from broadcast._simulation.invariants.stickiness import Stickiness
 from broadcast._simulation.invariants.told_commit import ToldCommit
+from broadcast._simulation.invariants.undo_budget import UndoBudget, is_held_up
 from broadcast._simulation.invariants.versions import Versions
 from broadcast._simulation.invariants.views import Views
 from broadcast._simulation.invariants.wiped_disk import WipedDisk
 
-__all__ = ["INVARIANTS", "Invariant", "Judge", "Process", "Scene", "Violation", "broken", "check"]
+__all__ = [
+    "INVARIANTS",
+    "Invariant",
+    "Judge",
+    "Process",
+    "Scene",
+    "Violation",
+    "broken",
+    "check",
+    "is_held_up",
+    "is_without_answer",
+]
 
 INVARIANTS: Sequence[type[Invariant]] = (
     # who leads
@@ -93,6 +106,8 @@ INVARIANTS: Sequence[type[Invariant]] = (
     OwnSessions,
     OnlySubmitted,
     OneOutcome,
+    KeptAnswers,
+    UndoBudget,
     Acknowledged,
     MonotonicReads,
     FreshReads,

@@ -1,0 +1,99 @@
+"""Planted bugs of what a session may have undone (rule 24)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from planting import HARSH, Mutant, planted
+from test_mutants_snapshots import SNAPPED
+
+from broadcast._machine import Machine
+from broadcast._protocol.crashes import Undos
+from broadcast._protocol.effects import Effects
+from broadcast._protocol.sessions import Session, Sessions
+from broadcast._simulation.history import run
+from broadcast._simulation.options import MILLISECOND
+
+Plant = pytest.MonkeyPatch
+
+HELD_UP = replace(HARSH, undos_max=1, idle=20 * MILLISECOND)
+PLANNED = replace(HELD_UP, effects=True, undos_max=2)
+KEPT = replace(SNAPPED, undos_max=1, idle=20 * MILLISECOND)
+
+
+def crashes_cost_nothing(plant: Plant) -> None:
+    plant.setattr(Undos, "wait", lambda self, tag, time, limits: 0)
+
+
+def all_pay_for_one(plant: Plant) -> None:
+    """There is one budget, and not one for each session."""
+    shared: dict[int, Undos] = {}
+
+    def pay(self: Any, call: list[str]) -> None:
+        undos = shared.setdefault(id(self), Undos())
+        undos.undone(call[0], self.time, self.configuration.limits)
+        for _, session in self.sessions:
+            session.undos = undos
+
+    plant.setattr(Machine, "_pay", pay)
+
+
+def what_is_due_pays_twice(plant: Plant) -> None:
+    honest: Callable[[Any, object], None] = Machine._pay
+
+    def pay(self: Any, call: object) -> None:
+        honest(self, call)
+        if isinstance(self._payer, Effects):
+            honest(self, call)
+
+    plant.setattr(Machine, "_pay", pay)
+
+
+def healthy_methods_are_held_up(plant: Plant) -> None:
+    """Whatever a session sends."""
+
+    def wait(self: Undos, tag: str, time: int, limits: Any) -> int:
+        return max(0, self.paid_at - time - (limits.undos_max - 1) * limits.undo_interval)
+
+    plant.setattr(Undos, "wait", wait)
+
+
+def left_out_of_a_snapshot(plant: Plant) -> None:
+    honest = Sessions.restore
+
+    def restore(self: Sessions, sessions: list[tuple[int, Session]]) -> None:
+        honest(self, sessions)
+        for _, session in self:
+            session.undos = None
+
+    plant.setattr(Sessions, "restore", restore)
+
+
+def counted_by_each_replica_s_own_time(plant: Plant) -> None:
+    """By how much it has applied since it started, and not by the log."""
+    honest: Callable[[Undos, str, int, Any], int] = Undos.wait
+
+    def wait(self: Any, undos: Undos, call: list[str]) -> int:
+        return honest(undos, call[0], self.time + self._markers.count % 2 * 10**7, self.configuration.limits)
+
+    plant.setattr(Machine, "_wait", wait)
+
+
+MUTANTS: Sequence[Mutant] = (
+    Mutant(crashes_cost_nothing, "what had to be undone too often is not run", HELD_UP),
+    Mutant(all_pay_for_one, "only what was undone too often is not run", HELD_UP),
+    Mutant(what_is_due_pays_twice, "what is due is run, unless it was undone too often", PLANNED),
+    Mutant(healthy_methods_are_held_up, "only what was undone too often is not run", HELD_UP),
+    Mutant(left_out_of_a_snapshot, "equal", KEPT),
+    Mutant(counted_by_each_replica_s_own_time, "what had to be undone too often is not run", HELD_UP),
+)
+
+
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS)
+
+
+def test_crashes_that_are_held_up_are_met() -> None:
+    assert sum(run(seed, options=HELD_UP).marks["crashes held up"] for seed in range(3)) > 0
