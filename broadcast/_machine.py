@@ -229,7 +229,9 @@ class Machine(Running[A]):
             if outcome is not _APPLIED:
                 self._past.note(index + at, 1, outcome)
             told.append(answer)
-            session.answered(NOT_KEPT if outcome is _APPLIED and self._is_idempotent(calls[at]) else answer)
+            if outcome is _APPLIED and self._idempotent and self._is_idempotent(calls[at]):
+                answer = NOT_KEPT
+            session.answered(answer)
         self._applied_calls(index + entry.count - 1)
         return told
 
