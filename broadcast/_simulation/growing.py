@@ -6,12 +6,14 @@ with a version is left by those commands only that found it in force.
 
 from __future__ import annotations
 
+import random
+
 from actors._actor import command
 from actors._interface import Interface
 from broadcast._simulation.almanac import Almanac
 from broadcast._simulation.diary import Diary
 from broadcast._simulation.keeping import Almanacs, Keeping
-from broadcast._simulation.upgrades import Second, Underlined, Upgrades
+from broadcast._simulation.upgrades import Second, Underlined, underlining
 
 
 class SecondAlmanac(Second, Almanac):
@@ -43,8 +45,8 @@ class ThirdAlmanac(SecondAlmanac):
     version = 3
 
 
-class GrowingAlmanacs(Upgrades, Almanacs):
-    """A play (see `Play`): that of almanacs, with clients that have the newest class."""
+class GrowingAlmanacs(Almanacs):
+    """A play (see `Play`): that of almanacs and that of upgrades in one."""
 
     actor = Almanac
     later: tuple[type[Diary], ...] = (SecondAlmanac, ThirdAlmanac)
@@ -52,6 +54,9 @@ class GrowingAlmanacs(Upgrades, Almanacs):
 
     def expectation(self) -> KeepingAnew:
         return KeepingAnew()
+
+    def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:
+        return underlining(self.interface, chance, owner, number) or super().command(chance, owner, number)
 
 
 class KeepingAnew(Underlined, Keeping):

@@ -39,16 +39,21 @@ class Third(Second):
 class Upgrades(Diaries):
     """A play (see `Play`): clients have the newest class, and use what replicas may not have yet."""
 
-    later: tuple[type[Diary], ...] = (Second, Third)
+    later = (Second, Third)
     interface = Interface.of(Third)
 
     def expectation(self) -> Underlined:
         return Underlined()
 
     def command(self, chance: random.Random, owner: str, number: int) -> tuple[str, bytes]:
-        if chance.random() < 0.2:
-            return "underline", self.interface.methods["underline"].pack((owner, number), {})
-        return super().command(chance, owner, number)
+        return underlining(self.interface, chance, owner, number) or super().command(chance, owner, number)
+
+
+def underlining(interface: Interface, chance: random.Random, owner: str, number: int) -> tuple[str, bytes] | None:
+    """Now and then, a call of what came with a version."""
+    if chance.random() < 0.2:
+        return "underline", interface.methods["underline"].pack((owner, number), {})
+    return None
 
 
 class Underlined(Notes):
