@@ -9,14 +9,17 @@ nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 
 from actors._protocol.address import ACTOR_NAME_LENGTH_MAX
+from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.codec import COUNT_MAX, OneOf, check_plain, encode_around
 from actors._protocol.envelope import Natural
+from actors._protocol.scalars import ARRAY, NONE, head, natural, scan, scan_array, text
 
 CHAIN_LENGTH_MAX = 64
 """Actors that are told to wait for a message: the last ones, if there are more."""
@@ -90,23 +93,40 @@ Parcel: TypeAlias = Asked | Told | Withdrawn | Stopped | Watched | Answered | En
 _KINDS = OneOf[Parcel](Asked, Told, Withdrawn, Stopped, Watched, Answered, Ended)
 
 
+_ASKED: Final = head(ARRAY, 6) + text("ask")
+_TOLD: Final = head(ARRAY, 4) + text("tell")
+_ANSWERED: Final = head(ARRAY, 3) + text("answer")
+_NO_CHAIN: Final = head(ARRAY, 0)
+
+
 def pack_asked(actor: str, sender: str, chain: Sequence[str], patience: int | None, call: bytes) -> bytes:
     """The bytes of an `Asked`, of a call that is encoded already."""
-    return encode_around(("ask", actor, sender, chain, patience), call)
+    if chain or not (patience is None or patience >= 0):
+        return encode_around(("ask", actor, sender, chain, patience), call)
+    awaited = NONE if patience is None else natural(patience)
+    return b"".join((_ASKED, _names(actor, sender), _NO_CHAIN, awaited, call))
 
 
 def pack_told(actor: str, sender: str, call: bytes) -> bytes:
     """The bytes of a `Told`, of a call that is encoded already."""
-    return encode_around(("tell", actor, sender), call)
+    return b"".join((_TOLD, _names(actor, sender), call))
 
 
 def pack_answered(incarnation: int, outcome: bytes) -> bytes:
     """The bytes of an `Answered`, of an outcome that is encoded already."""
-    return encode_around(("answer", incarnation), outcome)
+    return b"".join((_ANSWERED, natural(incarnation), outcome))
+
+
+@lru_cache(1_000)
+def _names(actor: str, sender: str) -> bytes:
+    return text(actor) + text(sender)
 
 
 def open_parcel(data: bytes) -> Parcel:
     """The parcel that `data` is. Raises DecodeError. What is in a call or an outcome is plain, and no more is known."""
+    simple = _simple(data)
+    if simple is not None:
+        return simple
     parcel = _KINDS.decode(data, count_max=_COUNT_MAX)
     kind = type(parcel)
     if kind is Asked or kind is Told:
@@ -114,3 +134,44 @@ def open_parcel(data: bytes) -> Parcel:
     elif kind is Answered:
         check_plain(cast(Answered, parcel).outcome)
     return parcel
+
+
+def _simple(data: bytes) -> Asked | Told | Answered | None:
+    """A parcel of scalars, without asking the library; None if it is something else, or not good."""
+    for begin, count, make in _SIMPLE:
+        if data.startswith(begin):
+            found = scan(data, len(begin), count)
+            last = None if found is None else scan_array(data, found[1])
+            return make(*found[0], last) if found and last else None
+    return None
+
+
+def _simple_asked(actor: Any, sender: Any, chain: Any, patience: Any, call: list[object]) -> Asked | None:
+    is_fit = _are_names(actor, sender) and chain == [] and (patience is None or _is_natural(patience))
+    return Asked(actor, sender, chain, patience, call) if is_fit else None
+
+
+def _simple_told(actor: Any, sender: Any, call: list[object]) -> Told | None:
+    return Told(actor, sender, call) if _are_names(actor, sender) else None
+
+
+def _simple_answered(incarnation: Any, outcome: list[object]) -> Answered | None:
+    return Answered(incarnation, outcome) if _is_natural(incarnation) else None
+
+
+_SIMPLE: Final[Sequence[tuple[bytes, int, Callable[..., Asked | Told | Answered | None]]]] = (
+    (_ANSWERED, 1, _simple_answered),
+    (_ASKED, 4, _simple_asked),
+    (_TOLD, 2, _simple_told),
+)
+"""How a parcel begins, how many values there are before the call or the outcome, and what is made of them."""
+
+
+def _is_natural(value: object) -> bool:
+    return type(value) is int and 0 <= value <= COUNTER_MAX
+
+
+def _are_names(actor: object, sender: object) -> bool:
+    if type(actor) is not str or type(sender) is not str:
+        return False
+    return 0 < len(actor) <= ACTOR_NAME_LENGTH_MAX and len(sender) <= ACTOR_NAME_LENGTH_MAX
