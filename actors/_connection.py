@@ -304,7 +304,7 @@ class Connection:
         link, shares = self._link, self._rooms is not None
         try:
             while True:
-                began = trio.current_time()
+                began = trio.current_time() if shares else 0.0
                 while self.ended is None and (event := link.next_event()) is not None:
                     if type(event) is Envelope and receive is not None:
                         receive(event)

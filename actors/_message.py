@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import trio
 
 from actors._protocol.errors import invariant
@@ -29,7 +30,7 @@ class Question(Protocol):
         ...
 
 
-class Message:
+class Message(msgspec.Struct, eq=False):
     """A call of a method.
 
     sender: address of the actor, or name of the node, that it is from. counter, node: its Lamport stamp.
@@ -37,25 +38,13 @@ class Message:
     question: who waits for the answer; None if it was told.
     """
 
-    __slots__ = ("arguments", "chain", "counter", "method", "node", "question", "sender")
-
-    def __init__(
-        self,
-        method: Method,
-        arguments: tuple[object, ...],
-        sender: str,
-        counter: int,
-        node: str,
-        chain: tuple[str, ...] = (),
-        question: Question | None = None,
-    ) -> None:
-        self.method = method
-        self.arguments = arguments
-        self.sender = sender
-        self.counter = counter
-        self.node = node
-        self.chain = chain
-        self.question = question
+    method: Method
+    arguments: tuple[object, ...]
+    sender: str
+    counter: int
+    node: str
+    chain: tuple[str, ...] = ()
+    question: Question | None = None
 
 
 class Asker:

@@ -9,9 +9,10 @@ nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeAlias, cast
+from struct import Struct
+from typing import Annotated, Final, TypeAlias, cast
 
 import msgspec
 
@@ -19,7 +20,7 @@ from actors._protocol.address import ACTOR_NAME_LENGTH_MAX
 from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.codec import COUNT_MAX, OneOf, check_plain, encode_around
 from actors._protocol.envelope import Natural
-from actors._protocol.scalars import ARRAY, NONE, head, natural, scan, scan_array, text
+from actors._protocol.scalars import ARRAY, NONE, TEXT, WIDE, head, natural, scan, scan_array, text
 
 CHAIN_LENGTH_MAX = 64
 """Actors that are told to wait for a message: the last ones, if there are more."""
@@ -97,6 +98,11 @@ _ASKED: Final = head(ARRAY, 6) + text("ask")
 _TOLD: Final = head(ARRAY, 4) + text("tell")
 _ANSWERED: Final = head(ARRAY, 3) + text("answer")
 _NO_CHAIN: Final = head(ARRAY, 0)
+_LIFE: Final = Struct(f">{len(_ANSWERED)}sBQ")
+"""How an `Answered` begins: its incarnation takes eight bytes, whatever it is."""
+_KNOWN_MAX: Final = 1_000
+_known: dict[bytes, tuple[str, str]] = {}
+"""The short names of an `Asked` that has no chain and is waited for for ever: by all bytes of these four."""
 
 
 def pack_asked(actor: str, sender: str, chain: Sequence[str], patience: int | None, call: bytes) -> bytes:
@@ -114,10 +120,10 @@ def pack_told(actor: str, sender: str, call: bytes) -> bytes:
 
 def pack_answered(incarnation: int, outcome: bytes) -> bytes:
     """The bytes of an `Answered`, of an outcome that is encoded already."""
-    return b"".join((_ANSWERED, natural(incarnation), outcome))
+    return _LIFE.pack(_ANSWERED, WIDE, incarnation) + outcome
 
 
-@lru_cache(1_000)
+@lru_cache(_KNOWN_MAX)
 def _names(actor: str, sender: str) -> bytes:
     return text(actor) + text(sender)
 
@@ -138,33 +144,57 @@ def open_parcel(data: bytes) -> Parcel:
 
 def _simple(data: bytes) -> Asked | Told | Answered | None:
     """A parcel of scalars, without asking the library; None if it is something else, or not good."""
-    for begin, count, make in _SIMPLE:
-        if data.startswith(begin):
-            found = scan(data, len(begin), count)
-            last = None if found is None else scan_array(data, found[1])
-            return make(*found[0], last) if found and last else None
-    return None
+    if data.startswith(_ANSWERED):
+        return _simple_answered(data)
+    if data.startswith(_ASKED):
+        return _simple_asked(data)
+    return _simple_told(data) if data.startswith(_TOLD) else None
 
 
-def _simple_asked(actor: Any, sender: Any, chain: Any, patience: Any, call: list[object]) -> Asked | None:
-    is_fit = _are_names(actor, sender) and chain == [] and (patience is None or _is_natural(patience))
-    return Asked(actor, sender, chain, patience, call) if is_fit else None
+def _simple_answered(data: bytes) -> Answered | None:
+    if len(data) < _LIFE.size:
+        return None
+    _, wide, incarnation = _LIFE.unpack_from(data)
+    outcome = scan_array(data, _LIFE.size)
+    return Answered(incarnation, outcome) if wide == WIDE and incarnation <= COUNTER_MAX and outcome else None
 
 
-def _simple_told(actor: Any, sender: Any, call: list[object]) -> Told | None:
+def _simple_asked(data: bytes) -> Asked | None:
+    end = _end_of_names(data, len(_ASKED)) + 2
+    names = _known.get(data[len(_ASKED) : end])
+    if names is not None:
+        call = scan_array(data, end)
+        return Asked(*names, [], None, call) if call else None
+    found = scan(data, len(_ASKED), 4)
+    call = None if found is None else scan_array(data, found[1])
+    if found is None or not call:
+        return None
+    actor, sender, chain, patience = found[0]
+    if not _are_names(actor, sender) or chain != [] or not (patience is None or _is_natural(patience)):
+        return None
+    if patience is None and found[1] == end:
+        if len(_known) >= _KNOWN_MAX:
+            _known.clear()
+        _known[data[len(_ASKED) : end]] = actor, sender
+    return Asked(actor, sender, chain, patience, call)
+
+
+def _end_of_names(data: bytes, at: int) -> int:
+    """Where two texts that begin at `at` end, if they are as short as most names are; else somewhere, or 0."""
+    for _ in range(2):
+        if at >= len(data) or data[at] < TEXT:
+            return 0
+        at += 1 + data[at] - TEXT
+    return at
+
+
+def _simple_told(data: bytes) -> Told | None:
+    found = scan(data, len(_TOLD), 2)
+    call = None if found is None else scan_array(data, found[1])
+    if found is None or not call:
+        return None
+    actor, sender = found[0]
     return Told(actor, sender, call) if _are_names(actor, sender) else None
-
-
-def _simple_answered(incarnation: Any, outcome: list[object]) -> Answered | None:
-    return Answered(incarnation, outcome) if _is_natural(incarnation) else None
-
-
-_SIMPLE: Final[Sequence[tuple[bytes, int, Callable[..., Asked | Told | Answered | None]]]] = (
-    (_ANSWERED, 1, _simple_answered),
-    (_ASKED, 4, _simple_asked),
-    (_TOLD, 2, _simple_told),
-)
-"""How a parcel begins, how many values there are before the call or the outcome, and what is made of them."""
 
 
 def _is_natural(value: object) -> bool:

@@ -92,39 +92,36 @@ def scan(data: bytes, at: int, count: int) -> tuple[list[Any], int] | None:
         if at >= end:
             return None
         first = data[at]
-        major, number = first & 0xE0, first & 0x1F
         at += 1
+        if first < 24:  # what follows would do as well, and takes twice as long
+            values.append(first)
+            continue
+        major, number = first & 0xE0, first & 0x1F
         if number > 23 and major != 0xE0:
             if number > 27:
                 return None
             width = 1 << (number - 24)
             number = int.from_bytes(data[at : at + width], "big")
             at += width
-            if at > end:
-                return None
-        if major in _INTEGERS:
-            if number > _MOST:
-                return None
-            values.append(number if major == _NATURAL else -1 - number)
-        elif major in _STRINGS:
-            stop = at + number
-            if stop > end:
-                return None
-            part = data[at:stop]
-            at = stop
-            if major == _BYTES:
-                values.append(part)
-                continue
+        stop = at + number if major in _STRINGS else at
+        if stop > end:
+            return None
+        if major == TEXT:
             try:
-                values.append(part.decode())
+                values.append(data[at:stop].decode())
             except UnicodeDecodeError:
                 return None
+        elif major == _BYTES:
+            values.append(data[at:stop])
+        elif major in _INTEGERS and number <= _MOST:
+            values.append(number if major == _NATURAL else -1 - number)
         elif first in _OF_HEADS:
             values.append(_OF_HEADS[first])
         elif first == ARRAY:
             values.append([])
         else:
             return None
+        at = stop
     return values, at
 
 
