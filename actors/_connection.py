@@ -112,7 +112,7 @@ class Outbox:
         flow: what is of one flow, and not urgent, arrives in order. What is large is overtaken by all others.
         """
         direct = self._direct
-        if direct is not None and self._may_pass(data):
+        if direct is not None and self._turn != _TURNS.count and self._may_pass(data):
             self._turn = _TURNS.count
             rest = data[direct(data) :]
             if not rest:
@@ -128,9 +128,8 @@ class Outbox:
         return True
 
     def _may_pass(self, data: bytes) -> bool:
-        """May this be written past the writer, if it waits?"""
-        is_alone = self._turn != _TURNS.count and len(data) <= DIRECT_SIZE_MAX
-        return is_alone and (self._gate is None or self._gate.is_open)
+        """May this be written past the writer, if it waits, and nothing was in this turn?"""
+        return len(data) <= DIRECT_SIZE_MAX and (self._gate is None or self._gate.is_open)
 
     def _queue(self, data: bytes, control: bool, flow: Hashable) -> bool:
         if control:
@@ -277,7 +276,7 @@ class Connection:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
-                    await self._read(receive)
+                    nursery.start_soon(self._read, receive)  # each wake-up goes through all that awaits it
         finally:
             self.ended = self.ended or "this node is stopping"
             for room in self._rooms or ():

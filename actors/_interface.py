@@ -21,6 +21,7 @@ from actors._annotations import annotation_of
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
 from actors._protocol.errors import InvalidMessage
+from actors._protocol.scalars import ARRAY, FEW, encode_behind, head, text
 
 _SCALARS: Final = (NoneType, bool, int, float, str, bytes)
 """Annotations that need no more than a look at a value's type."""
@@ -61,6 +62,7 @@ class Method:
         self._parameters = [_parameter(self.label, written, parameter) for parameter in parameters]
         annotations = [parameter.annotation for parameter in self._parameters]
         self.annotations: Final = tuple(annotations)
+        self._begin = head(ARRAY, 1 + len(parameters)) + text(tag) if len(parameters) <= FEW else None  # of a message
         self._fields = _fields(self.label, annotations)
         self._exact = annotations if all(annotation in _SCALARS for annotation in annotations) else None
         self._ints = [at for at, annotation in enumerate(annotations) if annotation is int]
@@ -77,7 +79,7 @@ class Method:
         if kwargs or self._exact != [*map(type, args)] or not self._in_range(args):
             plain = self._checked(args, kwargs)
         try:
-            return encode_plain([self.tag, *plain])
+            return (encode_behind(self._begin, plain) if self._begin else None) or encode_plain([self.tag, *plain])
         except ValueError as error:
             raise InvalidMessage(f"{self.label}: {error}") from error
 

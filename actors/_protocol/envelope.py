@@ -115,8 +115,10 @@ class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 LinkMessage: TypeAlias = Hello | Ready | Refusal | Ping | Pong | Envelope | Part
 _KINDS = OneOf[LinkMessage](Hello, Ready, Refusal, Ping, Pong, Envelope, Part)
 _ENVELOPE: Final = head(ARRAY, 6) + text("envelope")
-_NUMBERS: Final = Struct(f">{len(_ENVELOPE)}sBQBQ")
-"""How the header of an envelope begins; its names are the rest."""
+_NUMBERS: Final = Struct(f">H{len(_ENVELOPE)}sBQBQ")
+"""How an envelope begins: the length of its header, and that up to its names, which are the rest of it."""
+_SMALL_SIZE_MAX: Final = 2**12
+"""Bytes of a body that is copied once more, as that takes less time than to do each thing with the parts."""
 KNOWN_MAX, KNOWN_SIZE_MAX = 1_000, 200
 known: dict[bytes, tuple[str, str, str]] = {}
 """What such a rest has been found to say, where it is short."""
@@ -139,8 +141,9 @@ def pack_envelope(
     if not 0 <= correlation <= COUNTER_MAX:
         violated("a correlation is within bounds", correlation=correlation)
     names = _names(to, sender, tag)
-    numbers = _NUMBERS.pack(_ENVELOPE, WIDE, counter, WIDE, correlation)
-    return frame((len(numbers) + len(names)).to_bytes(2, "big"), numbers, names, body)
+    size = _NUMBERS.size - 2 + len(names)
+    begin = _NUMBERS.pack(size, _ENVELOPE, WIDE, counter, WIDE, correlation) + names
+    return frame(begin + body) if len(body) <= _SMALL_SIZE_MAX else frame(begin, body)
 
 
 @lru_cache(KNOWN_MAX)
@@ -158,11 +161,11 @@ def pack_part(data: bytes, begin: int, size: int) -> bytes:
 
 def unpack(payload: bytes) -> LinkMessage:
     """The message in a frame's payload. Raises RemoteProtocolError."""
+    begun = _begun(payload)
     end = 2 + int.from_bytes(payload[:2], "big")
     if end > HEADER_SIZE_MAX + 2 or end > len(payload):
         raise RemoteProtocolError(f"a header of {end - 2} bytes in a frame of {len(payload)}")
-    begun = _begun(payload, end)
-    names = None if begun is None else known.get(payload[2 + _NUMBERS.size : end])
+    names = None if begun is None else known.get(payload[_NUMBERS.size : end])
     if begun is not None and names is not None:
         return Envelope(*begun, *names, payload[end:])
     plain = parse(payload[2:end])
@@ -172,7 +175,7 @@ def unpack(payload: bytes) -> LinkMessage:
         items.append(payload[end:])
         envelope = convert(items, Envelope)
         if begun is not None:
-            _remember(payload[2 + _NUMBERS.size : end], envelope)
+            _remember(payload[_NUMBERS.size : end], envelope)
         return envelope
     if kind == "part":
         items.append(payload[end:])
@@ -181,11 +184,11 @@ def unpack(payload: bytes) -> LinkMessage:
     return _KINDS.convert(items)
 
 
-def _begun(payload: bytes, end: int) -> tuple[int, int] | None:
+def _begun(payload: bytes) -> tuple[int, int] | None:
     """Counter and correlation, if the header begins as `pack_envelope` has it begin, and they are within bounds."""
-    if end < 2 + _NUMBERS.size:
+    if len(payload) < _NUMBERS.size:
         return None
-    kind, wide, counter, also_wide, correlation = _NUMBERS.unpack_from(payload, 2)
+    _, kind, wide, counter, also_wide, correlation = _NUMBERS.unpack_from(payload)
     is_so = kind == _ENVELOPE and wide == also_wide == WIDE and counter <= COUNTER_MAX and correlation <= COUNTER_MAX
     return (counter, correlation) if is_so else None
 

@@ -24,6 +24,9 @@ _HEAD = Struct(">II")
 
 def frame(*parts: bytes | memoryview) -> bytes:
     """The frame whose payload is the parts, joined. At least one byte of payload."""
+    if len(parts) == 1:
+        size = len(parts[0])
+        return _HEAD.pack(size, crc32(parts[0], crc32(size.to_bytes(4, "big")))) + parts[0]
     length = sum(map(len, parts)).to_bytes(4, "big")
     checksum = crc32(length)
     for part in parts:

@@ -7,8 +7,9 @@ So the bytes are those of `codec`, and the values are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
-from typing import Any, Final, cast
+from typing import Any, Final
 
 FEW: Final = 8
 """Values of a list that is written here; of more the library makes less work."""
@@ -20,7 +21,7 @@ NONE: Final = b"\xf6"
 
 _NATURAL, _NEGATIVE, _BYTES = 0x00, 0x20, 0x40
 _INTEGERS, _STRINGS = (_NATURAL, _NEGATIVE), (TEXT, _BYTES)
-_CONSTANTS: Final = {False: b"\xf4", True: b"\xf5", None: NONE}
+_CONSTANTS: Final[dict[bool | None, bytes]] = {False: b"\xf4", True: b"\xf5", None: NONE}
 _OF_HEADS: Final = {0xF4: False, 0xF5: True, 0xF6: None}
 _LEAST, _MOST = -(2**63), 2**63 - 1  # of an int; see `codec`
 _SHORT, _WORD, _LONG = Struct(">BH"), Struct(">BI"), Struct(">BQ")
@@ -50,38 +51,38 @@ def text(value: str) -> bytes:
     return head(TEXT, len(data)) + data
 
 
-def encode_few(value: object) -> bytes | None:
+def encode_few(value: Any) -> bytes | None:
     """The bytes of a scalar, or of a short list or tuple of scalars; None if it is something else."""
     kind = type(value)
     if kind is not list and kind is not tuple:
         return _encode(value)
-    items = cast("list[object]", value)
-    if len(items) > FEW:
-        return None
-    parts = [head(ARRAY, len(items))]
-    for item in items:
-        part = _encode(item)
+    return encode_behind(head(ARRAY, len(value)), value) if len(value) <= FEW else None
+
+
+def encode_behind(begin: bytes, values: Iterable[object]) -> bytes | None:
+    """The bytes of scalars, one after another behind these; None if there is anything else among them."""
+    for value in values:
+        part = _encode(value)
         if part is None:
             return None
-        parts.append(part)
-    return b"".join(parts)
+        begin += part
+    return begin
 
 
-def _encode(value: object) -> bytes | None:
+def _encode(value: Any) -> bytes | None:
     kind = type(value)
     if kind is int:
-        number = cast(int, value)
-        if 0 <= number <= _MOST:
-            return head(_NATURAL, number)
-        return head(_NEGATIVE, -1 - number) if _LEAST <= number < 0 else None
+        if 0 <= value <= _MOST:
+            return head(_NATURAL, value)
+        return head(_NEGATIVE, -1 - value) if _LEAST <= value < 0 else None
     if kind is str:
         try:
-            return text(cast(str, value))
+            return text(value)
         except UnicodeEncodeError:
             return None
     if kind is bytes:
-        return head(_BYTES, len(cast(bytes, value))) + cast(bytes, value)
-    return _CONSTANTS[cast("bool | None", value)] if kind is bool or value is None else None
+        return head(_BYTES, len(value)) + value
+    return _CONSTANTS.get(value) if kind is bool or value is None else None
 
 
 def scan(data: bytes, at: int, count: int) -> tuple[list[Any], int] | None:
