@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from actors import _tcp
-from actors._connection import RECEIVE_SIZE, Outbox, next_event
+from actors._connection import RECEIVE_SIZE, Outbox, Stir, next_event
 from actors._network import Network, prove
 from actors._nursery import open_background
 from actors._protocol.address import Address, parse_address
@@ -44,7 +44,8 @@ class ClientLink:
         self.clock = LamportClock(name, ready.counter)
         self._stream = stream
         self._link = link
-        self._outbox = Outbox(BULK_SIZE_MAX, None)
+        self._stir = Stir()
+        self._outbox = Outbox(BULK_SIZE_MAX, None, self._stir)
         self._broken: str | None = None
         self._pings = 0
         self._patient_until = math.inf  # with a node that is listened to, and says nothing
@@ -90,6 +91,7 @@ class ClientLink:
         self._patient_until = trio.current_time() + SILENCE_SECONDS_MAX
         try:
             self._link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
+            self._stir.note()
         except trio.BrokenResourceError as error:
             self._break(f"the connection broke: {error.__cause__ or error}")
         except trio.ClosedResourceError:

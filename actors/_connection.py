@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import NoReturn
 
 import trio
@@ -19,6 +20,8 @@ WRITE_SIZE = 2**18
 """Bytes that are joined into one write, about."""
 DIRECT_SIZE_MAX = 2**15
 """Bytes that are written at once by whoever sends them; more are left to the writer, where the time is in the bytes."""
+APART_SECONDS = 0.000_1
+"""After which what is sent is not joined with what was sent before, though nothing was read meanwhile."""
 PART_SIZE = 2**16
 """Bytes of what is large that are sent before others have their turn."""
 RECEIVE_SIZE = 2**16
@@ -35,29 +38,34 @@ PING_SECONDS = 1.0
 """Between two pings of a dialer."""
 
 
-class _Turns(trio.abc.Instrument):
-    """Tells one turn of Trio's scheduler from the next: `count` is another one each time."""
+class Stir:
+    """When something was last read on the links of a node, and how often that was so far."""
 
-    count = 0
+    __slots__ = ("at", "count")
 
-    def before_io_wait(self, timeout: float) -> None:
+    def __init__(self) -> None:
+        self.count = 0
+        self.at = -inf
+
+    def note(self) -> float:
+        """Something has been read: what is sent now is likely to be an answer. The time, on Trio's clock."""
         self.count += 1
-
-
-_TURNS = _Turns()
+        self.at = trio.current_time()
+        return self.at
 
 
 class Outbox:
     """What waits to be sent on one connection: bounded, the control lane always first, emptied by one writer.
 
-    What is the first of a turn, and alone, does not wait for the writer, but is written by whoever sends it: to wake
-    the writer costs as much as the message. What follows in the same turn waits, and is joined: a burst is one write
-    or two, not one for each message.
+    What is the first since something was read, or for a while, does not wait for the writer, but is written by whoever
+    sends it: to wake the writer costs as much as the message. What follows soon waits, and is joined: a burst is two or
+    three writes, not one for each message.
 
     What is larger than a part goes in parts, one of them in each write, so that others go between them. Only what must
     not overtake it waits until it has left: what is of the same flow.
 
     bulk_size_max: bytes in the bulk lane, the large ones included. gate: stamps wait there; None if they need not.
+    stir: of the node.
     in_parts: the other side takes parts; else what is large goes as it is, and in its turn.
     keep: told of how many bytes wait, while those are many, and whether some have just been sent; None if nobody need
         know. Of what goes in parts nobody is told.
@@ -74,8 +82,10 @@ class Outbox:
         "_keep",
         "_large",
         "_parted",
+        "_passed_at",
+        "_reads",
         "_size",
-        "_turn",
+        "_stir",
         "_writer",
         "bulk_size_max",
         "in_parts",
@@ -85,6 +95,7 @@ class Outbox:
         self,
         bulk_size_max: int,
         gate: Gate | None,
+        stir: Stir,
         *,
         in_parts: bool = False,
         keep: Callable[[int, bool], None] | None = None,
@@ -92,6 +103,7 @@ class Outbox:
         self.bulk_size_max = bulk_size_max
         self.in_parts = in_parts
         self._gate = gate
+        self._stir = stir
         self._keep = keep
         self._size = 0  # bytes of both lanes, and of the write under way
         self._behind = trio.lowlevel.ParkingLot()  # who waits until they are few
@@ -104,7 +116,8 @@ class Outbox:
         # While the writer waits, with nothing before it and no write begun: its task, and what writes past it.
         self._writer: trio.lowlevel.Task | None = None
         self._direct: Callable[[bytes], int] | None = None
-        self._turn = 0  # in which something was last written past the writer
+        self._reads = 0  # before something was last written past the writer
+        self._passed_at = -inf  # when that was, or a little before
 
     def put(self, data: bytes, *, control: bool = False, flow: Hashable = None) -> bool:
         """Take `data` to send it; False, and nothing is taken, if its lane is full.
@@ -112,8 +125,7 @@ class Outbox:
         flow: what is of one flow, and not urgent, arrives in order. What is large is overtaken by all others.
         """
         direct = self._direct
-        if direct is not None and self._turn != _TURNS.count and self._may_pass(data):
-            self._turn = _TURNS.count
+        if direct is not None and self._may_pass(data):
             rest = data[direct(data) :]
             if not rest:
                 return True
@@ -128,8 +140,17 @@ class Outbox:
         return True
 
     def _may_pass(self, data: bytes) -> bool:
-        """May this be written past the writer, if it waits, and nothing was in this turn?"""
-        return len(data) <= DIRECT_SIZE_MAX and (self._gate is None or self._gate.is_open)
+        """May this be written past the writer, if it waits?"""
+        if len(data) > DIRECT_SIZE_MAX or not (self._gate is None or self._gate.is_open):
+            return False
+        if self._reads != self._stir.count:
+            self._reads, self._passed_at = self._stir.count, self._stir.at
+            return True
+        now = trio.current_time()
+        if now - self._passed_at <= APART_SECONDS:
+            return False
+        self._passed_at = now
+        return True
 
     def _queue(self, data: bytes, control: bool, flow: Hashable) -> bool:
         if control:
@@ -152,7 +173,6 @@ class Outbox:
 
     async def write_to(self, stream: trio.abc.SendStream) -> NoReturn:
         """Send for ever. Raises what the stream raises once the connection is lost."""
-        trio.lowlevel.add_instrument(_TURNS)  # once more is no more
         while True:
             while self._is_empty:
                 await self._wait(stream)
@@ -236,7 +256,7 @@ class Connection:
     rooms: that it shares with others, for what comes and for what is to be sent; None if what it may keep is its own.
     """
 
-    __slots__ = ("_link", "_rooms", "_scope", "_stream", "ended", "fault", "heard", "outbox")
+    __slots__ = ("_link", "_rooms", "_scope", "_stir", "_stream", "ended", "fault", "heard", "outbox")
 
     def __init__(
         self,
@@ -244,12 +264,14 @@ class Connection:
         link: Link,
         bulk_size_max: int,
         gate: Gate,
+        stir: Stir,
         *,
         in_parts: bool = False,
         rooms: tuple[Room, Room] | None = None,
     ) -> None:
         keep = None if rooms is None else self._keep_outgoing
-        self.outbox = Outbox(bulk_size_max, gate, in_parts=in_parts, keep=keep)
+        self._stir = stir
+        self.outbox = Outbox(bulk_size_max, gate, stir, in_parts=in_parts, keep=keep)
         self._rooms = rooms
         self.heard = trio.current_time()
         self.ended: str | None = None
@@ -316,7 +338,7 @@ class Connection:
                     self._keep_incoming()
                     await self.outbox.wait_taken()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
-                self.heard = trio.current_time()
+                self.heard = self._stir.note()
         except RemoteProtocolError as error:
             self.close(str(error), fault=True)
         except trio.BrokenResourceError as error:

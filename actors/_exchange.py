@@ -11,7 +11,7 @@ from typing import Protocol
 import trio
 
 from actors._complaints import Complaints
-from actors._connection import Connection
+from actors._connection import Connection, Stir
 from actors._gate import Gate
 from actors._identity import Identity
 from actors._log import Log
@@ -122,7 +122,8 @@ class NodeStatistics:
 class Exchange:
     """What the links of a node share.
 
-    gate: what every link sends leaves through it. complaints: what the log is told of those at the other ends.
+    gate: what every link sends leaves through it. stir: what is read on any is noted there.
+    complaints: what the log is told of those at the other ends.
     data: the directory that the identity is kept in; None if it is not.
     dialed: the ready link to each peer, which is where envelopes for it are sent.
     receivers: by the name that envelopes are for.
@@ -135,6 +136,7 @@ class Exchange:
         self.data = data
         self.clock = LamportClock(name, identity.counter, identity.reserved)
         self.gate = Gate(self.clock, identity, data)
+        self.stir = Stir()
         self.statistics = NodeStatistics()
         self.complaints = Complaints()
         self.dialed: dict[str, Connection] = {}

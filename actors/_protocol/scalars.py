@@ -81,7 +81,7 @@ def _encode(value: Any) -> bytes | None:
         except UnicodeEncodeError:
             return None
     if kind is bytes:
-        return head(_BYTES, len(value)) + value
+        return b"".join((head(_BYTES, len(value)), value))
     return _CONSTANTS.get(value) if kind is bool or value is None else None
 
 

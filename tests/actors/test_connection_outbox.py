@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from actors import _connection
-from actors._connection import Outbox
+from actors._connection import Outbox, Stir
 from actors._gate import Gate
 from actors._identity import MemoryIdentity
 from actors._protocol.clock import LamportClock
@@ -69,13 +69,14 @@ class SlowDisk(MemoryIdentity):
 class Wire:
     """Both ends of a connection: an outbox at one, and at the other what came through."""
 
-    def __init__(self, gate: Gate | None = None, send_buffer: int | None = None) -> None:
+    def __init__(self, gate: Gate | None = None, send_buffer: int | None = None, stir: Stir | None = None) -> None:
         ours, self._theirs = socket.socketpair()
         if send_buffer is not None:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         self._theirs.setblocking(False)
         self.stream = QuickStream(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
-        self.outbox = Outbox(2**20, gate)
+        self.stir = stir or Stir()
+        self.outbox = Outbox(2**20, gate, self.stir)
 
     def came(self) -> bytes:
         """What has come since this was asked last."""
@@ -90,9 +91,11 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(gate: Gate | None = None, send_buffer: int | None = None) -> AsyncGenerator[Wire, None]:
+async def wired(
+    gate: Gate | None = None, send_buffer: int | None = None, stir: Stir | None = None
+) -> AsyncGenerator[Wire, None]:
     """A connection whose writer waits."""
-    wire = Wire(gate, send_buffer)
+    wire = Wire(gate, send_buffer, stir)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wire.outbox.write_to, wire.stream)
@@ -104,7 +107,7 @@ async def wired(gate: Gate | None = None, send_buffer: int | None = None) -> Asy
 
 
 async def test_what_waits_is_joined_into_one_write_with_control_first(nursery: trio.Nursery) -> None:
-    stream, outbox = Recording(), Outbox(1_000, None)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir())
     nursery.start_soon(outbox.write_to, stream)
     assert outbox.put(b"first")
     await trio.testing.wait_all_tasks_blocked()
@@ -121,7 +124,7 @@ async def test_a_write_is_bounded_and_control_overtakes_between_writes(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_connection, "WRITE_SIZE", 10)
-    stream, outbox = Recording(), Outbox(1_000, None)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir())
     for number in range(4):
         outbox.put(b"bulk%d." % number)
     nursery.start_soon(outbox.write_to, stream)
@@ -134,7 +137,7 @@ async def test_a_write_is_bounded_and_control_overtakes_between_writes(
 
 
 async def test_the_bulk_lane_is_bounded_by_bytes_and_takes_again_when_it_is_emptied(nursery: trio.Nursery) -> None:
-    stream, outbox = Recording(), Outbox(10, None)
+    stream, outbox = Recording(), Outbox(10, None, Stir())
     assert outbox.put(b"x" * 6)
     assert not outbox.put(b"x" * 5)
     assert outbox.put(b"x" * 4)
@@ -147,7 +150,7 @@ async def test_the_bulk_lane_is_bounded_by_bytes_and_takes_again_when_it_is_empt
 
 async def test_the_control_lane_is_bounded_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_connection, "CONTROL_COUNT_MAX", 3)
-    outbox = Outbox(10, None)
+    outbox = Outbox(10, None, Stir())
     assert [outbox.put(b"x" * 100, control=True) for _ in range(4)] == [True, True, True, False]
     assert outbox.put(b"x")
 
@@ -155,7 +158,7 @@ async def test_the_control_lane_is_bounded_by_count(monkeypatch: pytest.MonkeyPa
 async def test_nothing_leaves_before_its_mark_is_on_disk(nursery: trio.Nursery) -> None:
     stream, disk = Recording(), SlowDisk()
     clock = LamportClock("a", 5, 5)
-    outbox = Outbox(100, Gate(clock, disk))
+    outbox = Outbox(100, Gate(clock, disk), Stir())
     nursery.start_soon(outbox.write_to, stream)
     clock.tick()
     outbox.put(b"x")
@@ -184,7 +187,7 @@ async def test_a_writer_that_never_has_to_wait_lets_others_run() -> None:
         async def send_all(self, data: bytes | bytearray | memoryview) -> None:
             outbox.put(b"more")
 
-    outbox = Outbox(100, None)
+    outbox = Outbox(100, None, Stir())
     outbox.put(b"x")
     outbox.put(b"y")
     with trio.move_on_after(0.01) as scope:
@@ -213,7 +216,7 @@ async def test_what_is_small_goes_between_the_parts_of_what_is_large_but_for_its
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_connection, "PART_SIZE", 100)
-    stream, outbox = Recording(), Outbox(1_000, None, in_parts=True)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir(), in_parts=True)
     assert outbox.put(letter("large", 200), flow="one")
     assert outbox.put(letter("small"), flow="two")
     assert outbox.put(letter("behind"), flow="one")
@@ -244,7 +247,7 @@ async def test_what_is_large_takes_room_until_its_last_part_has_left(
 ) -> None:
     monkeypatch.setattr(_connection, "PART_SIZE", 100)
     large = letter("large", 150)
-    stream, outbox = Recording(), Outbox(len(large), None, in_parts=True)
+    stream, outbox = Recording(), Outbox(len(large), None, Stir(), in_parts=True)
     assert outbox.put(large)
     nursery.start_soon(outbox.write_to, stream)
     await trio.testing.wait_all_tasks_blocked()
@@ -258,7 +261,7 @@ async def test_to_who_takes_no_parts_all_goes_as_it_is_and_in_order(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_connection, "PART_SIZE", 100)
-    stream, outbox = Recording(), Outbox(1_000, None)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir())
     outbox.put(letter("large", 200), flow="one")
     outbox.put(letter("small"), flow="two")
     nursery.start_soon(outbox.write_to, stream)
@@ -272,6 +275,7 @@ async def test_to_who_takes_no_parts_all_goes_as_it_is_and_in_order(
 async def test_what_is_alone_leaves_at_once_and_a_burst_is_joined() -> None:
     async with wired() as wire:
         for round_ in (b"1", b"2"):
+            wire.stir.note()
             wire.outbox.put(b"first" + round_)
             assert wire.came() == b"first" + round_
             wire.outbox.put(b"bulk")
@@ -290,12 +294,14 @@ class Steps(trio.abc.Instrument):
         self.count += 1
 
 
-async def test_what_leaves_at_once_wakes_nobody() -> None:
+async def test_what_leaves_at_once_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "APART_SECONDS", 10.0)
     async with wired() as wire:
         steps = Steps()
         trio.lowlevel.add_instrument(steps)
         try:
-            for messages, woken in (([b"alone"], 0), ([b"first of a turn", b"second"], 1)):
+            for messages, woken in (([b"alone"], 0), ([b"first since then", b"second"], 1)):
+                wire.stir.note()
                 steps.count = 0
                 for message in messages:
                     wire.outbox.put(message)
@@ -305,12 +311,39 @@ async def test_what_leaves_at_once_wakes_nobody() -> None:
             trio.lowlevel.remove_instrument(steps)
 
 
-async def test_one_after_another_each_leaves_at_once() -> None:
+async def test_one_after_another_each_leaves_at_once(autojump_clock: trio.testing.MockClock) -> None:
     async with wired() as wire:
         for _ in range(3):
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(2 * _connection.APART_SECONDS)
             wire.outbox.put(b"x")
             assert wire.came() == b"x"
+
+
+async def test_what_is_read_on_any_link_lets_one_leave_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    stir = Stir()
+    async with wired(stir=stir) as wire, wired(stir=stir) as other:
+        for _ in range(3):
+            stir.note()
+            for each in (wire, other):
+                each.outbox.put(b"x")
+                assert each.came() == b"x"
+            await trio.testing.wait_all_tasks_blocked()
+            for each in (wire, other):
+                each.outbox.put(b"y")
+                assert each.came() == b""
+            await trio.testing.wait_all_tasks_blocked()
+            assert wire.came() == other.came() == b"y"
+
+
+async def test_a_burst_long_after_the_last_read_is_joined(autojump_clock: trio.testing.MockClock) -> None:
+    async with wired() as wire:
+        wire.stir.note()
+        await trio.sleep(10)
+        for came in (b"a", b"a", b"", b""):  # the first does not ask for the time
+            wire.outbox.put(b"a")
+            assert wire.came() == came
+        await trio.testing.wait_all_tasks_blocked()
+        assert wire.came() == b"aa"
 
 
 async def test_the_rest_of_what_left_in_part_goes_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from test_node import Recorder, Stranger, peer_hello, recorded
 
 from actors import _acceptor, _connection
 from actors._acceptor import CONNECTIONS_MAX, _places  # pyright: ignore[reportPrivateUsage]
-from actors._connection import Connection
+from actors._connection import Connection, Stir
 from actors._node import Node, Origin, open_node
 from actors._protocol import envelope as e
 from actors._protocol.frames import FRAME_SIZE_MAX
@@ -152,7 +152,7 @@ async def test_who_has_gone_keeps_nothing_here() -> None:
     link, _ = Link.dial(e.Hello(1, 1, "c", 1, "client", 0))
     async with recorded("a") as (a, _):
         gate = a._exchange.gate  # pyright: ignore[reportPrivateUsage]
-        connection = Connection(ours, link, 10 * BIG, gate, rooms=rooms)
+        connection = Connection(ours, link, 10 * BIG, gate, Stir(), rooms=rooms)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, None)
             link.become_ready(FRAME_SIZE_MAX)
