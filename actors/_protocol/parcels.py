@@ -130,9 +130,17 @@ def _names(actor: str, sender: str) -> bytes:
 
 def open_parcel(data: bytes) -> Parcel:
     """The parcel that `data` is. Raises DecodeError. What is in a call or an outcome is plain, and no more is known."""
-    simple = _simple(data)
-    if simple is not None:
-        return simple
+    simple: Asked | Told | Answered | None = None
+    if data.startswith(_ANSWERED):
+        simple = _simple_answered(data)
+    elif data.startswith(_ASKED):
+        simple = _simple_asked(data)
+    elif data.startswith(_TOLD):
+        simple = _simple_told(data)
+    return simple or _open_any(data)
+
+
+def _open_any(data: bytes) -> Parcel:
     parcel = _KINDS.decode(data, count_max=_COUNT_MAX)
     kind = type(parcel)
     if kind is Asked or kind is Told:
@@ -142,13 +150,7 @@ def open_parcel(data: bytes) -> Parcel:
     return parcel
 
 
-def _simple(data: bytes) -> Asked | Told | Answered | None:
-    """A parcel of scalars, without asking the library; None if it is something else, or not good."""
-    if data.startswith(_ANSWERED):
-        return _simple_answered(data)
-    if data.startswith(_ASKED):
-        return _simple_asked(data)
-    return _simple_told(data) if data.startswith(_TOLD) else None
+# A parcel of scalars, without asking the library; None if it is something else, or not good.
 
 
 def _simple_answered(data: bytes) -> Answered | None:
