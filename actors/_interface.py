@@ -21,7 +21,7 @@ from actors._annotations import annotation_of
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
 from actors._protocol.errors import InvalidMessage
-from actors._protocol.scalars import ARRAY, FEW, encode_behind, head, text
+from actors._protocol.scalars import ARRAY, FEW, encode_behind, encode_scalar, head, text
 
 _SCALARS: Final = (NoneType, bool, int, float, str, bytes)
 """Annotations that need no more than a look at a value's type."""
@@ -111,7 +111,8 @@ class Method:
             if type(answer) is not exact or (exact is int and not INTEGER_MIN <= answer <= INTEGER_MAX):
                 answer = to_plain(answer, self._answer_label)
                 from_plain(answer, self._answer, self._answer_label)
-            return encode_plain(answer)
+                return encode_plain(answer)
+            return encode_scalar(answer) or encode_plain(answer)
         except InvalidMessage as error:
             raise TypeError(str(error)) from error
         except ValueError as error:

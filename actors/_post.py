@@ -78,18 +78,15 @@ class _Pending(msgspec.Struct, eq=False):
     method: Method | None
 
 
-class RemoteQuestion:
+class RemoteQuestion(msgspec.Struct, eq=False):
     """Something that a peer has asked, until it is answered or withdrawn. watched: whose end it waits for."""
 
-    __slots__ = ("_correlation", "_deadline", "_post", "_withdrawn", "origin", "watched")
-
-    def __init__(self, post: Post, origin: Origin, correlation: int, deadline: float) -> None:
-        self.origin = origin
-        self.watched: Cell | None = None
-        self._post = post
-        self._correlation = correlation
-        self._deadline = deadline
-        self._withdrawn = False
+    _post: Post
+    origin: Origin
+    _correlation: int
+    _deadline: float
+    watched: Cell | None = None
+    _withdrawn: bool = False
 
     @property
     def is_over(self) -> bool:

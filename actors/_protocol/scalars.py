@@ -55,21 +55,22 @@ def encode_few(value: Any) -> bytes | None:
     """The bytes of a scalar, or of a short list or tuple of scalars; None if it is something else."""
     kind = type(value)
     if kind is not list and kind is not tuple:
-        return _encode(value)
+        return encode_scalar(value)
     return encode_behind(head(ARRAY, len(value)), value) if len(value) <= FEW else None
 
 
 def encode_behind(begin: bytes, values: Iterable[object]) -> bytes | None:
     """The bytes of scalars, one after another behind these; None if there is anything else among them."""
     for value in values:
-        part = _encode(value)
+        part = encode_scalar(value)
         if part is None:
             return None
         begin += part
     return begin
 
 
-def _encode(value: Any) -> bytes | None:
+def encode_scalar(value: Any) -> bytes | None:
+    """The bytes of a scalar; None if it is something else, or a float."""
     kind = type(value)
     if kind is int:
         if 0 <= value <= _MOST:
