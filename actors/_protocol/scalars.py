@@ -7,9 +7,9 @@ So the bytes are those of `codec`, and the values are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
 FEW: Final = 8
 """Values of a list that is written here; of more the library makes less work."""
@@ -51,12 +51,12 @@ def text(value: str) -> bytes:
     return head(TEXT, len(data)) + data
 
 
-def encode_few(value: Any) -> bytes | None:
+def encode_few(value: object) -> bytes | None:
     """The bytes of a scalar, or of a short list or tuple of scalars; None if it is something else."""
-    kind = type(value)
-    if kind is not list and kind is not tuple:
+    if type(value) is not list and type(value) is not tuple:
         return encode_scalar(value)
-    return encode_behind(head(ARRAY, len(value)), value) if len(value) <= FEW else None
+    items = cast("Sequence[object]", value)
+    return encode_behind(head(ARRAY, len(items)), items) if len(items) <= FEW else None
 
 
 def encode_behind(begin: bytes, values: Iterable[object]) -> bytes | None:
@@ -69,21 +69,20 @@ def encode_behind(begin: bytes, values: Iterable[object]) -> bytes | None:
     return begin
 
 
-def encode_scalar(value: Any) -> bytes | None:
+def encode_scalar(value: object) -> bytes | None:
     """The bytes of a scalar; None if it is something else, or a float."""
-    kind = type(value)
-    if kind is int:
+    if type(value) is int:
         if 0 <= value <= _MOST:
             return head(_NATURAL, value)
         return head(_NEGATIVE, -1 - value) if _LEAST <= value < 0 else None
-    if kind is str:
+    if type(value) is str:
         try:
             return text(value)
         except UnicodeEncodeError:
             return None
-    if kind is bytes:
-        return b"".join((head(_BYTES, len(value)), value))
-    return _CONSTANTS.get(value) if kind is bool or value is None else None
+    if type(value) is bytes:
+        return head(_BYTES, len(value)) + value
+    return _CONSTANTS[value] if value is None or type(value) is bool else None
 
 
 def scan(data: bytes, at: int, count: int) -> tuple[list[Any], int] | None:

@@ -15,6 +15,7 @@ from actors._protocol.scalars import FEW, encode_few, scan, scan_array
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 integers = st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300) | st.integers(-70_000, 70_000)
 scalars = st.none() | st.booleans() | integers | texts | st.binary()
+NONE_THERE: list[object] = []
 EDGES = [edge + by for edge in (0, 24, 2**8, 2**16, 2**32) for by in (-1, 0, 1)]
 
 
@@ -82,26 +83,26 @@ def test_parcels_of_scalars_come_back_alike_with_and_without_the_library() -> No
 @pytest.mark.parametrize(
     "data",
     [
-        encode(["ask", "", "", [], None, ["add"]]),
-        encode(["ask", "x" * 257, "", [], None, ["add"]]),
-        encode(["ask", "x", "x" * 257, [], None, ["add"]]),
-        encode(["ask", b"x", "", [], None, ["add"]]),
-        encode(["ask", "x", None, [], None, ["add"]]),
+        encode(["ask", "", "", NONE_THERE, None, ["add"]]),
+        encode(["ask", "x" * 257, "", NONE_THERE, None, ["add"]]),
+        encode(["ask", "x", "x" * 257, NONE_THERE, None, ["add"]]),
+        encode(["ask", b"x", "", NONE_THERE, None, ["add"]]),
+        encode(["ask", "x", None, NONE_THERE, None, ["add"]]),
         encode(["ask", "x", "", None, None, ["add"]]),
-        encode(["ask", "x", "", [], -1, ["add"]]),
-        encode(["ask", "x", "", [], True, ["add"]]),
-        encode(["ask", "x", "", [], 2**62 + 1, ["add"]]),
-        encode(["ask", "x", "", [], None, []]),
-        encode(["ask", "x", "", [], None, 1]),
-        encode(["ask", "x", "", [], None]),
-        encode(["ask", "x", "", [], None, ["add"]]) + b"\x00",
+        encode(["ask", "x", "", NONE_THERE, -1, ["add"]]),
+        encode(["ask", "x", "", NONE_THERE, True, ["add"]]),
+        encode(["ask", "x", "", NONE_THERE, 2**62 + 1, ["add"]]),
+        encode(["ask", "x", "", NONE_THERE, None, NONE_THERE]),
+        encode(["ask", "x", "", NONE_THERE, None, 1]),
+        encode(["ask", "x", "", NONE_THERE, None]),
+        encode(["ask", "x", "", NONE_THERE, None, ["add"]]) + b"\x00",
         encode(["tell", "", "", ["add"]]),
         encode(["tell", "x", "x" * 257, ["add"]]),
-        encode(["tell", "x", "", []]),
+        encode(["tell", "x", "", NONE_THERE]),
         encode(["answer", -1, [0, 1]]),
         encode(["answer", 2**62 + 1, [0, 1]]),
         encode(["answer", False, [0, 1]]),
-        encode(["answer", 1, []]),
+        encode(["answer", 1, NONE_THERE]),
     ],
     ids=bytes.hex,
 )
