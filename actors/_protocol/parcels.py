@@ -100,8 +100,8 @@ _ANSWERED: Final = head(ARRAY, 3) + text("answer")
 _NO_CHAIN: Final = head(ARRAY, 0)
 _LIFE: Final = Struct(f">{len(_ANSWERED)}sBQ")
 """How an `Answered` begins: its incarnation takes eight bytes, whatever it is."""
-_KNOWN_MAX: Final = 1_000
-_known: dict[bytes, tuple[str, str]] = {}
+KNOWN_MAX: Final = 1_000
+known: dict[bytes, tuple[str, str]] = {}
 """The short names of an `Asked` that has no chain and is waited for for ever: by all bytes of these four."""
 
 
@@ -123,7 +123,7 @@ def pack_answered(incarnation: int, outcome: bytes) -> bytes:
     return _LIFE.pack(_ANSWERED, WIDE, incarnation) + outcome
 
 
-@lru_cache(_KNOWN_MAX)
+@lru_cache(KNOWN_MAX)
 def _names(actor: str, sender: str) -> bytes:
     return text(actor) + text(sender)
 
@@ -163,7 +163,7 @@ def _simple_answered(data: bytes) -> Answered | None:
 
 def _simple_asked(data: bytes) -> Asked | None:
     end = _end_of_names(data, len(_ASKED)) + 2
-    names = _known.get(data[len(_ASKED) : end])
+    names = known.get(data[len(_ASKED) : end])
     if names is not None:
         call = scan_array(data, end)
         return Asked(*names, [], None, call) if call else None
@@ -175,9 +175,9 @@ def _simple_asked(data: bytes) -> Asked | None:
     if not _are_names(actor, sender) or chain != [] or not (patience is None or _is_natural(patience)):
         return None
     if patience is None and found[1] == end:
-        if len(_known) >= _KNOWN_MAX:
-            _known.clear()
-        _known[data[len(_ASKED) : end]] = actor, sender
+        if len(known) >= KNOWN_MAX:
+            known.clear()
+        known[data[len(_ASKED) : end]] = actor, sender
     return Asked(actor, sender, chain, patience, call)
 
 

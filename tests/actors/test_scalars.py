@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from actors._protocol import parcels
 from actors._protocol.codec import DecodeError, decode, encode
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.parcels import Answered, Asked, Told, open_parcel, pack_answered, pack_asked, pack_told
@@ -109,6 +110,29 @@ def test_parcels_of_scalars_come_back_alike_with_and_without_the_library() -> No
 def test_a_parcel_out_of_bounds_is_refused(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         open_parcel(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x18", b"\x19\x01", b"\x62a", b"\x42a", b"\x78\x02a", b"\x5b" + b"\xff" * 8])
+def test_what_is_cut_is_nothing(data: bytes) -> None:
+    assert scan(data, 0, 1) is None
+
+
+def test_what_came_before_is_not_taken_for_what_comes() -> None:
+    """Names that are known are those of the same bytes, under the same patience."""
+    names = "a", "b", "a" * 23, "b" * 23, "a" * 24, "b" * 24, "ü" * 11, "x" * 256
+    for _ in range(2):
+        for patience in (None, 0, 5, 23, 24, 2**62):
+            for actor in names:
+                for sender in ("", *names):
+                    asked = Asked(actor, sender, [], patience, ["add", 1])
+                    assert open_parcel(pack_asked(actor, sender, (), patience, encode(["add", 1]))) == asked
+
+
+def test_the_names_that_are_remembered_are_few() -> None:
+    for number in range(3 * parcels.KNOWN_MAX):
+        open_parcel(pack_asked(str(number), "", (), None, encode(["add"])))
+    assert 0 < len(parcels.known) <= parcels.KNOWN_MAX
+    assert max(map(len, parcels.known)) <= 50
 
 
 def test_who_refuses_is_the_codec() -> None:
