@@ -297,7 +297,8 @@ class Cell:
                 await self._park()
                 continue
             worked = True
-            if message.question is not None and message.question.is_over:
+            question = message.question
+            if question is not None and question.is_over:
                 self.cells.statistics.withdrawn += 1
             elif message.method.is_async:
                 await self._handle_async(message)
@@ -310,17 +311,18 @@ class Cell:
     def _handle(self, message: Message) -> None:
         """Handle a message of a plain `def`. Raises what ends this life."""
         self.message = message
-        self.context.begin_message(message)
+        context = self.context
+        context.begin_message(message)
         try:
             answer = message.method.function(self.actor, *message.arguments)
-            if message.question is not None:
-                message.question.answered(message.method, answer)
+            if (question := message.question) is not None:
+                question.answered(message.method, answer)
         except BaseException as error:
             if self._failed(message, error):
                 raise
         finally:
             self.message = None
-            self.context.end()
+            context.end()
 
     async def _handle_async(self, message: Message) -> None:
         """Handle a message of an `async def`. Raises what ends this life."""

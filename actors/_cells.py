@@ -106,6 +106,7 @@ class Cells:
 
     def __init__(self, node: Node, nursery: trio.Nursery) -> None:
         self.node = node
+        self._name = node.name
         self.nursery = nursery
         self.statistics = ActorStatistics()
         self.waits = Waits(node.name)
@@ -242,15 +243,16 @@ class Cells:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        if to.node != self.node.name:
+        if to.node != self._name:
             await self.post.tell(to, method, args, kwargs)
             return
         cell = self._named.get(to.name)
         if cell is None or cell.closing or self.is_closed:
             self._undelivered(to, method)
             return
-        own = method if cell.interface is to.interface else self._method_of(cell, method)
-        message = self.message(own, own.carry(args, kwargs, self), self._sender())
+        if cell.interface is not to.interface:
+            method = self._method_of(cell, method)
+        message = Message(method, method.carry(args, kwargs, self), self._sender(), self.node.clock.tick(), self._name)
         if not self._put(cell, message):
             await self._wait_for_room(cell, message)
 

@@ -11,19 +11,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType, NoneType
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marked_by, marked_methods
 from actors._annotations import annotation_of
+from actors._exact import SCALARS, exact
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
 from actors._protocol.errors import InvalidMessage
 from actors._protocol.scalars import ARRAY, FEW, encode_behind, encode_scalar, head, text
 
-_SCALARS: Final = (NoneType, bool, int, float, str, bytes)
 """Annotations that need no more than a look at a value's type."""
 
 
@@ -64,11 +64,10 @@ class Method:
         self.annotations: Final = tuple(annotations)
         self._begin = head(ARRAY, 1 + len(parameters)) + text(tag) if len(parameters) <= FEW else None  # of a message
         self._fields = _fields(self.label, annotations)
-        self._exact = annotations if all(annotation in _SCALARS for annotation in annotations) else None
-        self._ints = [at for at, annotation in enumerate(annotations) if annotation is int]
+        self._are_exact = exact(annotations)
         self._answer_label = f"{self.label}: its answer"
         self._answer = annotation_of(written, "return", self._answer_label)
-        self._answer_exact = self._answer if self._answer in _SCALARS else None
+        self._answer_exact = self._answer if self._answer in SCALARS else None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label}>"
@@ -76,7 +75,7 @@ class Method:
     def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> bytes:
         """The message that calls it so, with defaults filled in. `InvalidMessage` if the arguments do not fit."""
         plain: Sequence[object] = args
-        if kwargs or self._exact != [*map(type, args)] or not self._in_range(args):
+        if kwargs or not self._are_exact(args):
             plain = self._checked(args, kwargs)
         try:
             return (encode_behind(self._begin, plain) if self._begin else None) or encode_plain([self.tag, *plain])
@@ -86,7 +85,7 @@ class Method:
     def carry(self, args: tuple[Any, ...], kwargs: Mapping[str, object], here: object) -> tuple[object, ...]:
         """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives, without bytes
         between. `InvalidMessage` if the arguments do not fit."""
-        if not kwargs and self._exact == [*map(type, args)] and self._in_range(args):
+        if not kwargs and self._are_exact(args):
             return args
         return msgspec.structs.astuple(self._typed(self._plain(args, kwargs), here))
 
@@ -96,7 +95,7 @@ class Method:
         Those that the sender's version of the class did not have yet get their defaults. `InvalidMessage` if
         they do not fit.
         """
-        if self._exact == [*map(type, arguments)]:
+        if self._are_exact(arguments):
             return tuple(arguments)
         new = self._parameters[len(arguments) :]
         defaults = [decode(parameter.default) for parameter in new if parameter.default is not None]
@@ -140,12 +139,6 @@ class Method:
             return from_plain(answer, self._answer, self._answer_label, here)
         except InvalidMessage as error:
             raise DecodeError(str(error)) from error
-
-    def _in_range(self, args: tuple[Any, ...]) -> bool:
-        for at in self._ints:  # noqa: SIM110 - all(...) takes three times as long for one or two
-            if not INTEGER_MIN <= args[at] <= INTEGER_MAX:
-                return False
-        return True
 
     def _checked(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Sequence[object]:
         """The arguments in their order and plain form, defaults filled in, known to fit."""

@@ -97,7 +97,7 @@ class LocalContext(Context):
         return self._cell.cells.spawner(self._cell, policy)
 
     def tell(self, ref: Ref[A], method: Marked[A, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        asked = ref._interface.method_for(method)  # pyright: ignore[reportPrivateUsage]
+        asked = ref.interface.method_for(method)
         self._take(partial(self._tell, ref, asked, asked.carry(args, kwargs, self._cell.cells)))
 
     def after(self, seconds: float, method: Marked[Any, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:

@@ -55,11 +55,12 @@ class Queue(Generic[M]):
     policy: how many, and what then. dropped: those that were lost to it.
     """
 
-    __slots__ = ("_control", "_messages", "_waiting", "dropped", "policy")
+    __slots__ = ("_capacity", "_control", "_messages", "_waiting", "dropped", "policy")
 
     def __init__(self, policy: Mailbox) -> None:
         self.policy = policy
         self.dropped = 0
+        self._capacity = policy.capacity
         self._messages: deque[M] | None = None
         self._control: deque[M] | None = None
         self._waiting: deque[_Waiting[M]] | None = None
@@ -79,7 +80,7 @@ class Queue(Generic[M]):
         messages = self._messages
         if messages is None:
             messages = self._messages = deque()
-        if len(messages) < self.policy.capacity:
+        if len(messages) < self._capacity:
             messages.append(message)
             return None
         if self.policy.when_full == "drop-newest":

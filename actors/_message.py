@@ -30,7 +30,7 @@ class Question(Protocol):
         ...
 
 
-class Message(msgspec.Struct, eq=False):
+class Message(msgspec.Struct):
     """A call of a method.
 
     sender: address of the actor, or name of the node, that it is from. counter, node: its Lamport stamp.

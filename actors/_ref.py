@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from actors._actor import Actor, Marked
 from actors._interface import Interface, Method
@@ -39,12 +39,8 @@ class Ref(ABC, Reference, Generic[A_co]):
     """
 
     def __init__(self, actor: type[A_co]) -> None:
-        self._interface = Interface.of(actor)
-
-    @property
-    def interface(self) -> Interface:
+        self.interface: Final = Interface.of(actor)
         """What messages it takes."""
-        return self._interface
 
     @overload
     async def ask(self, method: Marked[A_co, P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -55,14 +51,14 @@ class Ref(ABC, Reference, Generic[A_co]):
 
         `InvalidMessage` if the arguments do not fit: before anything is sent.
         """
-        return await self._ask(self._interface.method_for(method), args, kwargs)
+        return await self._ask(self.interface.method_for(method), args, kwargs)
 
     async def tell(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Send a message, and wait until it is accepted; not until it is handled.
 
         `InvalidMessage` if the arguments do not fit: before anything is sent.
         """
-        await self._tell(self._interface.method_for(method), args, kwargs)
+        await self._tell(self.interface.method_for(method), args, kwargs)
 
     @abstractmethod
     async def _ask(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:
@@ -163,11 +159,11 @@ class ActorRef(Ref[A_co]):
 
     async def tell(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """See `Ref.tell`."""
-        await self._at().tell(self, self._interface.method_for(method), args, kwargs)
+        await (self._here or self._at()).tell(self, self.interface.method_for(method), args, kwargs)
 
     def tell_nowait(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """`tell`, without waiting: `Overloaded` where that would have to wait for room, or for a link."""
-        self._at().tell_nowait(self, self._interface.method_for(method), args, kwargs)
+        self._at().tell_nowait(self, self.interface.method_for(method), args, kwargs)
 
     async def stop(self) -> None:
         """Have it handle what waits for it, take nothing more, and end; its children after it. Waits until it has
@@ -201,7 +197,7 @@ class ActorRef(Ref[A_co]):
         return self.address
 
     def __repr__(self) -> str:
-        return f"<ActorRef {self.address}: {self._interface.actor.__name__}>"
+        return f"<ActorRef {self.address}: {self.interface.actor.__name__}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and other.name == self.name and other.node == self.node

@@ -82,7 +82,7 @@ class GroupRef(Ref[A_co], Generic[A_co]):
 
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:
         """Many commands without a task each; see `Pipeline`."""
-        return Pipeline(self._handle, self._interface, window)
+        return Pipeline(self._handle, self.interface, window)
 
 
 class Group(GroupRef[A]):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broadcast._protocol import follower, leader
+from broadcast._protocol.belonging import Belonging
 from broadcast._protocol.digests import Digests, Opinion
 from broadcast._protocol.entries import in_messages
 from broadcast._protocol.follower import Following
@@ -22,7 +23,6 @@ from broadcast._protocol.output import (
     Diverged,
     Input,
     LeaderKnown,
-    Linked,
     Loaded,
     LoadFailed,
     Now,
@@ -32,7 +32,6 @@ from broadcast._protocol.output import (
     ReadReady,
     Received,
     Reconfigured,
-    Removed,
     SnapshotTaken,
     Submitted,
     Suspected,
@@ -58,7 +57,7 @@ from membership._protocol.messages import (
     WishAnswer,
     Wished,
 )
-from membership._protocol.view import Configuration, Formation, Member
+from membership._protocol.view import Configuration, Formation
 
 
 class Participant:
@@ -89,23 +88,21 @@ class Participant:
         self._following = Following(own, election, outbox, reads, version)
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
+        self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead)
         self._digests = Digests(election.name)
-        self._removed = False
-        self._joined = self._ahead = ahead
-        self._linked: tuple[object, ...] = (None,)  # what whom to keep a link to was told from last
         self._now = now
         self._reconfigure(now.monotonic)
-        self._tell_links()
+        self._belonging.tell_links()
 
     @property
     def configuration(self) -> Configuration:
         """The one in force: the latest in the log, committed or not."""
-        return self._configurations.latest
+        return self._belonging.configuration
 
     @property
     def committed(self) -> Agreed:
         """What is agreed of members, as far as that is known to be committed."""
-        return self._configurations.at(self._own.commit)
+        return self._belonging.committed
 
     @property
     def _votes(self) -> bool:
@@ -194,8 +191,8 @@ class Participant:
             self._change_office(now)
         self._read(now)
         self._tell_leader()
-        self._tell_links()
-        self._look_for_removal()
+        self._belonging.tell_links()
+        self._belonging.look_for_removal()
         self._own.check(self.election.epoch)
 
     def _reconfigure(self, now: int) -> None:
@@ -207,21 +204,6 @@ class Participant:
         if (divided := self._digests.divided) is not None:  # who differs may have left
             opinion = self._digests.opinion(divided, self.configuration.voter_names)
             self._look_for_divergence(opinion, divided)
-
-    def _tell_links(self) -> None:
-        """Who is in is news, or is committed now: then it takes no part any more who was in only before."""
-        commit = self._own.commit
-        if self._ahead is not None and self._ahead.index <= commit:
-            self._ahead = None
-        known = self.committed.configuration, self.configuration, self._ahead
-        if all(one is other for one, other in zip(known, self._linked, strict=False)):
-            return
-        self._linked = known
-        configurations = self._configurations.since(commit)
-        if self._ahead is not None:
-            configurations.append(self._ahead.configuration)
-        members = [member for configuration in configurations for member in configuration.members]
-        self._outbox.settle(Linked(tuple(dict.fromkeys(members))))
 
     def _change_office(self, now: Now) -> None:
         election = self.election
@@ -266,51 +248,20 @@ class Participant:
             self._told = known
             self._outbox.settle(LeaderKnown(*known))
 
-    def _look_for_removal(self) -> None:
-        """Is this a member no more, and is that committed (rule 15)? One that leads sees to its succession first."""
-        agreed, election = self.committed, self.election
-        if agreed.configuration.disk_of(election.name) != election.storage and not election.leads:
-            self._dismissed_at(agreed.set_in, agreed.set_at)
-            if election.storage in agreed.former:
-                self._remove()
-
-    def _dismissed_at(self, epoch: int, index: int) -> bool:
-        """We are no member as of that place. True for good if we had joined before: nobody joins twice with a disk.
-
-        By position, as the log goes: what made us one may stand further on, under an older epoch, and be lost. Who has
-        not come to that in its log was told of it as committed: then the index alone says what is later. Returns
-        whether we know that we ever were one.
-        """
-        joined = self._configurations.joined_at(self.election.name, self.election.storage)
-        if joined is not None:
-            is_later = joined < (epoch, index)
-        elif self._joined is not None:
-            is_later = self._joined.index < index
-        else:
-            return False
-        if is_later:
-            self._remove()
-        return True
-
-    def _remove(self) -> None:
-        if not self._removed:
-            self._removed = True
-            self._outbox.settle(Removed())
-
     # -- inputs ----------------------------------------------------------------------------------------------------
 
     def _on_tick(self, given: Tick) -> None:
         election, reads, now = self.election, self._reads, self._now.monotonic
         votes = self._votes
         if now >= election.deadline and not election.leads and not votes:
-            self._ask_for_leader()
+            self._belonging.ask()
         election.tick(now, self._own.standing, able=votes and self._own.writes.answers(now, election.floor))
         lost_at = reads.overdue_at(election.floor)
         if lost_at is not None and now >= lost_at:
             reads.lose()
         if self.leadership is not None and election.leads:
             for name in self.leadership.tick(self._now):
-                self._introduce(name)
+                self._belonging.introduce(name)
 
     def _on_submitted(self, given: Submitted) -> None:
         """Sequence it, or pass it on. Without a leader it is dropped: submitters send again when one is known."""
@@ -337,8 +288,8 @@ class Participant:
 
     def _took(self, snapshot: Snapshot) -> None:
         """Of our own state, or of another's that has become ours: the others should know what that comes to."""
-        others = [each for each in self.configuration.names if each != self.election.name]
-        self._outbox.broadcast(Digested(snapshot.position, snapshot.layout, snapshot.digest), others)
+        told = Digested(snapshot.position, snapshot.layout, snapshot.digest)
+        self._outbox.broadcast(told, self._belonging.others)
         voters = self.configuration.voter_names
         self._look_for_divergence(self._digests.took(snapshot, voters), snapshot.position)
 
@@ -376,24 +327,11 @@ class Participant:
         if newest is not None:
             self._outbox.send(given.name, Digested(newest.position, newest.layout, newest.digest))
         if self.leadership is not None:
-            self._introduce(given.name)
+            self._belonging.introduce(given.name)
             self.leadership.connected(given.name, self._now)
         elif given.name == self.election.leader:
             self._reads.lose()
             self._told = None  # so that submitters send again
-
-    def _introduce(self, name: str) -> None:
-        """A member that was added may have heard of nothing yet, and its hellos may go to who has left."""
-        agreed = self.committed
-        index, committed = agreed.set_at, agreed.configuration
-        if committed.includes(name):
-            self._outbox.send(name, FormedNotice(self.formation, committed, index))
-
-    def _ask_for_leader(self) -> None:
-        """Who has no vote cannot look for a leader by itself: does anybody still know us?"""
-        election = self.election
-        others = [member.name for member in election.configuration.members if member.name != election.name]
-        self._outbox.broadcast(MemberAsked(), others)
 
     def _on_wanted(self, given: Wanted) -> None:
         leader = self.election.leader
@@ -419,56 +357,26 @@ class Participant:
         if isinstance(given.message, Forming | FormedNotice):
             _ON_MESSAGE[type(given.message)](self, given, given.message)
         elif given.cluster == self.formation.cluster:
-            if self.configuration.disk_of(given.sender) != given.storage:
-                self._on_stranger(given)
+            if not self._belonging.counts(given):
+                self._belonging.meet_stranger(given)
             _ON_MESSAGE[type(given.message)](self, given, given.message)
         elif given.cluster:
-            self._outbox.notice(
-                f"{given.sender} takes part in another cluster's group {self.formation.group!r} (cluster "
-                f"{given.cluster.hex()[:8]}, ours is {self.formation.cluster.hex()[:8]}): its messages are ignored; "
-                "check the addresses of the members, and whose data directory it was started with"
-            )
-
-    def _on_stranger(self, received: Received) -> None:
-        """Somebody who is no member as far as we know, or not with this disk. It may know better: we say what we do."""
-        agreed, sender = self.committed, received.sender
-        committed = agreed.configuration
-        if committed.disk_of(sender) == received.storage:
-            return
-        if type(received.message) is not Dismissed:  # two that do not know each other would never end
-            self._outbox.send(sender, Dismissed(agreed.set_in, agreed.set_at))
-        if type(received.message) in (*follower.WORDS, VoteRequest):
-            return  # we may be behind, and it one that was added
-        self._outbox.notice(
-            f"{sender} speaks from another disk than the group knows: it is not counted; bring its old data back, or "
-            "remove and add the member"
-            if committed.includes(sender)
-            else f"{sender} is no member of the group {self.formation.group!r}, as far as this node knows: it is not "
-            "counted; stop it, or have it added with an empty data directory"
-        )
+            self._belonging.meet_foreigner(given)
 
     def _on_forming(self, received: Received, message: Forming) -> None:
-        """An empty disk. If it is a member's it gets the record, committed; else the leader should know of it."""
-        agreed, sender = self.committed, received.sender
-        index, committed = agreed.set_at, agreed.configuration
-        if not self.configuration.includes(sender):
-            joining = Joining(Member(sender, received.storage, message.address), message.observer, message.version)
-            if self.leadership is not None:
-                self.leadership.greet(joining, self._now)
-            elif self.election.leader is not None:
-                self._outbox.send(self.election.leader, joining)
-        waits = self.configuration.includes(sender) and not committed.includes(sender)
-        if committed.includes(self.election.name) and not waits:
-            self._outbox.send(sender, FormedNotice(self.formation, committed, index))
+        joining = self._belonging.on_forming(received, message)
+        if joining is None:
+            return
+        if self.leadership is not None:
+            self.leadership.greet(joining, self._now)
+        elif self.election.leader is not None:
+            self._outbox.send(self.election.leader, joining)
 
     def _on_formed(self, received: Received, message: FormedNotice) -> None:
-        """We know how it began. Who is in now may be news, and where to find them, to one that is far behind."""
-        ours = self.configuration
-        trusted = ours.disk_of(received.sender) == received.storage or not ours.includes(self.election.name)
-        known = self._own.commit if self._ahead is None else max(self._own.commit, self._ahead.index)
-        ours_too = received.cluster == self.formation.cluster and message.formation == self.formation
-        if trusted and ours_too and message.index > known:
-            self._ahead = message
+        self._belonging.on_formed(received, message)
+
+    def _on_dismissed(self, received: Received, message: Dismissed) -> None:
+        self._belonging.on_dismissed(received, message)
 
     def _on_joining(self, received: Received, message: Joining) -> None:
         if self.leadership is not None and not self.configuration.includes(message.member.name):
@@ -476,18 +384,6 @@ class Participant:
 
     def _on_member_asked(self, received: Received, message: MemberAsked) -> None:
         """That we heard of it was answered already, if it is no member."""
-
-    def _on_dismissed(self, received: Received, message: Dismissed) -> None:
-        """Told by a member that we know. What others say, or what may be said too early, is for an operator to see."""
-        known = self._knows(received.sender, received.storage)
-        if self.election.leads or (known and self._dismissed_at(message.epoch, message.index)):
-            return
-        self._outbox.notice(f"{received.sender} says that this node is no member of the group: is that so?")
-
-    def _knows(self, name: str, storage: bytes) -> bool:
-        """Is this a member by our log, or by what this life was taken in with?"""
-        joined = self._joined.configuration if self._joined is not None else self.configuration
-        return storage in (self.configuration.disk_of(name), joined.disk_of(name))
 
     def _on_wished(self, received: Received, message: Wished) -> None:
         if self.leadership is not None and self.configuration.includes(received.sender):
@@ -516,7 +412,7 @@ class Participant:
     def _on_answer(self, received: Received, message: Any) -> None:
         """A follower answers. It counts only in this epoch, and from the disk that the group knows (rule 16)."""
         election, now = self.election, self._now.monotonic
-        if self.configuration.disk_of(received.sender) != received.storage:
+        if not self._belonging.counts(received):
             return
         if message.epoch > election.epoch:
             election.adopt(message.epoch, now)
@@ -533,7 +429,7 @@ class Participant:
             leader.REQUESTS[type(message)](self.leadership, received, message)
 
     def _on_digested(self, received: Received, message: Digested) -> None:
-        if self.configuration.disk_of(received.sender) == received.storage:
+        if self._belonging.counts(received):
             voters = self.configuration.voter_names
             said = message.position, message.layout, message.digest
             opinion = self._digests.heard(received.sender, *said, voters)

@@ -168,7 +168,7 @@ class Stage:
         if configuration is None:
             return True
         goal, there = configuration.goal, {node.name for node in self._sound}
-        is_coming = goal is not None and there.issuperset(goal.voters)
+        is_coming = goal is not None and there.issuperset({*goal.voters}.difference(configuration.voter_names))
         return is_coming or configuration.is_joint or not there.issubset(configuration.names)
 
     def _open(self) -> list[str]:
