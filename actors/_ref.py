@@ -155,7 +155,7 @@ class ActorRef(Ref[A_co]):
     async def ask(self, method: Marked[A_co, P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     async def ask(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> object:
         """See `Ref.ask`."""
-        return await self._at().ask(self, self._interface.method_for(method), args, kwargs)
+        return await (self._here or self._at()).ask(self, self.interface.method_for(method), args, kwargs)
 
     async def tell(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """See `Ref.tell`."""
