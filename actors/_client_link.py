@@ -21,6 +21,7 @@ from actors._protocol.credential import check_answerer
 from actors._protocol.envelope import CLIENT_BODY_SIZE_MAX, Envelope, Hello, Ping, Ready, pack, pack_envelope
 from actors._protocol.errors import LinkBroken, RemoteProtocolError
 from actors._protocol.link import VERSION_MAX, VERSION_MIN, Link, LinkClosed, PeerReady, Refused
+from actors._stir import Stir
 from actors._tls import certified_name
 
 BULK_SIZE_MAX = 2**26
@@ -45,7 +46,8 @@ class ClientLink:
         self.clock = LamportClock(name, ready.counter)
         self._stream = stream
         self._link = link
-        self._outbox = Outbox(BULK_SIZE_MAX, None)
+        self._stir = Stir()
+        self._outbox = Outbox(BULK_SIZE_MAX, None, self._stir)
         self._broken: str | None = None
         self._pings = 0
         self._patient_until = math.inf  # with a node that is listened to, and says nothing
@@ -91,6 +93,7 @@ class ClientLink:
         self._patient_until = trio.current_time() + SILENCE_SECONDS_MAX
         try:
             self._link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
+            self._stir.note()
         except trio.BrokenResourceError as error:
             self._break(f"the connection broke: {error.__cause__ or error}")
         except trio.ClosedResourceError:
@@ -108,6 +111,8 @@ class ClientLink:
             await self._outbox.write_to(self._stream)
         except trio.BrokenResourceError as error:
             self._break(f"the connection broke: {error.__cause__ or error}")
+        except trio.ClosedResourceError:
+            self._break("it was closed here")  # by `ping`, while this waited for a node that takes nothing
 
     async def ping(self) -> None:
         """Show that this client lives, and have the node do the same or be left; by the link's own task."""

@@ -12,6 +12,7 @@ from actors._protocol.envelope import Envelope, Pong
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Answer, Event, Link, LinkClosed
 from actors._room import Room
+from actors._stir import Stir
 
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
@@ -32,7 +33,7 @@ class Connection:
     rooms: that it shares with others, for what comes and for what is to be sent; None if what it may keep is its own.
     """
 
-    __slots__ = ("_link", "_rooms", "_scope", "_stream", "ended", "fault", "heard", "outbox")
+    __slots__ = ("_link", "_rooms", "_scope", "_stir", "_stream", "ended", "fault", "heard", "outbox")
 
     def __init__(
         self,
@@ -40,12 +41,14 @@ class Connection:
         link: Link,
         bulk_size_max: int,
         gate: Gate,
+        stir: Stir,
         *,
         in_parts: bool = False,
         rooms: tuple[Room, Room] | None = None,
     ) -> None:
         keep = None if rooms is None else self._keep_outgoing
-        self.outbox = Outbox(bulk_size_max, gate, in_parts=in_parts, keep=keep)
+        self._stir = stir
+        self.outbox = Outbox(bulk_size_max, gate, stir, in_parts=in_parts, keep=keep)
         self._rooms = rooms
         self.heard = trio.current_time()
         self.ended: str | None = None
@@ -72,7 +75,7 @@ class Connection:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
-                    await self._read(receive)
+                    nursery.start_soon(self._read, receive)  # each wake-up goes through all that awaits it
         finally:
             self.ended = self.ended or "this node is stopping"
             for room in self._rooms or ():
@@ -99,7 +102,7 @@ class Connection:
         link, shares = self._link, self._rooms is not None
         try:
             while True:
-                began = trio.current_time()
+                began = trio.current_time() if shares else 0.0
                 while self.ended is None and (event := link.next_event()) is not None:
                     if type(event) is Envelope and receive is not None:
                         receive(event)
@@ -112,7 +115,7 @@ class Connection:
                     self._keep_incoming()
                     await self.outbox.wait_taken()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
-                self.heard = trio.current_time()
+                self.heard = self._stir.note()
         except RemoteProtocolError as error:
             self.close(str(error), fault=True)
         except trio.BrokenResourceError as error:

@@ -20,6 +20,7 @@ from actors._protocol.codec import encode
 from actors._protocol.envelope import Envelope, Hello, pack_envelope
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import VERSION_MAX, VERSION_MIN
+from actors._stir import Stir
 
 log = Log("troupe.actors")
 
@@ -122,7 +123,8 @@ class NodeStatistics:
 class Exchange:
     """What the links of a node share.
 
-    gate: what every link sends leaves through it. complaints: what the log is told of those at the other ends.
+    gate: what every link sends leaves through it. stir: what is read on any is noted there.
+    complaints: what the log is told of those at the other ends.
     data: the directory that the identity is kept in; None if it is not.
     dialed: the ready link to each peer, which is where envelopes for it are sent.
     receivers: by the name that envelopes are for.
@@ -135,6 +137,7 @@ class Exchange:
         self.data = data
         self.clock = LamportClock(name, identity.counter, identity.reserved)
         self.gate = Gate(self.clock, identity, data)
+        self.stir = Stir()
         self.statistics = NodeStatistics()
         self.complaints = Complaints()
         self.dialed: dict[str, Connection] = {}
@@ -188,7 +191,8 @@ class Exchange:
     def deliver(self, origin: Origin, envelope: Envelope) -> None:
         """Hand an envelope to whom it is for. Raises RemoteProtocolError if it breaks the rules."""
         self.statistics.received += 1
-        self.witness(envelope.counter, known=origin.is_known)
+        if envelope.counter > self.clock.counter:
+            self.witness(envelope.counter, known=origin.is_known)
         receiver = self.receivers.get(envelope.to)
         if receiver is not None:
             receiver.received(origin, envelope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import NoReturn
 
 import trio
@@ -13,11 +14,14 @@ from actors._protocol.envelope import Ping, pack, pack_part
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.frames import HEAD_SIZE
 from actors._room import SMALL
+from actors._stir import Stir
 
 WRITE_SIZE = 2**18
 """Bytes that are joined into one write, about."""
 DIRECT_SIZE_MAX = 2**15
 """Bytes that are written at once by whoever sends them; more are left to the writer, where the time is in the bytes."""
+APART_SECONDS = 0.000_1
+"""After which what is sent is not joined with what was sent before, though nothing was read meanwhile."""
 PART_SIZE = 2**16
 """Bytes of what is large that are sent before others have their turn."""
 UNDER_WAY_SIZE_MAX = 2**19
@@ -32,24 +36,12 @@ CONTROL_COUNT_MAX = 10_000
 """Messages in a control lane."""
 
 
-class _Turns(trio.abc.Instrument):
-    """Tells one turn of Trio's scheduler from the next: `count` is another one each time."""
-
-    count = 0
-
-    def before_io_wait(self, timeout: float) -> None:
-        self.count += 1
-
-
-_TURNS = _Turns()
-
-
 class Outbox:
     """What waits to be sent on one connection: bounded, the control lane always first, emptied by one writer.
 
-    What is the first of a turn, and alone, does not wait for the writer, but is written by whoever sends it: to wake
-    the writer costs as much as the message. What follows in the same turn waits, and is joined: a burst is one write
-    or two, not one for each message.
+    What is the first since something was read, or for a while, does not wait for the writer, but is written by whoever
+    sends it: to wake the writer costs as much as the message. What follows soon waits, and is joined: a burst is two or
+    three writes, not one for each message.
 
     What is larger than a part goes in parts, one of them in each write, so that others go between them. Only what must
     not overtake it waits until it has left: what is of the same flow.
@@ -59,6 +51,7 @@ class Outbox:
     waits for a pong. A ping's number says how many bytes of the lane have left before it.
 
     bulk_size_max: bytes in the bulk lane, the large ones included. gate: stamps wait there; None if they need not.
+    stir: of the node.
     in_parts: the other side takes parts; else what is large goes as it is, and in its turn.
     keep: told of how many bytes wait, while those are many, and whether some have just been sent; None if nobody need
         know. Of what goes in parts nobody is told.
@@ -77,9 +70,11 @@ class Outbox:
         "_large",
         "_left",
         "_parted",
+        "_passed_at",
         "_pinged",
+        "_reads",
         "_size",
-        "_turn",
+        "_stir",
         "_writer",
         "bulk_size_max",
         "in_parts",
@@ -89,6 +84,7 @@ class Outbox:
         self,
         bulk_size_max: int,
         gate: Gate | None,
+        stir: Stir,
         *,
         in_parts: bool = False,
         keep: Callable[[int, bool], None] | None = None,
@@ -96,6 +92,7 @@ class Outbox:
         self.bulk_size_max = bulk_size_max
         self.in_parts = in_parts
         self._gate = gate
+        self._stir = stir
         self._keep = keep
         self._size = 0  # bytes of both lanes, and of the write under way
         self._behind = trio.lowlevel.ParkingLot()  # who waits until they are few
@@ -111,7 +108,8 @@ class Outbox:
         # While the writer waits, with nothing for it to take and no write begun: its task, and what writes past it.
         self._writer: trio.lowlevel.Task | None = None
         self._direct: Callable[[bytes], int] | None = None
-        self._turn = 0  # in which something was last written past the writer
+        self._reads = 0  # before something was last written past the writer
+        self._passed_at = -inf  # when that was, or a little before
 
     def put(self, data: bytes, *, control: bool = False, flow: Hashable = None) -> bool:
         """Take `data` to send it; False, and nothing is taken, if its lane is full.
@@ -120,7 +118,6 @@ class Outbox:
         """
         direct = self._direct
         if direct is not None and self._may_pass(data, control):
-            self._turn = _TURNS.count
             if not control:
                 data += self._count(len(data))
             rest = data[direct(data) :]
@@ -143,8 +140,18 @@ class Outbox:
 
     def _may_pass(self, data: bytes, control: bool) -> bool:
         """May this be written past the writer, if it waits?"""
-        is_alone = self._turn != _TURNS.count and len(data) <= DIRECT_SIZE_MAX
-        return is_alone and (control or self._has_way) and (self._gate is None or self._gate.is_open)
+        if len(data) > DIRECT_SIZE_MAX or not (self._gate is None or self._gate.is_open):
+            return False
+        if not (control or self._has_way):
+            return False
+        if self._reads != self._stir.count:
+            self._reads, self._passed_at = self._stir.count, self._stir.at
+            return True
+        now = trio.current_time()
+        if now - self._passed_at <= APART_SECONDS:
+            return False
+        self._passed_at = now
+        return True
 
     @property
     def _has_way(self) -> bool:
@@ -197,7 +204,6 @@ class Outbox:
 
     async def write_to(self, stream: trio.abc.SendStream) -> NoReturn:
         """Send for ever. Raises what the stream raises once the connection is lost."""
-        trio.lowlevel.add_instrument(_TURNS)  # once more is no more
         while True:
             while self._is_idle:
                 await self._wait(stream)

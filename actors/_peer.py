@@ -180,7 +180,7 @@ class Peer:
     async def _live(self, stream: trio.abc.Stream, link: Link) -> None:
         """The link is ready: what is sent to the peer goes here, until it is lost."""
         exchange = self._exchange
-        connection = Connection(stream, link, self._bulk_size_max, exchange.gate, in_parts=True)
+        connection = Connection(stream, link, self._bulk_size_max, exchange.gate, exchange.stir, in_parts=True)
         self._connection = exchange.dialed[self.name] = connection
         exchange.statistics.peers_dialed += 1
         self._lived_at = self.address

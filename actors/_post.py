@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import count
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import msgspec
 import trio
 
 from actors import _answers
@@ -62,33 +64,29 @@ QUESTIONS_MAX = 100_000
 BACKLOG_MAX = 10_000
 """Answers to one peer that wait for a link to it."""
 
+_NOBODY_WAITS = nullcontext()
 _log = Log("troupe.actors")
 
 
-class _Pending:
+class _Pending(msgspec.Struct, eq=False):
     """Something that was asked of a peer. method: of an ask; else the end of an actor is awaited."""
 
-    __slots__ = ("asker", "method", "peer", "to")
-
-    def __init__(self, peer: str, to: str, asker: Asker, method: Method | None) -> None:
-        self.peer = peer
-        self.to = to
-        self.asker = asker
-        self.method = method
+    to: ActorRef[Any]
+    sender: str
+    correlation: int
+    asker: Asker
+    method: Method | None
 
 
-class RemoteQuestion:
+class RemoteQuestion(msgspec.Struct, eq=False):
     """Something that a peer has asked, until it is answered or withdrawn. watched: whose end it waits for."""
 
-    __slots__ = ("_correlation", "_deadline", "_post", "_withdrawn", "origin", "watched")
-
-    def __init__(self, post: Post, origin: Origin, correlation: int, deadline: float) -> None:
-        self.origin = origin
-        self.watched: Cell | None = None
-        self._post = post
-        self._correlation = correlation
-        self._deadline = deadline
-        self._withdrawn = False
+    _post: Post
+    origin: Origin
+    _correlation: int
+    _deadline: float
+    watched: Cell | None = None
+    _withdrawn: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -137,21 +135,20 @@ class Post:
         """See `Ref.ask`. Waits for a link first."""
         call = method.pack(args, kwargs)
         chain = self._cells.chain()
-        if not chain:
-            return await self._ask(to, method, call, chain)
-        with self._cells.waits.waiting(chain[-1], to.address):
-            return await self._ask(to, method, call, chain)
-
-    async def _ask(self, to: ActorRef[Any], method: Method, call: bytes, chain: tuple[str, ...]) -> object:
-        self._check_peer(to)
-        if not self._node.is_linked(to.node):
-            await self._wait_linked(to)
-        deadline = trio.current_effective_deadline()
-        left = None if deadline == inf else max(deadline - trio.current_time(), 0)
-        patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
-        sender = self._cells.sender_name()
-        asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
-        return await self._request(to, sender, asked, method)
+        with self._cells.waits.waiting(chain[-1], to.address) if chain else _NOBODY_WAITS:
+            self._check_peer(to)
+            if not self._node.is_linked(to.node):
+                await self._wait_linked(to)
+            deadline = trio.current_effective_deadline()
+            left = None if deadline == inf else max(deadline - trio.current_time(), 0)
+            patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
+            sender = self._cells.sender_name()
+            asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
+            pending = self._begin(to, sender, asked, method)
+            try:
+                return await pending.asker.wait()
+            finally:
+                self._end(pending)
 
     async def tell(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -199,16 +196,25 @@ class Post:
 
     async def _request(self, to: ActorRef[Any], sender: str, body: bytes, method: Method | None) -> object:
         """Send it, and wait for what comes back."""
+        pending = self._begin(to, sender, body, method)
+        try:
+            return await pending.asker.wait()
+        finally:
+            self._end(pending)
+
+    def _begin(self, to: ActorRef[Any], sender: str, body: bytes, method: Method | None) -> _Pending:
+        """Send it. Somebody must wait for what comes back, and then `_end` it."""
         correlation = next(self._correlations)
         self._send(to, sender, correlation, body)
-        asker = Asker(self._cells)
-        self._pending[correlation] = _Pending(to.node, to.address, asker, method)
-        try:
-            return await asker.wait()
-        finally:
-            if self._pending.pop(correlation, None) is not None:
-                withdrawn, flow = encode_struct(Withdrawn()), (sender, to.name)
-                self._node.send(to.node, ADDRESS, "actors", withdrawn, correlation=correlation, flow=flow)
+        pending = self._pending[correlation] = _Pending(to, sender, correlation, Asker(self._cells), method)
+        return pending
+
+    def _end(self, pending: _Pending) -> None:
+        """Nobody waits for it any more: if nothing has come back, the other side is told so."""
+        if self._pending.pop(pending.correlation, None) is not None:
+            to, withdrawn = pending.to, encode_struct(Withdrawn())
+            flow = pending.sender, to.name
+            self._node.send(to.node, ADDRESS, "actors", withdrawn, correlation=pending.correlation, flow=flow)
 
     def _send(self, to: ActorRef[Any], sender: str, correlation: int, body: bytes) -> None:
         flow = sender, to.name  # what one sender says to one actor arrives in order, and no more is promised
@@ -266,9 +272,10 @@ class Post:
     def lost(self, peer: str) -> None:
         """A link between this node and the peer is lost, and what was under way may be."""
         for correlation, pending in list(self._pending.items()):
-            if pending.peer == peer:
+            if pending.to.node == peer:
                 del self._pending[correlation]
-                label = pending.to if pending.method is None else f"{pending.method.label} of {pending.to}"
+                address = pending.to.address
+                label = address if pending.method is None else f"{pending.method.label} of {address}"
                 pending.asker.failed(
                     None,
                     LinkBroken(f"the link to node {peer} was lost before {label} answered; it may have been handled"),
@@ -397,7 +404,7 @@ class Post:
         pending = self._pending.get(envelope.correlation)
         if pending is None or parcel.incarnation != self._node.incarnation:
             return None
-        if pending.peer != origin.name or (pending.method is None) != (type(parcel) is Ended):
+        if pending.to.node != origin.name or (pending.method is None) != (type(parcel) is Ended):
             raise RemoteProtocolError("it answers what it was not asked")
         del self._pending[envelope.correlation]
         return pending

@@ -149,6 +149,14 @@ class ActorRef(Ref[A_co]):
         """`node/name`; what `str` gives."""
         return f"{self.node}/{self.name}"
 
+    @overload
+    async def ask(self, method: Marked[A_co, P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def ask(self, method: Marked[A_co, P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def ask(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> object:
+        """See `Ref.ask`."""
+        return await (self._here or self._at()).ask(self, self.interface.method_for(method), args, kwargs)
+
     async def tell(self, method: Marked[A_co, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """See `Ref.tell`."""
         await (self._here or self._at()).tell(self, self.interface.method_for(method), args, kwargs)

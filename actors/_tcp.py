@@ -104,7 +104,9 @@ class QuickStream(trio.abc.Stream):
         """Send as much as there is room for at once, and say how many bytes. None if the connection is lost: that is
         for the next `send_all` to raise. Not while a `send_all` is under way."""
         try:
-            return self._write(data)
+            return os.write(self._file, data)
+        except BlockingIOError:
+            return 0
         except OSError as error:
             self._failure = error
             return 0

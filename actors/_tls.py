@@ -227,7 +227,12 @@ class TlsStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        finally:
+            # By this a `trio.SSLStream` refers to itself, and once it is closed does nothing else with it. What OpenSSL
+            # keeps for it would be free only when garbage is collected, which thousands of strangers do not wait for.
+            vars(self._stream).pop("_handshook", None)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ import cbor2
 import msgspec
 
 from actors._protocol.errors import RemoteProtocolError, invariant
+from actors._protocol.scalars import ARRAY, head
 
 SIZE_MAX = 2**24
 """Bytes of one encoded value, unless said otherwise."""
@@ -164,17 +165,7 @@ def _tag_of(type: type[object]) -> str:  # noqa: A002
 
 def join_array(items: Sequence[bytes]) -> bytes:
     """The array of values that are encoded already, without opening them."""
-    return b"".join((_array_head(len(items)), *items))
-
-
-def _array_head(count: int) -> bytes:
-    """The head of a definite array: major type 4, the count in the shortest form (RFC 8949, 3)."""
-    if count < 24:
-        return bytes((0x80 | count,))
-    for width in range(4):
-        if count < 1 << (8 << width):
-            return bytes((0x98 + width,)) + count.to_bytes(1 << width, "big")
-    raise ValueError(f"an array of {count} values cannot be sent")
+    return b"".join((head(ARRAY, len(items)), *items))
 
 
 def parse(data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> object:

@@ -8,6 +8,7 @@ words (P22). The length is checked before anything is kept for it (P30).
 
 from __future__ import annotations
 
+from struct import Struct
 from zlib import crc32
 
 from actors._protocol.errors import RemoteProtocolError
@@ -18,10 +19,14 @@ CLIENT_FRAME_SIZE_MAX = 2**23 + 2**16
 """The same for what a client sends: the largest command that a group may agree to allow, and room for what is around
 it. Anybody can be a client, and each has a frame under way."""
 HEAD_SIZE = 8
+_HEAD = Struct(">II")
 
 
 def frame(*parts: bytes | memoryview) -> bytes:
     """The frame whose payload is the parts, joined. At least one byte of payload."""
+    if len(parts) == 1:
+        size = len(parts[0])
+        return _HEAD.pack(size, crc32(parts[0], crc32(size.to_bytes(4, "big")))) + parts[0]
     length = sum(map(len, parts)).to_bytes(4, "big")
     checksum = crc32(length)
     for part in parts:
@@ -40,7 +45,7 @@ class FrameReader:
 
     def __init__(self, size_max: int = FRAME_SIZE_MAX) -> None:
         self.size_max = size_max
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._at = 0
         self._broken: str | None = None
 
@@ -56,9 +61,14 @@ class FrameReader:
 
     def receive_data(self, data: bytes | bytearray) -> None:
         """Take what came from the peer."""
-        if self._at:
+        if self._at == len(self._buffer):  # nearly always: what comes is whole frames
+            self._buffer, self._at = bytes(data), 0
+            return
+        if type(self._buffer) is bytearray:
             del self._buffer[: self._at]
-            self._at = 0
+        else:
+            self._buffer = bytearray(memoryview(self._buffer)[self._at :])
+        self._at = 0
         self._buffer += data
 
     def next_frame(self) -> bytes | None:
@@ -68,24 +78,25 @@ class FrameReader:
         buffer, at = self._buffer, self._at
         if len(buffer) < at + HEAD_SIZE:
             return None
-        length = int.from_bytes(buffer[at : at + 4], "big")
+        length, checksum = _HEAD.unpack_from(buffer, at)
         if not 0 < length <= self.size_max:
             self._break(f"a frame of {length} bytes, and 1 to {self.size_max} are allowed")
         end = at + HEAD_SIZE + length
         if len(buffer) < end:
             return None
-        payload = bytes(memoryview(buffer)[at + HEAD_SIZE : end])
-        if crc32(payload, crc32(buffer[at : at + 4])) != int.from_bytes(buffer[at + 4 : at + 8], "big"):
+        payload = (
+            buffer[at + HEAD_SIZE : end] if type(buffer) is bytes else bytes(memoryview(buffer)[at + HEAD_SIZE : end])
+        )
+        if crc32(payload, crc32(buffer[at : at + 4])) != checksum:
             self._break(f"a frame of {length} bytes whose checksum is wrong")
         self._at = end
         return payload
 
     def forget(self) -> None:
         """Keep nothing of what has come: nobody is going to look at it."""
-        self._buffer, self._at = bytearray(), 0
+        self._buffer, self._at = b"", 0
 
     def _break(self, why: str) -> None:
         self._broken = why
-        self._buffer.clear()
-        self._at = 0
+        self.forget()
         raise RemoteProtocolError(why)

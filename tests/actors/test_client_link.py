@@ -141,6 +141,23 @@ async def test_a_silent_node_is_lost_and_a_living_one_is_not(
             assert 1.5 <= trio.current_time() - begun < 2.5
 
 
+async def test_a_node_that_takes_nothing_and_says_nothing_is_lost_and_the_client_lives(nursery: trio.Nursery) -> None:
+    """Its link is closed while the writer waits for room that never comes."""
+
+    async def accept_and_sleep(stream: trio.SocketStream) -> None:
+        link = protocol.Link.answer()
+        link.receive_data(await stream.receive_some())
+        assert isinstance(link.next_event(), protocol.Asked)
+        await stream.send_all(link.accept("mute", 1, 0))
+        await trio.sleep_forever()
+
+    async with open_client_link(await serve(accept_and_sleep, nursery)) as client:
+        for _ in range(30):
+            assert client.send("echo", "ask", bytes(2**20))
+        with pytest.raises(LinkBroken, match=r"silent for 1\.5 s"):
+            await anext(client)
+
+
 async def test_garbage_from_a_node_breaks_the_link(nursery: trio.Nursery) -> None:
     async def babble(stream: trio.SocketStream) -> None:
         link = protocol.Link.answer()

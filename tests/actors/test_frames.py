@@ -111,3 +111,19 @@ def test_a_large_frame_in_small_pieces_takes_linear_time() -> None:
 def test_the_head_is_a_length_and_a_checksum_over_both() -> None:
     length = struct.pack(">I", 3)
     assert frame(b"abc") == length + struct.pack(">I", crc32(length + b"abc")) + b"abc"
+
+
+def test_what_was_given_stays_whose_it_is() -> None:
+    data = bytearray(frame(b"first") + frame(b"second")[:5])
+    given, reader = bytes(data), FrameReader()
+    reader.receive_data(data)
+    assert reader.next_frame() == b"first"
+    reader.receive_data(frame(b"second")[5:])
+    assert bytes(data) == given
+    data.clear()
+    assert reader.next_frame() == b"second"
+    data += frame(b"third")[:6]
+    reader.receive_data(data)
+    data.clear()
+    reader.receive_data(frame(b"third")[6:])
+    assert reader.next_frame() == b"third"

@@ -18,7 +18,7 @@ from actors._protocol.link import Answer, Asked, Event, Link, LinkClosed, PeerRe
 HELLO = e.Hello(1, 1, "a", 7, "peer", 100)
 CLIENT_HELLO = e.Hello(1, 1, "client-1", 0, "client", 0)
 READY = e.Ready(1, "b", 8, 200)
-LETTER = e.Envelope("bank", "bank", 5, 3, "append", b"body")
+LETTER = e.Envelope(5, 3, "bank", "bank", "append", b"body")
 
 
 def envelope_frame(letter: e.Envelope = LETTER) -> bytes:
@@ -181,7 +181,7 @@ def test_a_stranger_gets_room_for_a_hello_only() -> None:
         with pytest.raises(RemoteProtocolError, match="1 to 1024 are allowed"):
             events(link, struct.pack(">II", 1025, 0))
     link = acceptor("hello")
-    big = e.Envelope("x", "", 1, 0, "t", bytes(2**20))
+    big = e.Envelope(1, 0, "x", "", "t", bytes(2**20))
     assert events(link, envelope_frame(big)) == [big]
 
 
@@ -252,24 +252,67 @@ def test_a_hello_out_of_bounds_is_refused(header: object) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        ["envelope", "x" * 257, "", 1, 0, "t"],
-        ["envelope", "x", "y" * 257, 1, 0, "t"],
-        ["envelope", "x", "", -1, 0, "t"],
-        ["envelope", "x", "", 2**62 + 1, 0, "t"],
-        ["envelope", "x", "", 2**63, 0, "t"],
-        ["envelope", "x", "", 1, 2**63, "t"],
-        ["envelope", "x", "", 1, 0, ""],
-        ["envelope", "x", "", 1, 0, "t" * 65],
-        ["envelope", "x", "", 1, 0, "t", b"inner body"],
-        ["envelope", "x", "", 1, 0],
-        ["envelope", b"x", "", 1, 0, "t"],
-        ["envelope", cbor2.undefined, "", 1, 0, "t"],
+        ["envelope", 1, 0, "x" * 257, "", "t"],
+        ["envelope", 1, 0, "x", "y" * 257, "t"],
+        ["envelope", -1, 0, "x", "", "t"],
+        ["envelope", 2**62 + 1, 0, "x", "", "t"],
+        ["envelope", 2**63, 0, "x", "", "t"],
+        ["envelope", 1, 2**63, "x", "", "t"],
+        ["envelope", 1, 0, "x", "", ""],
+        ["envelope", 1, 0, "x", "", "t" * 65],
+        ["envelope", 1, 0, "x", "", "t", b"inner body"],
+        ["envelope", 1, 0, "x", ""],
+        ["envelope", 1, 0, b"x", "", "t"],
+        ["envelope", 1, 0, cbor2.undefined, "", "t"],
     ],
 )
 def test_an_envelope_out_of_bounds_is_refused(header: list[object]) -> None:
     data = cbor2.dumps(header)
     with pytest.raises(RemoteProtocolError):
         events(acceptor("hello"), frame(len(data).to_bytes(2, "big"), data, b"body"))
+
+
+def header_of(counter: int, correlation: int, names: bytes, kind: bytes = b"\x86\x68envelope") -> bytes:
+    """The header of an envelope as it is sent, or nearly."""
+    return kind + b"\x1b" + counter.to_bytes(8, "big") + b"\x1b" + correlation.to_bytes(8, "big") + names
+
+
+NAMES = b"\x61x\x61y\x61t"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        header_of(2**62 + 1, 0, NAMES),
+        header_of(2**64 - 1, 0, NAMES),
+        header_of(1, 2**62 + 1, NAMES),
+        header_of(1, 0, NAMES, b"\x86\x68envelopf"),
+        header_of(1, 0, NAMES, b"\x87\x68envelope"),
+        header_of(1, 0, NAMES, b"\x85\x68envelope"),
+        header_of(1, 0, NAMES).replace(b"\x1b", b"\x3b"),
+        header_of(1, 0, NAMES + b"\x61z"),
+        header_of(1, 0, NAMES[:-1]),
+    ],
+)
+def test_names_that_came_before_make_no_bad_envelope_a_good_one(header: bytes) -> None:
+    good = header_of(5, 3, NAMES)
+    payload = len(good).to_bytes(2, "big") + good + b"body"
+    for _ in range(2):
+        assert e.unpack(payload) == e.Envelope(5, 3, "x", "y", "t", b"body")
+    with pytest.raises(RemoteProtocolError):
+        e.unpack(len(header).to_bytes(2, "big") + header + b"body")
+    for size in (len(good) + 5, len(good) - 1):
+        with pytest.raises(RemoteProtocolError):
+            e.unpack(size.to_bytes(2, "big") + good + b"body")
+
+
+def test_the_names_that_are_remembered_are_few_and_short() -> None:
+    for number in range(3 * e.KNOWN_MAX):
+        for to in (str(number), f"{number:0>256}"):
+            letter = e.Envelope(1, 0, to, "", "t", b"")
+            assert e.unpack(envelope_frame(letter)[8:]) == letter
+    assert 0 < len(e.known) <= e.KNOWN_MAX
+    assert max(map(len, e.known)) <= e.KNOWN_SIZE_MAX
 
 
 @pytest.mark.parametrize("payload", [b"\x00", b"\x00\x05ab", b"\xff\xff" + bytes(70_000), b"\x00\x00", b"\x00\x01\xf6"])
@@ -296,8 +339,11 @@ naturals = st.integers(0, COUNTER_MAX)
 
 @given(texts, texts, naturals, naturals, st.text("ab-", min_size=1, max_size=64), st.binary())
 def test_an_envelope_comes_back(to: str, sender: str, counter: int, correlation: int, tag: str, body: bytes) -> None:
-    letter = e.Envelope(to, sender, counter, correlation, tag, body)
-    assert e.unpack(envelope_frame(letter)[8:]) == letter
+    letter = e.Envelope(counter, correlation, to, sender, tag, body)
+    for _ in range(2):
+        assert e.unpack(envelope_frame(letter)[8:]) == letter
+    other = e.Envelope(correlation, counter, to, sender, tag, b"other")
+    assert e.unpack(envelope_frame(other)[8:]) == other
 
 
 @given(st.binary(max_size=100))
@@ -331,7 +377,7 @@ def in_parts(data: bytes, size: int) -> list[bytes]:
 def test_what_comes_in_parts_is_whole_with_the_last_and_others_come_between(
     body: bytes, size: int, data: st.DataObject
 ) -> None:
-    large = e.Envelope("x", "y", 1, 2, "t", body)
+    large = e.Envelope(1, 2, "x", "y", "t", body)
     link = acceptor("hello")
     came: list[Event] = []
     parts = in_parts(envelope_frame(large), size)

@@ -20,6 +20,7 @@ from actors._protocol.clock import LamportClock
 from actors._protocol.envelope import Envelope, Part, Ping, pack_envelope, unpack
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.frames import FrameReader
+from actors._stir import Stir
 from actors._tcp import QuickStream
 
 
@@ -70,13 +71,14 @@ class SlowDisk(MemoryIdentity):
 class Wire:
     """Both ends of a connection: an outbox at one, and at the other what came through."""
 
-    def __init__(self, gate: Gate | None = None, send_buffer: int | None = None) -> None:
+    def __init__(self, gate: Gate | None = None, send_buffer: int | None = None, stir: Stir | None = None) -> None:
         ours, self._theirs = socket.socketpair()
         if send_buffer is not None:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         self._theirs.setblocking(False)
         self.stream = QuickStream(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
-        self.outbox = Outbox(2**20, gate)
+        self.stir = stir or Stir()
+        self.outbox = Outbox(2**20, gate, self.stir)
 
     def came(self) -> bytes:
         """What has come since this was asked last."""
@@ -91,9 +93,11 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(gate: Gate | None = None, send_buffer: int | None = None) -> AsyncGenerator[Wire, None]:
+async def wired(
+    gate: Gate | None = None, send_buffer: int | None = None, stir: Stir | None = None
+) -> AsyncGenerator[Wire, None]:
     """A connection whose writer waits."""
-    wire = Wire(gate, send_buffer)
+    wire = Wire(gate, send_buffer, stir)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wire.outbox.write_to, wire.stream)
@@ -105,7 +109,7 @@ async def wired(gate: Gate | None = None, send_buffer: int | None = None) -> Asy
 
 
 async def test_what_waits_is_joined_into_one_write_with_control_first(nursery: trio.Nursery) -> None:
-    stream, outbox = Recording(), Outbox(1_000, None)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir())
     nursery.start_soon(outbox.write_to, stream)
     assert outbox.put(b"first")
     await trio.testing.wait_all_tasks_blocked()
@@ -122,7 +126,7 @@ async def test_a_write_is_bounded_and_control_overtakes_between_writes(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_outbox, "WRITE_SIZE", 10)
-    stream, outbox = Recording(), Outbox(1_000, None)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir())
     for number in range(4):
         outbox.put(b"bulk%d." % number)
     nursery.start_soon(outbox.write_to, stream)
@@ -135,7 +139,7 @@ async def test_a_write_is_bounded_and_control_overtakes_between_writes(
 
 
 async def test_the_bulk_lane_is_bounded_by_bytes_and_takes_again_when_it_is_emptied(nursery: trio.Nursery) -> None:
-    stream, outbox = Recording(), Outbox(10, None)
+    stream, outbox = Recording(), Outbox(10, None, Stir())
     assert outbox.put(b"x" * 6)
     assert not outbox.put(b"x" * 5)
     assert outbox.put(b"x" * 4)
@@ -148,7 +152,7 @@ async def test_the_bulk_lane_is_bounded_by_bytes_and_takes_again_when_it_is_empt
 
 async def test_the_control_lane_is_bounded_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_outbox, "CONTROL_COUNT_MAX", 3)
-    outbox = Outbox(10, None)
+    outbox = Outbox(10, None, Stir())
     assert [outbox.put(b"x" * 100, control=True) for _ in range(4)] == [True, True, True, False]
     assert outbox.put(b"x")
 
@@ -156,7 +160,7 @@ async def test_the_control_lane_is_bounded_by_count(monkeypatch: pytest.MonkeyPa
 async def test_nothing_leaves_before_its_mark_is_on_disk(nursery: trio.Nursery) -> None:
     stream, disk = Recording(), SlowDisk()
     clock = LamportClock("a", 5, 5)
-    outbox = Outbox(100, Gate(clock, disk))
+    outbox = Outbox(100, Gate(clock, disk), Stir())
     nursery.start_soon(outbox.write_to, stream)
     clock.tick()
     outbox.put(b"x")
@@ -185,7 +189,7 @@ async def test_a_writer_that_never_has_to_wait_lets_others_run() -> None:
         async def send_all(self, data: bytes | bytearray | memoryview) -> None:
             outbox.put(b"more")
 
-    outbox = Outbox(100, None)
+    outbox = Outbox(100, None, Stir())
     outbox.put(b"x")
     outbox.put(b"y")
     with trio.move_on_after(0.01) as scope:
@@ -214,7 +218,7 @@ async def test_what_is_small_goes_between_the_parts_of_what_is_large_but_for_its
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_outbox, "PART_SIZE", 100)
-    stream, outbox = Recording(), Outbox(1_000, None, in_parts=True)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir(), in_parts=True)
     assert outbox.put(letter("large", 200), flow="one")
     assert outbox.put(letter("small"), flow="two")
     assert outbox.put(letter("behind"), flow="one")
@@ -228,11 +232,11 @@ async def test_what_is_small_goes_between_the_parts_of_what_is_large_but_for_its
         stream.gate.release()
         await trio.testing.wait_all_tasks_blocked()
     assert [opened(write) for write in stream.writes] == [
-        ["small", "123 left"],
-        ["urgent", "late", "23 left"],
+        ["small", "139 left"],
+        ["urgent", "late", "39 left"],
         ["0 left"],
         ["behind"],
-        ["30 left"],
+        ["46 left"],
         ["0 left"],
         ["late, behind"],
     ]
@@ -245,7 +249,7 @@ async def test_what_is_large_takes_room_until_its_last_part_has_left(
 ) -> None:
     monkeypatch.setattr(_outbox, "PART_SIZE", 100)
     large = letter("large", 150)
-    stream, outbox = Recording(), Outbox(len(large), None, in_parts=True)
+    stream, outbox = Recording(), Outbox(len(large), None, Stir(), in_parts=True)
     assert outbox.put(large)
     nursery.start_soon(outbox.write_to, stream)
     await trio.testing.wait_all_tasks_blocked()
@@ -259,7 +263,7 @@ async def test_to_who_takes_no_parts_all_goes_as_it_is_and_in_order(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_outbox, "PART_SIZE", 100)
-    stream, outbox = Recording(), Outbox(1_000, None)
+    stream, outbox = Recording(), Outbox(1_000, None, Stir())
     outbox.put(letter("large", 200), flow="one")
     outbox.put(letter("small"), flow="two")
     nursery.start_soon(outbox.write_to, stream)
@@ -318,7 +322,7 @@ async def test_what_is_urgent_never_waits_for_more_of_what_is_not_than_a_bound(
     nursery: trio.Nursery, size: int, alone: bool
 ) -> None:
     """alone: each is the first of a turn, and does not wait for the writer if it is small."""
-    stream, outbox = Slow(), Outbox(2**24, None, in_parts=True)
+    stream, outbox = Slow(), Outbox(2**24, None, Stir(), in_parts=True)
     nursery.start_soon(outbox.write_to, stream)
     await trio.testing.wait_all_tasks_blocked()
     count, came, looks = 6_000_000 // size, 0, 0
@@ -341,7 +345,7 @@ async def test_what_is_urgent_never_waits_for_more_of_what_is_not_than_a_bound(
 
 
 async def test_what_waits_for_a_pong_is_not_overtaken_by_what_comes_later(nursery: trio.Nursery) -> None:
-    stream, outbox = Slow(), Outbox(2**24, None, in_parts=True)
+    stream, outbox = Slow(), Outbox(2**24, None, Stir(), in_parts=True)
     nursery.start_soon(outbox.write_to, stream)
     for number in range(100):
         outbox.put(letter(f"{number:03}", 30_000), flow="one")
@@ -357,7 +361,7 @@ async def test_what_waits_for_a_pong_is_not_overtaken_by_what_comes_later(nurser
 
 
 async def test_a_peer_answers_for_no_more_than_it_was_sent(nursery: trio.Nursery) -> None:
-    stream, outbox = Slow(), Outbox(2**24, None, in_parts=True)
+    stream, outbox = Slow(), Outbox(2**24, None, Stir(), in_parts=True)
     nursery.start_soon(outbox.write_to, stream)
     sent = letter("bulk", 1_000)
     outbox.put(sent)
@@ -370,7 +374,7 @@ async def test_a_peer_answers_for_no_more_than_it_was_sent(nursery: trio.Nursery
 
 
 async def test_who_takes_no_parts_is_not_asked_how_far_it_is(nursery: trio.Nursery) -> None:
-    stream, outbox = Slow(), Outbox(2**24, None)
+    stream, outbox = Slow(), Outbox(2**24, None, Stir())
     nursery.start_soon(outbox.write_to, stream)
     for _ in range(100):
         outbox.put(letter("bulk", 30_000))
@@ -384,6 +388,7 @@ async def test_who_takes_no_parts_is_not_asked_how_far_it_is(nursery: trio.Nurse
 async def test_what_is_alone_leaves_at_once_and_a_burst_is_joined() -> None:
     async with wired() as wire:
         for round_ in (b"1", b"2"):
+            wire.stir.note()
             wire.outbox.put(b"first" + round_)
             assert wire.came() == b"first" + round_
             wire.outbox.put(b"bulk")
@@ -402,12 +407,14 @@ class Steps(trio.abc.Instrument):
         self.count += 1
 
 
-async def test_what_leaves_at_once_wakes_nobody() -> None:
+async def test_what_leaves_at_once_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_outbox, "APART_SECONDS", 10.0)
     async with wired() as wire:
         steps = Steps()
         trio.lowlevel.add_instrument(steps)
         try:
-            for messages, woken in (([b"alone"], 0), ([b"first of a turn", b"second"], 1)):
+            for messages, woken in (([b"alone"], 0), ([b"first since then", b"second"], 1)):
+                wire.stir.note()
                 steps.count = 0
                 for message in messages:
                     wire.outbox.put(message)
@@ -417,12 +424,39 @@ async def test_what_leaves_at_once_wakes_nobody() -> None:
             trio.lowlevel.remove_instrument(steps)
 
 
-async def test_one_after_another_each_leaves_at_once() -> None:
+async def test_one_after_another_each_leaves_at_once(autojump_clock: trio.testing.MockClock) -> None:
     async with wired() as wire:
         for _ in range(3):
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(2 * _outbox.APART_SECONDS)
             wire.outbox.put(b"x")
             assert wire.came() == b"x"
+
+
+async def test_what_is_read_on_any_link_lets_one_leave_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    stir = Stir()
+    async with wired(stir=stir) as wire, wired(stir=stir) as other:
+        for _ in range(3):
+            stir.note()
+            for each in (wire, other):
+                each.outbox.put(b"x")
+                assert each.came() == b"x"
+            await trio.testing.wait_all_tasks_blocked()
+            for each in (wire, other):
+                each.outbox.put(b"y")
+                assert each.came() == b""
+            await trio.testing.wait_all_tasks_blocked()
+            assert wire.came() == other.came() == b"y"
+
+
+async def test_a_burst_long_after_the_last_read_is_joined(autojump_clock: trio.testing.MockClock) -> None:
+    async with wired() as wire:
+        wire.stir.note()
+        await trio.sleep(10)
+        for came in (b"a", b"a", b"", b""):  # the first does not ask for the time
+            wire.outbox.put(b"a")
+            assert wire.came() == came
+        await trio.testing.wait_all_tasks_blocked()
+        assert wire.came() == b"aa"
 
 
 async def test_the_rest_of_what_left_in_part_goes_before_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,12 +534,12 @@ async def test_a_closed_stream_writes_to_no_other_file() -> None:
 async def test_a_lost_connection_is_for_the_writer_to_find_with_the_first_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(data: bytes) -> int:
+    def fail(file: int, data: bytes) -> int:
         raise ConnectionResetError
 
     async def lose() -> None:
         async with wired() as wire:
-            monkeypatch.setattr(wire.stream, "_write", fail)
+            monkeypatch.setattr(os, "write", fail)
             assert wire.outbox.put(b"x")
             monkeypatch.undo()
             with trio.fail_after(10):

@@ -19,6 +19,7 @@ from actors._protocol import envelope as e
 from actors._protocol.frames import FRAME_SIZE_MAX
 from actors._protocol.link import Link, PeerReady
 from actors._room import SMALL, Room
+from actors._stir import Stir
 from actors.testing import MemoryNetwork
 
 BIG = 2 * SMALL
@@ -152,7 +153,7 @@ async def test_who_has_gone_keeps_nothing_here() -> None:
     link, _ = Link.dial(e.Hello(1, 1, "c", 1, "client", 0))
     async with recorded("a") as (a, _):
         gate = a._exchange.gate  # pyright: ignore[reportPrivateUsage]
-        connection = Connection(ours, link, 10 * BIG, gate, rooms=rooms)
+        connection = Connection(ours, link, 10 * BIG, gate, Stir(), rooms=rooms)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.run, None)
             link.become_ready(FRAME_SIZE_MAX)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
 import ssl
+import weakref
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,7 +27,7 @@ from actors._protocol.address import Address
 from actors._protocol.credential import Credential, check_answerer, credential_in, objection_to
 from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Link
-from actors._tls import WATCH_SECONDS, Credentials, TlsNetwork
+from actors._tls import WATCH_SECONDS, Credentials, TlsNetwork, TlsStream
 from broadcast.cli._certificates import Files, make_authority, make_leaf, revoke
 
 YEARS_AGO = datetime.now(UTC) - timedelta(days=700)
@@ -821,3 +823,40 @@ def test_only_the_node_that_was_dialed_may_answer() -> None:
     for credential in (Credential("node", "b"), Credential("client", "a")):
         with pytest.raises(RemoteProtocolError, match="was expected to answer"):
             check_answerer(credential, "a")
+
+
+def unproven(accepted: bool) -> tuple[TlsStream, trio.abc.Stream]:
+    """A stream whose handshake is not over, and what is at its other end."""
+    here, there = trio.testing.memory_stream_pair()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if accepted else ssl.PROTOCOL_TLS_CLIENT)
+    return TlsStream(here, context, accepted=accepted), there
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_who_goes_within_a_handshake_leaves_nothing_to_the_garbage_collector(accepted: bool) -> None:
+    """Else what OpenSSL keeps for each of ten thousand waits for a collector that does not know how much it is."""
+    gc.collect()
+    gc.disable()
+    try:
+        stream, there = unproven(accepted)
+        gone = weakref.ref(vars(stream)["_stream"])
+        with trio.move_on_after(0):
+            await stream.prove()
+        await trio.aclose_forcefully(stream)
+        del stream
+        await trio.lowlevel.checkpoint()
+        assert gone() is None
+        await there.aclose()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_a_closed_stream_says_so(accepted: bool) -> None:
+    stream, _ = unproven(accepted)
+    for _ in range(2):
+        await trio.aclose_forcefully(stream)
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.receive_some()
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"x")

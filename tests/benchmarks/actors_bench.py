@@ -75,7 +75,8 @@ Median, and (lowest-highest) where there is more than one round. One process and
 two. Everything is counted: what a counter says at the end, and in each answer, is what was sent.
 floor: Trio alone, in the same run. tell: a memory channel, without waiting where there is room, the same look at the
   cancellation for each and the same turns. ask a def: a checkpoint and a call. ask an async def: two tasks that wake
-  each other. Another process: a bare Trio echo of as many bytes, turn and turn about with the asks.
+  each other. Another process: a bare Trio echo of as many bytes between the same two, turn and
+  turn about with the asks; nothing of ours is in Trio's loop then.
 tasks: Trio alone, as one writes it for many askers. An async def: over two memory channels. Another process: an
   echo whose answers are read by a task of its own, which wakes who waits for them.
 Pykka: an actor is a thread; its ask blocks. casty: asyncio and Rust, Python 3.12 and newer; its tell takes it all.

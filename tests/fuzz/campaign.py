@@ -98,7 +98,7 @@ class Frames:
         if kind.to is None:
             header, body = encoded(message), b""
         else:
-            fields = ["envelope", kind.to, "", random.randrange(1, 100), random.choice((0, 1, 2, 3)), kind.tag]
+            fields = ["envelope", random.randrange(1, 100), random.choice((0, 1, 2, 3)), kind.to, "", kind.tag]
             if where == "head":
                 spoil(fields, random)
             header, body = encoded(fields), encoded(message)

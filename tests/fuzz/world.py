@@ -192,7 +192,7 @@ class World:
         origin = self._origins[role] = Origin(HELLOS[role], wire, self._exchange, "10.0.0.1", is_known=role == "peer")
         if role == "client":
             for message in (Enter(), Offer((SessionAsked(self._nonce(), CLIENT),))):
-                self._exchange.deliver(origin, Envelope(GROUP, "", 1, 0, "group", encode_struct(message)))
+                self._exchange.deliver(origin, Envelope(1, 0, GROUP, "", "group", encode_struct(message)))
         return origin
 
     def _nonce(self) -> bytes:

@@ -105,7 +105,7 @@ def test_whatever_a_peer_says_a_node_and_its_actors_live(said: list[tuple[bytes,
                 box = await node.spawn("box", Box)
                 origin: Any = Peer()
                 for body, correlation in said:
-                    envelope = Envelope("/", "", 1, correlation, "actors", body)
+                    envelope = Envelope(1, correlation, "/", "", "actors", body)
                     try:
                         node._cells.post.received(cast(Origin, origin), envelope)
                     except RemoteProtocolError:

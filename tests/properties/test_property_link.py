@@ -13,7 +13,7 @@ from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Answer, Asked, Event, Link, LinkClosed, PeerReady, Refused, State
 
 names = st.text(TEXT, min_size=1, max_size=8)
-letters = st.builds(Envelope, names, names, st.integers(0, 99), st.integers(0, 9), names, st.binary(max_size=40))
+letters = st.builds(Envelope, st.integers(0, 99), st.integers(0, 9), names, names, names, st.binary(max_size=40))
 
 
 class Wire:
