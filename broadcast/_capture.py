@@ -128,7 +128,7 @@ def _claims(tables: Tables, written: _Tables) -> Iterator[tuple[str, bool]]:
     applied, view, sessions = tables.applied, tables.view, written.sessions
     yield "the view", (view is None) == (applied == 0)
     yield "the view", view is None or (0 < view.index <= applied and tables.past.leads(view.epoch, view.leader))
-    yield "what is remembered of the entries", tables.past.reaches(applied)
+    yield "what is remembered of the entries", tables.past.ends_by(applied)
     yield "the version in force", tables.past.version(applied) == tables.agreed.version
     yield "sessions", all(0 < each.number <= applied for each in sessions)
     yield "sessions", all(each.last - each.acknowledged == len(each.answers) for each in sessions)

@@ -103,9 +103,10 @@ class Past:
     def began(self, epoch: int) -> bool:
         return epoch in self._leaders
 
-    def reaches(self, index: int) -> bool:
-        """Is `index` where it may end?"""
-        return self.start <= index and self._versions[0][0] <= index
+    def ends_by(self, index: int) -> bool:
+        """Is all of it of entries up to `index`?"""
+        begins = (begin for _, begin in self._leaders.values())
+        return max(self.start, self._came_to.end - 1, self._versions[-1][0], *begins, 0) <= index
 
     def leads(self, epoch: int, leader: str) -> bool:
         """Is this the epoch that began last, and does this node lead in it?"""

@@ -25,6 +25,11 @@ class OutcomeRanges:
     def __getitem__(self, index: int) -> Outcome:
         return self._outcomes[bisect_right(self._firsts, index) - 1]
 
+    @property
+    def end(self) -> int:
+        """Nothing was noted from this index on."""
+        return self._firsts[-1]
+
     def note(self, first: int, count: int, outcome: Outcome) -> None:
         """`count` commands from index `first` on, beyond all that were noted before, came to this."""
         invariant(first >= self._firsts[-1], "outcomes are noted in index order", first=first)

@@ -196,7 +196,7 @@ def test_its_tokens_are_changed(changes: list[tuple[tuple[int, int], str, Any]])
 
 def test_every_token_is_changed_to_every_kind() -> None:
     """Each alone: so that no part is missed by chance."""
-    kinds = [None, True, 0, 1, -1, 2**62 + 1, 2.5, "text", b"bytes", [], [0], [99], ["?"], [-1, b"\xff" * 20]]
+    kinds = [None, True, 0, 1, -1, 1_000, 2**62 + 1, 2.5, "text", b"bytes", [], [0], [99], ["?"], [-1, b"\xff" * 20]]
     for place in PLACES:
         for kind in kinds:
             check(b"".join(changed(FRAMES, [(place, "replaced", kind)])))
