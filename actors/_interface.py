@@ -22,9 +22,6 @@ from actors._exact import SCALARS, exact
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
 from actors._protocol.errors import InvalidMessage
-from actors._protocol.scalars import ARRAY, FEW, encode_behind, encode_scalar, head, text
-
-"""Annotations that need no more than a look at a value's type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,6 @@ class Method:
         self._parameters = [_parameter(self.label, written, parameter) for parameter in parameters]
         annotations = [parameter.annotation for parameter in self._parameters]
         self.annotations: Final = tuple(annotations)
-        self._begin = head(ARRAY, 1 + len(parameters)) + text(tag) if len(parameters) <= FEW else None  # of a message
         self._fields = _fields(self.label, annotations)
         self._are_exact = exact(annotations)
         self._answer_label = f"{self.label}: its answer"
@@ -80,7 +76,7 @@ class Method:
         if kwargs or not self._are_exact(args):
             plain = self._checked(args, kwargs)
         try:
-            return (encode_behind(self._begin, plain) if self._begin else None) or encode_plain([self.tag, *plain])
+            return encode_plain([self.tag, *plain])
         except ValueError as error:
             raise InvalidMessage(f"{self.label}: {error}") from error
 
@@ -112,8 +108,7 @@ class Method:
             if type(answer) is not exact or (exact is int and not INTEGER_MIN <= answer <= INTEGER_MAX):
                 answer = to_plain(answer, self._answer_label)
                 from_plain(answer, self._answer, self._answer_label)
-                return encode_plain(answer)
-            return encode_scalar(answer) or encode_plain(answer)
+            return encode_plain(answer)
         except InvalidMessage as error:
             raise TypeError(str(error)) from error
         except ValueError as error:

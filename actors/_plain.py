@@ -24,7 +24,6 @@ import msgspec
 
 from actors._protocol.codec import COUNT_MAX, INTEGER_MAX, INTEGER_MIN, check_count
 from actors._protocol.errors import InvalidMessage
-from actors._protocol.scalars import encode_few
 
 T = TypeVar("T")
 
@@ -111,7 +110,7 @@ def _open_reference(kind: Any, plain: object, here: object = None) -> object:
 def encode_plain(plain: object) -> bytes:
     """What `encode` gives, without looking again at what `to_plain` made. `ValueError` beyond its limits."""
     try:
-        data = encode_few(plain) or cbor2.dumps(plain)
+        data = cbor2.dumps(plain)
     except UnicodeEncodeError as error:
         raise ValueError(f"text with half a surrogate pair cannot be sent ({error})") from error
     if len(data) > COUNT_MAX:  # else there cannot be too many: each takes a byte at least

@@ -23,7 +23,7 @@ import cbor2
 import msgspec
 
 from actors._protocol.errors import RemoteProtocolError, invariant
-from actors._protocol.scalars import ARRAY, head
+from actors._protocol.heads import ARRAY, head
 
 SIZE_MAX = 2**24
 """Bytes of one encoded value, unless said otherwise."""

@@ -23,7 +23,7 @@ from actors._protocol.clock import COUNTER_MAX
 from actors._protocol.codec import OneOf, convert, encode_struct, parse
 from actors._protocol.errors import RemoteProtocolError, TooLarge, violated
 from actors._protocol.frames import CLIENT_FRAME_SIZE_MAX, FRAME_SIZE_MAX, HEAD_SIZE, frame
-from actors._protocol.scalars import ARRAY, WIDE, head, text
+from actors._protocol.heads import ARRAY, WIDE, head, text
 
 HEADER_SIZE_MAX = 4096
 BODY_SIZE_MAX = FRAME_SIZE_MAX - HEADER_SIZE_MAX - 2

@@ -55,12 +55,12 @@ def test_what_stops_a_replica_later_is_found_too(monkeypatch: pytest.MonkeyPatch
     """As where a call comes in that does not fit, and is applied: nobody who has sent it is there to be told."""
     applied, apply = 0, Machine._apply_calls  # pyright: ignore[reportPrivateUsage]
 
-    def crash(self: Machine[Any], *given: Any) -> None:
+    def crash(self: Machine[Any], *given: Any) -> Any:
         nonlocal applied
         applied += 1
         if applied % 2 == 0:  # the first of each world is its own
             raise ZeroDivisionError("planted")
-        apply(self, *given)
+        return apply(self, *given)
 
     monkeypatch.setattr(Machine, "_apply_calls", crash)
     tally = run(SEED, 0, 1_500)
