@@ -20,9 +20,9 @@ from actors._actor import Actor
 from actors._interface import Interface
 from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant, violated
 from broadcast import _errors as errors
+from broadcast._applying import Applier
 from broadcast._errors import GroupClosed, Outdated
 from broadcast._handle import monotonic
-from broadcast._intentions import Telling
 from broadcast._log import log
 from broadcast._machine import Machine, check_version
 from broadcast._protocol.consistency import Consistency
@@ -70,8 +70,6 @@ from membership._protocol.messages import HandOver, Verdict, Wish
 from membership._protocol.view import Limits, Member
 
 A = TypeVar("A", bound=Actor)
-
-APPLYING_SECONDS_MAX = 0.02  # for which batches are applied, one after another, before everybody else has a turn
 
 
 class Watcher(Protocol):
@@ -122,12 +120,9 @@ class ReplicaHost(Generic[A]):
         self.node = node
         self.plan = plan
         self.membership = Membership(self)
-        self.machine: Machine[A] | None = None
         self.replica: Replica | None = None
         self.waiting_for_disk: str | None = None
         """Why the disk takes nothing at present, if so."""
-        self.progressed = trio.lowlevel.ParkingLot()
-        """Woken whenever more was applied."""
         self.stepped_down = trio.lowlevel.ParkingLot()
         """Woken whenever another leads, or nobody, or this replica has stopped."""
         self.closed = False
@@ -135,11 +130,8 @@ class ReplicaHost(Generic[A]):
         self._writer = writer
         self._actor = actor
         self._interface = interface
-        self._desk: Desk | None = None
         self._keeper: SnapshotKeeper[A] | None = None
         self._inputs: deque[Input | None] = deque()  # None: go on applying
-        self._delivered: deque[Batch] = deque()  # and not applied yet
-        self._applies = trio.Event()  # it is time to go on applying
         self._stepping = False
         self._failure: BaseException | None = None
         self._wake = trio.Event()
@@ -147,6 +139,7 @@ class ReplicaHost(Generic[A]):
         self._reads: dict[int, Callable[[], None]] = {}
         self._wishes: dict[int, _Wish] = {}
         self._tokens = 0
+        self._applier = Applier[A](node, plan.group, self.membership, self._speaks_for, self._on_batch)
 
     @property
     def to(self) -> str:
@@ -209,8 +202,7 @@ class ReplicaHost(Generic[A]):
     async def go_on_applying(self) -> None:
         """Apply what took too long to be applied at once, by and by, until cancelled."""
         while True:
-            await self._applies.wait()
-            self._applies = trio.Event()
+            await self._applier.wait_turn()
             self._take(None)
 
     def close(self) -> None:
@@ -227,6 +219,20 @@ class ReplicaHost(Generic[A]):
     def _check_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+    @property
+    def machine(self) -> Machine[A] | None:
+        """What applies commands here; None until the group has formed."""
+        return self._applier.machine
+
+    @property
+    def progressed(self) -> trio.lowlevel.ParkingLot:
+        """Woken whenever more was applied."""
+        return self._applier.progressed
+
+    @property
+    def _desk(self) -> Desk | None:
+        return self._applier.desk
 
     @property
     def applied(self) -> int:
@@ -257,7 +263,7 @@ class ReplicaHost(Generic[A]):
             while self._inputs:
                 given = self._inputs.popleft()
                 if given is None:
-                    self._apply_some()
+                    self._give_applied(self._applier.go_on())
                     continue
                 try:
                     self.replica.step(given, now())
@@ -291,7 +297,7 @@ class ReplicaHost(Generic[A]):
         if output.install is not None:
             self._install(output.install)
         if output.deliver:
-            self._deliver(output.deliver)
+            self._give_applied(self._applier.deliver(output.deliver))
         for settled in output.settle:
             self._settle(settled)
 
@@ -305,63 +311,6 @@ class ReplicaHost(Generic[A]):
             except TooLarge as error:  # the protocol takes it for lost
                 log.error("a message was dropped", group=self.plan.group, to=send.to, reason=str(error))
 
-    def _deliver(self, batches: Iterable[Batch]) -> None:
-        """Apply these at once; where that takes too long, what is left waits for turns of its own."""
-        is_behind = bool(self._delivered)
-        self._delivered.extend(batches)
-        if not is_behind:
-            self._apply_some()
-
-    def _apply_some(self) -> None:
-        """As much as time allows: who is far behind must hear its leader meanwhile, and answer it."""
-        applied, until = 0, trio.current_time() + APPLYING_SECONDS_MAX
-        while self._delivered and (not applied or trio.current_time() < until):
-            batch = self._delivered.popleft()
-            self._apply(batch)
-            applied = batch.last
-        if applied and self.machine is not None:
-            self._inputs.append(Applied(applied, *self.machine.due))
-            self.progressed.unpark_all()
-        if self._delivered:
-            self._applies.set()
-
-    def _apply(self, batch: Batch) -> None:
-        machine, desk = self.machine, self._desk
-        if machine is None or desk is None:
-            violated("only a formed group delivers", group=self.plan.group)
-        trace, to = self.node.trace, self.to
-        if trace is not None:
-            facts = {"to": to, "epoch": batch.epoch, "first": batch.first, "last": batch.last}
-            trace.note("deliver", self.node.clock.counter, **facts)
-        views, version = len(machine.views), machine.version
-        reports = machine.apply(batch)
-        if machine.version > version:
-            log.info("version of the class in force", group=self.plan.group, version=machine.version, index=batch.last)
-        if machine.tells:
-            self._tell(machine.tells, batch.epoch)
-        for each in machine.unheard:
-            why = each.outcome.name.lower()
-            log.warning("due, and not applied", group=self.plan.group, index=each.index, message=each.tag, outcome=why)
-        self._begin_views(machine, views)
-        desk.route(reports, batch.last)
-        self._keep.applied(batch, machine)
-
-    def _tell(self, tells: Sequence[Telling], epoch: int) -> None:
-        """Commands of this epoch, applied just now, tell actors on nodes: from here, if it falls to this replica."""
-        if self.replica is not None and self.replica.speaks_for(epoch):
-            for telling in tells:
-                self.node.tell_of_group(self.plan.group, telling.to, telling.method, telling.call)
-
-    def _begin_views(self, machine: Machine[A], known: int) -> None:
-        """All of the machine's views but the first `known`."""
-        trace = self.node.trace
-        for view in machine.views[known:]:
-            self.membership.begin(view, machine.configuration)
-            if trace is not None:
-                trace.note("view", self.node.clock.counter, to=self.to, epoch=view.epoch, leader=view.leader)
-            log.info("view", group=self.plan.group, number=view.number, epoch=view.epoch, leader=view.leader)
-        del machine.views[:-1]  # it goes on from the last; `membership` has those before
-
     # -- the actor and all that goes with it -----------------------------------------------------------------------
 
     @property
@@ -369,6 +318,17 @@ class ReplicaHost(Generic[A]):
         if self._keeper is None:
             violated("a replica is open before it does anything", group=self.plan.group)
         return self._keeper
+
+    def _give_applied(self, applied: Applied | None) -> None:
+        """The core is told next, before all that comes in later."""
+        if applied is not None:
+            self._inputs.append(applied)
+
+    def _speaks_for(self, epoch: int) -> bool:
+        return self.replica is not None and self.replica.speaks_for(epoch)
+
+    def _on_batch(self, batch: Batch, machine: Machine[A]) -> None:
+        self._keep.applied(batch, machine)
 
     def _history(self, after: int, last: int) -> Iterable[Batch]:
         return self.replica.log.between(after, last) if self.replica else ()
@@ -378,18 +338,8 @@ class ReplicaHost(Generic[A]):
         check_version(self.plan.group, self._interface, snapshot.agreed.version, snapshot.index)
         return Machine.restored(self._actor, self._interface, self._history, pieces, group=self.plan.group)
 
-    def _enter(self, machine: Machine[A]) -> None:
-        """Go on with this machine."""
-        self.machine = machine
-        if self._desk is None:
-            self._desk = Desk(machine.sessions)
-        self._desk.installed(machine.sessions, machine.applied)
-        self._begin_views(machine, 0)
-        self.progressed.unpark_all()
-
     def _install(self, snapshot: Snapshot) -> None:
-        self._delivered.clear()  # the snapshot has seen all of it
-        self._enter(self._keep.install(snapshot))
+        self._applier.enter(self._keep.install(snapshot))
 
     async def take_last_snapshot(self) -> None:
         """Before a clean stop: keep what was applied as a snapshot, if that takes no longer than a few seconds."""
@@ -430,7 +380,7 @@ class ReplicaHost(Generic[A]):
             configuration, version = formed.formation.configuration, formed.formation.version
             group, history = self.plan.group, self._history
             machine = Machine(self._actor, self._interface, configuration, history, group=group, version=version)
-        self._enter(machine)
+        self._applier.enter(machine)
         log.info("formed", group=self.plan.group, cluster=formed.formation.cluster.hex())
         for watcher in self.watchers:
             watcher.formed()

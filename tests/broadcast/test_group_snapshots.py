@@ -15,8 +15,7 @@ import trio
 from structlog.testing import capture_logs
 
 from actors import Actor, Node, command, open_node, query
-from broadcast import Compacted, Group, connect, join, local_group, open_group
-from broadcast import _replica as hosting
+from broadcast import Compacted, Group, _applying, connect, join, local_group, open_group
 from broadcast import _snapshot_files as snapshot_files
 from broadcast import _snapshots as keeping
 from broadcast import _taking as taking
@@ -498,11 +497,11 @@ async def test_who_is_behind_applies_by_and_by_and_everybody_has_turns_meanwhile
         await put(group, 20)
         state, applied = group.state(), group.status().applied
     turn, applied_in = 0, list[int]()
-    apply = hosting.ReplicaHost[Any]._apply
+    apply = _applying.Applier[Any]._apply
 
-    def apply_and_note(host: hosting.ReplicaHost[Any], batch: Batch) -> None:
+    def apply_and_note(applier: _applying.Applier[Any], batch: Batch) -> None:
         applied_in.append(turn)
-        apply(host, batch)
+        apply(applier, batch)
 
     async def count_turns() -> None:
         nonlocal turn
@@ -510,8 +509,8 @@ async def test_who_is_behind_applies_by_and_by_and_everybody_has_turns_meanwhile
             await trio.lowlevel.checkpoint()
             turn += 1
 
-    monkeypatch.setattr(hosting, "APPLYING_SECONDS_MAX", 0)
-    monkeypatch.setattr(hosting.ReplicaHost, "_apply", apply_and_note)
+    monkeypatch.setattr(_applying, "APPLYING_SECONDS_MAX", 0)
+    monkeypatch.setattr(_applying.Applier, "_apply", apply_and_note)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns)
         async with one(tmp_path, NEVER) as group:

@@ -16,10 +16,10 @@ from actors._exchange import Exchange
 from actors._gate import Gate
 from actors._outbox import Outbox
 from broadcast import _handle
+from broadcast._applying import Applier
 from broadcast._handle import Handle
 from broadcast._protocol.output import Persist
 from broadcast._protocol.submitter import Submitter
-from broadcast._replica import ReplicaHost
 from broadcast._simulation.invariants import Violation
 from broadcast._writer import Reports, Writer, _Thread
 
@@ -122,13 +122,13 @@ def let_the_writer_sleep(patch: pytest.MonkeyPatch) -> None:
 
 
 def do_not_say_that_more_was_applied(patch: pytest.MonkeyPatch) -> None:
-    begin = ReplicaHost.__init__
+    begin = Applier.__init__
 
     def silent(self: Any, *given: Any) -> None:
         begin(self, *given)
         self.progressed = _With(self.progressed, unpark_all=lambda: None)
 
-    patch.setattr(ReplicaHost, "__init__", silent)
+    patch.setattr(Applier, "__init__", silent)
 
 
 def drop_the_rest_of_a_frame(patch: pytest.MonkeyPatch) -> None:
