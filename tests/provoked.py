@@ -22,6 +22,7 @@ class Fate(Enum):
 
     NOT_APPLIED = "definite: nothing was applied, and nothing will be"
     UNDONE = "definite: it raised, and nothing of it stayed"
+    APPLIED = "definite: it was applied, once"
     RAISED = "it was begun, and raised: what it did outside of its actor stays"
     UNKNOWN = "it may have been applied, or may still be"
     NO_MESSAGE = "it is about no message: it ends a replica, a start, a look back, or a link"
@@ -60,6 +61,8 @@ def check(row: Row, seen: Seen) -> None:
     match row.fate:
         case Fate.NOT_APPLIED | Fate.UNDONE:
             assert seen.applied is False
+        case Fate.APPLIED:
+            assert seen.applied is True
         case Fate.RAISED | Fate.UNKNOWN:
             assert seen.applied is not None
         case Fate.NO_MESSAGE:

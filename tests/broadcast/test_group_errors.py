@@ -17,6 +17,7 @@ import structlog.testing
 import trio
 from provoked import Fate, Patch, Row, Seen, check, missing, name, only, raised_by
 from test_divergence import Crooked, Tally, Village
+from test_group_idempotent import lose_the_first_answers
 from test_members import town
 
 import broadcast
@@ -35,6 +36,7 @@ from actors import (
 )
 from actors.testing import MemoryNetwork
 from broadcast import (
+    AnswerNotKept,
     CannotApply,
     CannotCapture,
     CannotRestore,
@@ -69,6 +71,12 @@ class Purse(Actor):
     def put(self, coins: int) -> int:
         self.coins += coins
         return self.coins
+
+    @command(idempotent=True)
+    def fill(self, coins: int) -> int:
+        """What was in it before."""
+        before, self.coins = self.coins, coins
+        return before
 
     @command
     def note(self, text: str) -> None:
@@ -238,6 +246,14 @@ async def _expired(*, reaches: bool) -> Seen:
             network.heal("m", "me")
             await until(lambda: bool(apart.raised))
         return Seen(apart.raised[0], await group.ask(Purse.content) != 10)
+
+
+async def asked_again_for_what_was_not_kept(_: Path, patch: Patch) -> Seen:
+    async with purse() as group:
+        await group.ask(Purse.put, 0)
+        lose_the_first_answers(patch)
+        error = await raised_by(group.ask(Purse.fill, 5))
+        return Seen(error, await group.ask(Purse.content) == 5)
 
 
 async def closed_before_it_was_applied(_: Path, __: Patch) -> Seen:
@@ -424,6 +440,12 @@ TABLE = (
         Fate.UNDONE,
         r"Purse\.drop raised ZeroDivisionError: a bug in its class; whatever the command had changed was undone",
         asked_what_crashes,
+    ),
+    Row(
+        AnswerNotKept,
+        Fate.APPLIED,
+        r"Purse\.fill was applied, once, .* Read the state",
+        asked_again_for_what_was_not_kept,
     ),
     Row(SessionExpired, Fate.UNKNOWN, FORGOTTEN, expired_before_it_was_applied),
     Row(SessionExpired, Fate.UNKNOWN, FORGOTTEN, expired_after_it_was_applied),

@@ -48,9 +48,8 @@ class Register(Actor):
         return self.value, self.writes
 
 
-@pytest.fixture
-def lost(monkeypatch: pytest.MonkeyPatch) -> list[Report]:
-    """The first answers that an owner is to be told are lost: it asks again."""
+def lose_the_first_answers(monkeypatch: pytest.MonkeyPatch) -> list[Report]:
+    """Those that an owner is to be told first are lost: it asks again. They are put into the list."""
     owner_of = Desk._owner_of  # pyright: ignore[reportPrivateUsage]
     lost: list[Report] = []
 
@@ -64,6 +63,11 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[Report]:
     monkeypatch.setattr(Desk, "_owner_of", forgets)
     monkeypatch.setattr(patience, "SILENCE_MIN", 100_000)
     return lost
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> list[Report]:
+    return lose_the_first_answers(monkeypatch)
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ async def test_guests_are_greeted_and_a_crash_forgets_what_the_greeter_kept(tmp_
     assert guests.errors == ""
     assert guests.lines == [
         "Hello Ada! You are guest number 3, and the 2. that I remember.",
-        "Sorry: Greeter.greet of b/greeter raised ValueError",
+        "Sorry: Greeter.greet of b/greeter raised ValueError: a bug in its class",
         "Hello Bob! You are guest number 4, and the 1. that I remember.",
     ]
     assert len(re.findall("actor crashed, and is started again actor=b/greeter", server.errors)) == 2
