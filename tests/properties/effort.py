@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 CI = settings(
     max_examples=100,
     stateful_step_count=40,
-    deadline=None,  # the machine is shared
     derandomize=False,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
 )
 FEW = settings(CI, max_examples=40)
