@@ -33,6 +33,7 @@ GROUP = "group"
 LEVEL_SECONDS_MAX = 180.0  # within which all have formed, or delivered the same once nothing strikes any more
 ENDED_SECONDS_MAX = 180.0  # within which a process has ended that cannot go on
 STATUS_SECONDS = 5.0  # within which a process says what it knows, or says nothing
+NOTED_SECONDS_MAX = 5.0  # within which what was applied is delivered too
 PATIENCE_SECONDS_MAX = 180.0  # for what must come in the end, however busy the machine is
 
 
@@ -214,17 +215,34 @@ class Rig:
         return "\n".join(lines)
 
     async def wrongs(self) -> list[str]:
-        """What is not the same at all members, once they have delivered as much as who has delivered most."""
-        processes = [member.process for member in self.members.values()]
-        with trio.fail_after((1 + len(processes)) * LEVEL_SECONDS_MAX):
-            reports = [await process.report(delivered=0, within=0) for process in processes]
+        """What is not the same at all members, once each has applied all that there is."""
+        members = list(self.members.values())
+        with trio.fail_after((1 + len(members)) * LEVEL_SECONDS_MAX):
+            while not await self._is_level():  # noqa: ASYNC110 - what processes do wakes nobody here
+                await trio.sleep(0.05)
+            for member in members:
+                member.take_notes()
+            known = self.deliveries.count
+            reports = [await each.process.report(delivered=known, within=NOTED_SECONDS_MAX) for each in members]
             most = max(report.count for report in reports)
-            reports = [await process.report(delivered=most, within=LEVEL_SECONDS_MAX) for process in processes]
-        for member in self.members.values():
+            reports = [await each.process.report(delivered=most, within=LEVEL_SECONDS_MAX) for each in members]
+        for member in members:
             member.take_notes()
         gone = self.deliveries.count - most
         lost = [f"{gone} commands were delivered, and nobody has them any more."] if gone > 0 else []
         return [*differences(reports), *self.deliveries.wrongs, *lost]
+
+    async def _is_level(self) -> bool:
+        """Has each member applied what anybody has? One that has just started may be far from it."""
+        ends = set[tuple[int, ...]]()
+        for member in self.members.values():
+            try:
+                with trio.fail_after(STATUS_SECONDS):
+                    status = cast("dict[str, int]", await member.read(STATUS, ""))
+            except (OSError, trio.BrokenResourceError, trio.TooSlowError):
+                return False
+            ends.add((status["applied"], status["commit"], status["last"]))
+        return len(ends) == 1 and len(set(*ends)) == 1
 
 
 async def _start(member: Member) -> None:
