@@ -84,7 +84,7 @@ class Following:
         if epoch < election.epoch:
             self._answer(sender, HeartbeatReply(election.epoch, 0))
             return False
-        if election.leader != sender:
+        if (election.leader, election.epoch) != (sender, epoch):  # the same member may lead again
             self._reads.lose()
         election.follow(sender, epoch, now)
         self.heard = max(self.heard, (epoch, received.stamp))

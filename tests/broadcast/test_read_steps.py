@@ -118,6 +118,18 @@ def test_a_follower_s_read_by_lease_goes_the_way_of_any_other() -> None:
     assert len(sent(one.step(leased()), ReadIndex)) == 1
 
 
+def test_a_read_is_asked_anew_when_the_same_member_leads_a_later_epoch() -> None:
+    """What it was asked in the earlier one died with that."""
+    one = One()
+    one.hear("b", Heartbeat(1, 0, 1, 0))
+    ((_, first),) = sent(one.step(ReadAsked(5, Consistency.LINEARIZABLE)), ReadIndex)
+    ((to, again),) = sent(one.hear("b", Heartbeat(2, 0, 1, 0)), ReadIndex)
+    assert isinstance(first, ReadIndex)
+    assert isinstance(again, ReadIndex)
+    assert (to, again.epoch) == ("b", 2)
+    assert again.number > first.number
+
+
 @pytest.mark.parametrize("leases", [False, True])
 def test_only_a_restart_has_a_voter_refrain(leases: bool) -> None:
     """Where there are leases: it may have been counted on a moment ago, and has forgotten."""
