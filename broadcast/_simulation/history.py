@@ -170,7 +170,10 @@ class Stage:
         register = self.watch.register
         if any(configuration.includes(node.name) for _, configuration in along(node.replica)):
             return False
-        is_coming = any(each.includes(node.name) for each in register.open(self.nodes, self.disks))
+        # What logs of others hold that take no part in the end is decided against by those who do.
+        there = {each.name: each for each in self._sound}
+        disks = {name: self.disks[name] for name in there}
+        is_coming = any(each.includes(node.name) for each in register.open(there, disks))
         return node.name in register.removed or not is_coming
 
     def _is_changing(self) -> bool:
