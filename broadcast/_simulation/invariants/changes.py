@@ -21,6 +21,7 @@ class Changes(Invariant):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._steps = 0
+        self._added: dict[str, int] = {}  # where each was that is no founder: logs forget it, once compacted
 
     def persisting(self, process: Process, persist: Persist) -> None:
         leadership = process.replica.leadership
@@ -35,9 +36,9 @@ class Changes(Invariant):
         check(place <= commit, "a change waits for the one before it to be committed", name=process.name, before=place)
         check(start <= commit, "a change waits for the epoch-start entry to be committed", name=process.name)
         check(_follows(old, new), "voters and quorums change by way of both together", old=old, new=new)
+        self._added |= dict.fromkeys(set(new.names).difference(old.names), batch.first)
         for name in set(new.voter_names).difference(old.voter_names):
-            last = self.scene.disks[name].last
-            added_at = min(found for found, each in along(process.replica) if each.includes(name))
+            last, added_at = self.scene.disks[name].last, self._added.get(name, 0)
             check(last >= added_at, "who gets a vote has caught up", name=name, holds=last, added_at=added_at)
 
     def stepped(self, process: Process) -> None:
