@@ -361,6 +361,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         numbers_given_again,
         "a command comes after what was known when it was asked",
+        first=40,
         play=witnessed(note, refuse, look),
     ),
     Mutant(test_mutants.reads_as_it_is, "a read sees a state of its time", play=LOOKING),

@@ -138,7 +138,7 @@ def an_opening_is_told_when_it_is_asked_for_again(patch: pytest.MonkeyPatch) -> 
     def silent(self: Any, reports: Any, applied: int) -> None:
         told: list[Any] = []
         for report in reports:
-            if isinstance(report, Opened) and (report.owner, report.nonce) in self._opening:
+            if isinstance(report, Opened) and self._opening.get((report.owner, report.nonce)) is not None:
                 asked[report.nonce] = asked.get(report.nonce, 0) + 1
                 if asked[report.nonce] < 2:
                     continue

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 from planting import Mutant, planted
 from test_mutants_snapshots import SNAPPED
 
@@ -37,7 +38,7 @@ def version_of_the_local_class(plant: Plant) -> None:
     honest = Machine._moment
 
     def moment(self: Any, owner: str, batch: Batch) -> Moment:
-        return replace(honest(self, owner, batch), version=self.interface.version)
+        return replace_struct(honest(self, owner, batch), version=self.interface.version)
 
     plant.setattr(Machine, "_moment", moment)
 
@@ -145,7 +146,7 @@ def due_by_the_version_of_the_local_class(plant: Plant) -> None:
 
     def moment(self: Any, owner: str, batch: Batch) -> Moment:
         found: Moment = honest(self, owner, batch)
-        return replace(found, version=self.interface.version) if owner == self.group else found
+        return replace_struct(found, version=self.interface.version) if owner == self.group else found
 
     plant.setattr(Machine, "_moment", moment)
 
