@@ -9,7 +9,7 @@ that only the next heartbeat, a retry or a client's patience makes good, takes l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from broadcast._protocol.consistency import Consistency
@@ -26,6 +26,7 @@ from membership._protocol.view import Limits
 REPAIRED_FOR_MAX = 30 * SECOND  # for what may have to wait until sessions expire, or for somebody's patience
 ELECTIONS = 5  # that it takes, at most, to replace a leader: votes may be split
 LOOK_INTERVAL = MILLISECOND
+SPANS_MAX = 8
 
 
 class Prober(Owner):
@@ -155,7 +156,7 @@ class Trial:
     def _be_led(self) -> Node:
         """Wait until one of them leads. Another that does is stopped: it may be slow, or about to find out."""
         while True:
-            if not self._wait(lambda: self._leader is not None, self._election_time):
+            if not any(self._wait(self._is_led, self._election_time) for _ in self._spans()):
                 broken("a leader that is gone is replaced", bound=self._election_time, members=self._told())
             leader = self._leader
             if leader is not None and leader in self._sound:
@@ -163,6 +164,22 @@ class Trial:
             if leader is not None:
                 self.marks["leaders stopped that were not repaired"] += 1
                 leader.crash()
+
+    def _is_led(self) -> bool:
+        return self._leader is not None
+
+    def _spans(self) -> Iterator[int]:
+        """One, and some more while a snapshot is on its way to one of them: its parts are tiny here, and many."""
+        yield 0
+        for more in range(1, SPANS_MAX):
+            if self._is_restoring():
+                yield more
+
+    def _is_restoring(self) -> bool:
+        leaderships = [each.replica.leadership for each in self._sound if each.alive]
+        followers = [each.followers for each in leaderships if each is not None]
+        names = [each.name for each in self._sound]
+        return any(each[name].outgoing is not None for each in followers for name in names if name in each)
 
     def _change_leader(self) -> None:
         """The leader's process dies while calls are under way, and is started at once."""

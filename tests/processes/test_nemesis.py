@@ -21,7 +21,7 @@ from rig import Rig, open_rig, tell
 from stalls import Machine
 from wanted import count_wanted, number_wanted
 
-MINUTES = number_wanted("MINUTES", 0.7)
+MINUTES = number_wanted("MINUTES", 0.5)
 SEED = count_wanted("SEED", random.SystemRandom().randrange(1, 2**32))
 TASKS = 13  # operations under way at a time
 OPERATIONS_WANTED = 250_000  # at most, about: a restart reads the whole log
