@@ -31,7 +31,7 @@ from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from broadcast._simulation.outcomes import Diaries
 from broadcast._simulation.play import Play
-from broadcast._simulation.trial import REPAIRED_FOR_MAX, Trial
+from broadcast._simulation.trial import REPAIRED_FOR_MAX, Trial, spans
 from broadcast._simulation.upgrades import Upgrades
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
@@ -141,12 +141,17 @@ class Stage:
 
     def _come_to_an_end(self) -> None:
         """Wait until nothing is open."""
+        if not any(self._comes_to_an_end(REPAIRED_FOR_MAX) for _ in spans(self._sound)):
+            broken("with a quorum repaired the group comes to an end", open=self._open())
+
+    def _comes_to_an_end(self, within: int) -> bool:
         world = self.world
-        end = world.now + REPAIRED_FOR_MAX
+        end = world.now + within
         while not self._is_level():
             if world.now >= end:
-                broken("with a quorum repaired the group comes to an end", open=self._open())
+                return False
             world.schedule.run(world.now + LOOK_INTERVAL)
+        return True
 
     def _is_level(self) -> bool:
         """Is everybody done, and every replica that works where the others are?"""

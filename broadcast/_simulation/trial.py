@@ -70,6 +70,22 @@ def _has_word(prober: Prober) -> bool:
     return prober.done or prober.refused
 
 
+def spans(nodes: Sequence[Node]) -> Iterator[int]:
+    """How often to wait: once, and some more while a snapshot is on its way to one of these, in parts that are tiny
+    here, and many, from a disk that may be slow."""
+    yield 0
+    for more in range(1, SPANS_MAX):
+        if _is_restoring(nodes):
+            yield more
+
+
+def _is_restoring(nodes: Sequence[Node]) -> bool:
+    leaderships = [each.replica.leadership for each in nodes if each.alive]
+    followers = [each.followers for each in leaderships if each is not None]
+    names = [each.name for each in nodes]
+    return any(each[name].outgoing is not None for each in followers for name in names if name in each)
+
+
 def call_time(options: Options) -> int:
     """The longest that a call takes which nothing stands in the way of: from a client and back.
 
@@ -156,7 +172,7 @@ class Trial:
     def _be_led(self) -> Node:
         """Wait until one of them leads. Another that does is stopped: it may be slow, or about to find out."""
         while True:
-            if not any(self._wait(self._is_led, self._election_time) for _ in self._spans()):
+            if not any(self._wait(self._is_led, self._election_time) for _ in spans(self._sound)):
                 broken("a leader that is gone is replaced", bound=self._election_time, members=self._told())
             leader = self._leader
             if leader is not None and leader in self._sound:
@@ -167,19 +183,6 @@ class Trial:
 
     def _is_led(self) -> bool:
         return self._leader is not None
-
-    def _spans(self) -> Iterator[int]:
-        """One, and some more while a snapshot is on its way to one of them: its parts are tiny here, and many."""
-        yield 0
-        for more in range(1, SPANS_MAX):
-            if self._is_restoring():
-                yield more
-
-    def _is_restoring(self) -> bool:
-        leaderships = [each.replica.leadership for each in self._sound if each.alive]
-        followers = [each.followers for each in leaderships if each is not None]
-        names = [each.name for each in self._sound]
-        return any(each[name].outgoing is not None for each in followers for name in names if name in each)
 
     def _change_leader(self) -> None:
         """The leader's process dies while calls are under way, and is started at once."""
