@@ -29,7 +29,7 @@ from membership._protocol.view import View
 class Tables:
     """applied, time, stamp: of the last entry applied. view: the last one that began. sessions: in their order.
 
-    effects: those that wait. past: what is remembered of the entries.
+    effects: those that wait. undos: of all commands. past: what is remembered of the entries.
     """
 
     applied: int
@@ -39,6 +39,7 @@ class Tables:
     view: View | None
     sessions: Sequence[tuple[int, Session]]
     effects: Effects
+    undos: Undos
     past: Past
     markers: Markers
 
@@ -52,7 +53,8 @@ def encode_tables(tables: Tables) -> Iterator[bytes]:
     place = [tables.applied, tables.time, tables.stamp]
     effects = [tables.effects.number, [[*each] for each in tables.effects.waiting], _undos(tables.effects.undos)]
     past, markers = tables.past.written(tables.markers.previous), [*astuple(tables.markers)]
-    parts = [place, encode_struct(tables.agreed), view, sessions, effects, past, markers]
+    undos = tables.undos.written()
+    parts = [place, encode_struct(tables.agreed), view, sessions, effects, undos, past, markers]
     return Encoder("").pieces(parts)
 
 
@@ -78,6 +80,7 @@ class _Tables(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     view: bytes | None
     sessions: list[_Session]
     effects: tuple[Natural, list[tuple[Natural, Natural, bytes]], UndosWritten | None]
+    undos: UndosWritten
     past: PastWritten
     markers: tuple[Natural, Natural, Natural, Natural, Natural]
 
@@ -118,6 +121,7 @@ def _tables(written: _Tables) -> Tables:
             for each in written.sessions
         ],
         Effects(waiting, number, _undos_read(undos)),
+        Undos.read(written.undos),
         Past.read(written.past),
         Markers(*written.markers),
     )

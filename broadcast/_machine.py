@@ -36,7 +36,7 @@ from broadcast._outcomes import (
     pack_wait,
 )
 from broadcast._past import Markers
-from broadcast._protocol.crashes import Undos
+from broadcast._protocol.crashes import GROUP, Undos
 from broadcast._protocol.effects import Effects
 from broadcast._protocol.entries import (
     Commands,
@@ -114,6 +114,7 @@ class Machine(Running[A]):
         self._markers = Markers()
         self._due_size = 0  # bytes of the calls that were due in the present batch
         self._payer: Session | Effects = self.effects  # whose commands are run at present
+        self._undos = Undos()  # of all, whoever pays
 
     @property
     def due(self) -> tuple[int | None, int]:
@@ -271,8 +272,8 @@ class Machine(Running[A]):
         """What becomes of a command. `first`: index of the first one in its run."""
         if call is None:
             return Outcome.VOID, VOID
-        if self._payer.undos is not None and (wait := self._wait(self._payer.undos, call)):
-            return Outcome.OVERLOADED, pack_wait(wait)
+        if self._undos.tags and (held_up := self._held_up(call)) is not None:
+            return Outcome.OVERLOADED, held_up
         context = self._context
         try:
             came = self._run(self.actor, call, index)
@@ -333,14 +334,21 @@ class Machine(Running[A]):
         self._pay(call)
         return Outcome.CRASHED, pack_crash(error)
 
-    def _wait(self, undos: Undos, call: object) -> int:
-        """For how long it is not run, since too many of its kind were undone."""
-        return undos.wait(tag_of(call), self.time, self.configuration.limits) if is_call(call) else 0
+    def _held_up(self, call: object) -> bytes | None:
+        """The answer to a command that is not run, since too many of its kind were undone; None if it is run."""
+        if not is_call(call):
+            return None
+        tag, limits, own = tag_of(call), self.configuration.limits, self._payer.undos
+        if own is not None and (wait := own.wait(tag, self.time, limits)):
+            return pack_wait(wait)
+        wait = self._undos.wait(tag, self.time, limits, GROUP)
+        return pack_wait(wait, of_all=True) if wait else None
 
     def _pay(self, call: object) -> None:
         """It was run, and undone."""
-        undos = self._payer.undos = self._payer.undos or Undos()
-        undos.undone(tag_of(call), self.time, self.configuration.limits)
+        own = self._payer.undos = self._payer.undos or Undos()
+        for undos in (own, self._undos):
+            undos.undone(tag_of(call), self.time, self.configuration.limits)
 
     def _undo(self, index: int) -> None:
         """Rebuild the actor as it was before the command at `index`: run again what was run since the base."""
@@ -390,7 +398,8 @@ class Machine(Running[A]):
         at = self.applied
         sessions = [(number, session) for number, session in self.sessions]
         view = self.views[-1] if self.views else None
-        tables = Tables(at, self.time, self.stamp, self.agreed, view, sessions, self.effects, self._past, self._markers)
+        effects, undos, past, markers = self.effects, self._undos, self._past, self._markers
+        tables = Tables(at, self.time, self.stamp, self.agreed, view, sessions, effects, undos, past, markers)
         yield from encode_state(self.actor)
         yield from encode_tables(tables)
         invariant(at == self.applied, "nothing is applied while a snapshot is taken", at=at, applied=self.applied)
@@ -421,7 +430,7 @@ class Machine(Running[A]):
         machine.agreed = tables.agreed
         machine.views = [] if tables.view is None else [tables.view]
         machine.sessions.restore(tables.sessions)
-        machine.effects = tables.effects
+        machine.effects, machine._undos = tables.effects, tables.undos
         machine._past, machine._markers = tables.past, tables.markers
         machine._base.move(tables.applied, pieces.size, load)
         return machine

@@ -47,6 +47,10 @@ def pack_crash(error: BaseException) -> bytes:
     return encode_plain([Outcome.CRASHED.value, type(error).__qualname__])
 
 
+_UNDOS, _UNDOS_OF_ALL = "undos", "undos of all"
+_WHOSE = {_UNDOS: "this session", _UNDOS_OF_ALL: "all sessions together"}
+
+
 def pack_overload(size: int) -> bytes:
     """`size`: bytes of the answers that stand in its way."""
     return encode_plain([Outcome.OVERLOADED.value, size])
@@ -57,9 +61,12 @@ def pack_no_room(count: int, size: int) -> bytes:
     return encode_plain([Outcome.OVERLOADED.value, count, size])
 
 
-def pack_wait(wait: int) -> bytes:
-    """For a command that was not run, since too many of its kind had to be undone: for so many microseconds."""
-    return encode_plain([Outcome.OVERLOADED.value, "undos", wait])
+def pack_wait(wait: int, *, of_all: bool = False) -> bytes:
+    """For a command that was not run, since too many of its kind had to be undone: for so many microseconds.
+
+    of_all: they were not this session's alone.
+    """
+    return encode_plain([Outcome.OVERLOADED.value, _UNDOS_OF_ALL if of_all else _UNDOS, wait])
 
 
 def unpack_outcome(method: Method, data: bytes) -> object:
@@ -94,11 +101,11 @@ def _error(method: Method, parts: list[object]) -> Exception:
                 f"{method.label} was not applied: the answers of this session that were not acknowledged take "
                 f"{size} bytes; wait for answers before asking for more, or ask for less at a time"
             )
-        case [Outcome.OVERLOADED, "undos", int(wait)]:
+        case [Outcome.OVERLOADED, str(undos), int(wait)] if undos in _WHOSE:
             return Overloaded(
-                f"{method.label} was not run, and nothing of it applied: of this session, too many commands crashed or "
-                "left too much behind, this method's among them, and each had to be undone on every replica. It is run "
-                f"again in {wait / 1_000_000:.3g} seconds at the earliest; mend what crashes (Limits.undos_max and "
+                f"{method.label} was not run, and nothing of it applied: of {_WHOSE[undos]}, too many commands crashed "
+                "or left too much behind, this method's among them, and each had to be undone on every replica. It is "
+                f"run again in {wait / 1_000_000:.3g} seconds at the earliest; mend what crashes (Limits.undos_max and "
                 "undo_interval bound it)"
             )
         case [Outcome.OVERLOADED, int(count), int(size)]:

@@ -5,6 +5,9 @@ them pay. So each session has a budget: so many undos at once, and one more afte
 of which it had something undone are not run for it; its other ones are, and so is what others send. Who goes on asking
 for crashes is slowed to one in each while, and refused in between, which costs next to nothing.
 
+The group has such a budget too, for all of them together: a bug is rarely met by one client alone. One session, and
+two, come to the end of their own first.
+
 All of it follows from the log, and time is log time. (A leaky bucket: Turner 1986.)
 """
 
@@ -16,10 +19,13 @@ from typing import TypeAlias
 from broadcast._protocol.position import Natural
 from membership._protocol.view import Limits
 
+GROUP = 2
+"""As many times what one session may have undone at once, all may together."""
+
 
 @dataclass(slots=True)
 class Undos:
-    """What was undone for one session.
+    """What was undone for one session, or for all.
 
     paid_at: log time at which all of it is paid for, one undo in each interval. tags: of the methods it was, in the
     order in which they came; those from before a time when all was paid for are forgotten.
@@ -28,11 +34,14 @@ class Undos:
     paid_at: int = 0
     tags: list[str] = field(default_factory=list[str])
 
-    def wait(self, tag: str, time: int, limits: Limits) -> int:
-        """For how long a command with this tag is not run, in microseconds of log time; 0 if it is."""
+    def wait(self, tag: str, time: int, limits: Limits, times: int = 1) -> int:
+        """For how long a command with this tag is not run, in microseconds of log time; 0 if it is.
+
+        times: as often as a session's, the budget is.
+        """
         if tag not in self.tags:
             return 0
-        return max(0, self.paid_at - time - (limits.undos_max - 1) * limits.undo_interval)
+        return max(0, self.paid_at - time - (times * limits.undos_max - 1) * limits.undo_interval)
 
     def undone(self, tag: str, time: int, limits: Limits) -> None:
         """A command with this tag was run at log time `time`, and had to be undone."""

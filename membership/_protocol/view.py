@@ -73,10 +73,11 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     effects_size: Annotated[int, msgspec.Meta(ge=64, le=2**40)] = 16 * 1_048_576
     """...and bytes of them."""
     undos_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
-    """Commands that crash, or leave too much behind, that one session may have undone at once (rule 24)..."""
+    """Commands that crash, or leave too much behind, that one session may have undone at once, and all twice as many
+    (rule 24)..."""
     undo_interval: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 1_000_000
-    """...and the log time after which it may have another one undone. The larger the actor's state, the longer an undo
-    takes."""
+    """...and the log time after which it may have another one undone, and so may all. The larger the actor's state, the
+    longer an undo takes."""
     leases: bool = False
     """May a leader answer `reading(Consistency.LEASE)` without a round while its lease holds (rule 20)?
 

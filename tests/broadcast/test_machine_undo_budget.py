@@ -82,14 +82,14 @@ class Counting(Base):
 
 
 def begun(*, undos_max: int = 3, undo_interval: int = SECOND, **limits: Any) -> Scene[Ledger]:
-    """One where `a` leads, and sessions 2 and 3 are open."""
+    """One where `a` leads, and sessions 2, 3 and 4 are open."""
     scene = Scene(Ledger)
     given = Limits(session_term=1000 * SECOND, undos_max=undos_max, undo_interval=undo_interval, **limits)
     configuration = Configuration((Member("a", b"a" * 16),), limits=given)
     interface = Interface.of(Ledger)
     scene.machine = Machine(Ledger, interface, configuration, scene.log.between, group="purses", base=Counting())
     scene.apply(EpochStart("a"))
-    for number in (2, 3):
+    for number in (2, 3, 4):
         scene.apply(SessionAsked(bytes([number]) * 16, "owner"))
     RUNS.clear()
     return scene
@@ -100,6 +100,10 @@ CRASHED = [Outcome.CRASHED, "ArithmeticError"]
 
 def wait(seconds: float) -> list[object]:
     return [Outcome.OVERLOADED, "undos", round(seconds * SECOND)]
+
+
+def wait_for_all(seconds: float) -> list[object]:
+    return [Outcome.OVERLOADED, "undos of all", round(seconds * SECOND)]
 
 
 def came(scene: Scene[Ledger], number: int, *each: object, at: float = 0, session: int = 2) -> list[object]:
@@ -122,13 +126,24 @@ def test_what_had_to_be_undone_too_often_is_not_run_and_the_rest_is() -> None:
     ]
     assert (undos(scene), len(RUNS)) == (3, 4)
     assert scene.machine.actor.entries == [1]
-    assert [index for index, _, _ in scene.delivered()] == [9]
+    assert [index for index, _, _ in scene.delivered()] == [10]
 
 
 def test_others_have_a_budget_of_their_own() -> None:
     scene = begun()
     came(scene, 1, *[["crash", 0]] * 4)
     assert came(scene, 1, *[["crash", 0]] * 4, session=3) == [*[CRASHED] * 3, wait(1)]
+
+
+def test_all_together_have_twice_what_one_has() -> None:
+    scene = begun()
+    came(scene, 1, *[["crash", 0]] * 3)
+    came(scene, 1, *[["crash", 0]] * 2, session=3)
+    mine = came(scene, 1, *[["crash", 0]] * 3, ["fail", 0], ["add", 1], session=4)
+    assert mine == [CRASHED, *[wait_for_all(1)] * 2, CRASHED, [0, 1]], "what had crashed is held up, and nothing else"
+    assert came(scene, 6, ["crash", 0], session=4, at=1) == [wait_for_all(1)], "the last one is not paid for yet"
+    assert came(scene, 7, ["crash", 0], session=4, at=2) == [CRASHED]
+    assert came(scene, 4, ["crash", 0], at=2) == [wait_for_all(1)]
 
 
 def test_it_fills_as_log_time_gets_on() -> None:
@@ -166,7 +181,7 @@ def test_what_the_actor_tells_itself_has_a_budget_too() -> None:
     scene = begun()
     came(scene, 1, ["plan", 5])
     scene.apply(Due(5), time=0)
-    indices = range(5, 10)
+    indices = range(6, 11)
     assert [scene.machine.came_to(index) for index in indices] == [Outcome.CRASHED] * 3 + [Outcome.OVERLOADED] * 2
     assert [each.outcome for each in scene.machine.unheard] == [Outcome.CRASHED] * 3 + [Outcome.OVERLOADED] * 2
     assert came(scene, 2, ["crash", 0]) == [CRASHED], "it is nobody's session"
@@ -202,19 +217,22 @@ def test_it_is_the_same_after_a_restart() -> None:
         assert b"".join(other.capture()) == b"".join(scene.machine.capture())
 
 
-def test_it_is_forgotten_with_its_session() -> None:
+def test_it_is_forgotten_with_its_session_and_what_all_had_undone_once_something_else_is() -> None:
     scene = begun()
     came(scene, 1, *[["crash", 0]] * 4)
-    before = len(b"".join(scene.machine.capture()))
+    assert b"".join(scene.machine.capture()).count(b"crash") == 2
     scene.apply(SessionEnded(2))
+    assert b"".join(scene.machine.capture()).count(b"crash") == 1
+    came(scene, 1, ["fail", 0], at=4, session=3)
     assert b"crash" not in b"".join(scene.machine.capture())
-    assert len(b"".join(scene.machine.capture())) < before
 
 
-def test_the_asker_is_told_when_it_is_run_again() -> None:
+@pytest.mark.parametrize(("of_all", "whose"), [(False, "this session"), (True, "all sessions together")])
+def test_the_asker_is_told_when_it_is_run_again(of_all: bool, whose: str) -> None:
     method = Interface.of(Ledger).methods["crash"]
-    with pytest.raises(Overloaded, match=r"^Ledger\.crash was not run, and nothing of it applied: .* in 1\.5 seconds"):
-        unpack_outcome(method, pack_wait(1_500_000))
+    told = rf"^Ledger\.crash was not run, and nothing of it applied: of {whose}, .* in 1\.5 seconds"
+    with pytest.raises(Overloaded, match=told):
+        unpack_outcome(method, pack_wait(1_500_000, of_all=of_all))
 
 
 # -- what it is worth --------------------------------------------------------------------------------------------------
@@ -228,6 +246,17 @@ def test_whoever_asks_for_crashes_only_leaves_others_their_time() -> None:
         assert came(scene, 1 + tenth, ["add", 1], at=tenth / 10, session=3) == [[0, tenth + 1]]
     assert undos(scene) <= 10 + 10
     assert len(RUNS) <= 2 * 100 + 10 + 10
+
+
+def test_many_who_ask_for_crashes_have_no_more_undone_than_a_few() -> None:
+    """Each comes with sessions that are new, and has one crash in each."""
+    scene = begun(undos_max=10)
+    for number in range(200):
+        index = scene.log.last.index + 1
+        scene.apply(SessionAsked(number.to_bytes(16), "owner"))
+        came(scene, 1, ["crash", 0], session=index)
+    assert undos(scene) == 2 * 10
+    assert came(scene, 1, ["add", 1], session=2) == [[0, 1]]
 
 
 @pytest.mark.parametrize("rate", [100, 2_000])

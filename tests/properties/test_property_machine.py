@@ -74,10 +74,26 @@ class Record:
     answers: list[list[object]] = field(default_factory=list[list[object]])
     acknowledged: int = 0
     nonce: bytes = b""
-    budget: int = UNDOS_MAX * UNDO_INTERVAL
-    """Log time that its undos may take yet..."""
+    budget: Budget = field(default_factory=lambda: Budget.of(UNDOS_MAX))
+
+
+@dataclass
+class Budget:
+    """Log time that undos may take at most, and yet; as of when."""
+
+    full: int
+    left: int
     filled_at: int = 0
-    """...as of then."""
+
+    @classmethod
+    def of(cls, undos: int) -> Budget:
+        return cls(undos * UNDO_INTERVAL, undos * UNDO_INTERVAL)
+
+    def lacks(self, time: int) -> int:
+        """How much of it is missing for another undo."""
+        self.left = min(self.full, self.left + time - self.filled_at)
+        self.filled_at = time
+        return max(0, UNDO_INTERVAL - self.left)
 
 
 class MachineAndModel(RuleBasedStateMachine):
@@ -90,6 +106,7 @@ class MachineAndModel(RuleBasedStateMachine):
         self.compacted = 0
         self.markers: list[tuple[int, bytes]] = []
         self.records: dict[int, Record] = {}
+        self.budget = Budget.of(2 * UNDOS_MAX)  # of all of them
         self.done: list[int] = []
         self.time = 0
         self.epoch = 0
@@ -168,7 +185,15 @@ class MachineAndModel(RuleBasedStateMachine):
     )
     def ask(self, data: st.DataObject, numbers: list[int | None], off: int, acknowledged: int) -> None:
         """A run of the next numbers, or of some before or behind them."""
-        session = self._any(data)
+        self._ask(self._any(data), numbers, off, acknowledged)
+
+    @rule()
+    def all_crash(self) -> None:
+        """For each session, as often as it may."""
+        for session in list(self.records):
+            self._ask(session, [3] * UNDOS_MAX, 0, 0)
+
+    def _ask(self, session: int, numbers: list[int | None], off: int, acknowledged: int) -> None:
         record = self.records.get(session)
         first = max(1, (len(record.answers) if record else 0) + 1 + off)
         calls = join_array([VOID if number is None else encode(["add", number]) for number in numbers])
@@ -198,13 +223,13 @@ class MachineAndModel(RuleBasedStateMachine):
     def _once(self, record: Record, number: int | None) -> list[object]:
         if number is None:
             return [Outcome.VOID.value]
-        full = UNDOS_MAX * UNDO_INTERVAL
-        record.budget = min(full, record.budget + self.time - record.filled_at)
-        record.filled_at = self.time
-        if record.budget < UNDO_INTERVAL:
-            return [Outcome.OVERLOADED.value, "undos", UNDO_INTERVAL - record.budget]
+        if lack := record.budget.lacks(self.time):
+            return [Outcome.OVERLOADED.value, "undos", lack]
+        if lack := self.budget.lacks(self.time):
+            return [Outcome.OVERLOADED.value, "undos of all", lack]
         if number % 7 == 3:
-            record.budget -= UNDO_INTERVAL
+            record.budget.left -= UNDO_INTERVAL
+            self.budget.left -= UNDO_INTERVAL
             return [Outcome.CRASHED.value, "LookupError"]
         self.done.append(number)
         if number % 7 == 5:

@@ -25,7 +25,38 @@ KEPT = replace(SNAPPED, undos_max=1, idle=20 * MILLISECOND)
 
 
 def crashes_cost_nothing(plant: Plant) -> None:
-    plant.setattr(Undos, "wait", lambda self, tag, time, limits: 0)
+    plant.setattr(Undos, "wait", lambda self, tag, time, limits, times=1: 0)
+
+
+def many_have_as_much_as_they_are(plant: Plant) -> None:
+    """There is no budget of all."""
+    honest: Callable[[Undos, str, int, Any], int] = Undos.wait
+
+    def wait(self: Undos, tag: str, time: int, limits: Any, times: int = 1) -> int:
+        return honest(self, tag, time, limits) if times == 1 else 0
+
+    plant.setattr(Undos, "wait", wait)
+
+
+def all_have_no_more_than_one(plant: Plant) -> None:
+    """So that one session keeps others from being run."""
+    honest: Callable[[Undos, str, int, Any], int] = Undos.wait
+
+    def wait(self: Undos, tag: str, time: int, limits: Any, times: int = 1) -> int:
+        return honest(self, tag, time, limits)
+
+    plant.setattr(Undos, "wait", wait)
+
+
+def that_of_all_left_out_of_a_snapshot(plant: Plant) -> None:
+    honest = Machine.restored
+
+    def restored(cls: type[Machine[Any]], *given: Any, **more: Any) -> Machine[Any]:
+        machine = honest(*given, **more)
+        machine._undos = Undos()  # pyright: ignore[reportPrivateUsage]
+        return machine
+
+    plant.setattr(Machine, "restored", classmethod(restored))
 
 
 def all_pay_for_one(plant: Plant) -> None:
@@ -34,7 +65,8 @@ def all_pay_for_one(plant: Plant) -> None:
 
     def pay(self: Any, call: list[str]) -> None:
         undos = shared.setdefault(id(self), Undos())
-        undos.undone(call[0], self.time, self.configuration.limits)
+        for each in (undos, self._undos):
+            each.undone(call[0], self.time, self.configuration.limits)
         for _, session in self.sessions:
             session.undos = undos
 
@@ -55,8 +87,8 @@ def what_is_due_pays_twice(plant: Plant) -> None:
 def healthy_methods_are_held_up(plant: Plant) -> None:
     """Whatever a session sends."""
 
-    def wait(self: Undos, tag: str, time: int, limits: Any) -> int:
-        return max(0, self.paid_at - time - (limits.undos_max - 1) * limits.undo_interval)
+    def wait(self: Undos, tag: str, time: int, limits: Any, times: int = 1) -> int:
+        return max(0, self.paid_at - time - (times * limits.undos_max - 1) * limits.undo_interval)
 
     plant.setattr(Undos, "wait", wait)
 
@@ -74,16 +106,24 @@ def left_out_of_a_snapshot(plant: Plant) -> None:
 
 def counted_by_each_replica_s_own_time(plant: Plant) -> None:
     """By how much it has applied since it started, and not by the log."""
-    honest: Callable[[Undos, str, int, Any], int] = Undos.wait
+    honest: Callable[[Any, object], bytes | None] = Machine._held_up
 
-    def wait(self: Any, undos: Undos, call: list[str]) -> int:
-        return honest(undos, call[0], self.time + self._markers.count % 2 * 10**7, self.configuration.limits)
+    def held_up(self: Any, call: object) -> bytes | None:
+        time = self.time
+        self.time += self._markers.count % 2 * 10**7
+        try:
+            return honest(self, call)
+        finally:
+            self.time = time
 
-    plant.setattr(Machine, "_wait", wait)
+    plant.setattr(Machine, "_held_up", held_up)
 
 
 MUTANTS: Sequence[Mutant] = (
     Mutant(crashes_cost_nothing, "what had to be undone too often is not run", HELD_UP),
+    Mutant(many_have_as_much_as_they_are, "what had to be undone too often is not run", HELD_UP),
+    Mutant(all_have_no_more_than_one, "only what was undone too often is not run", HELD_UP),
+    Mutant(that_of_all_left_out_of_a_snapshot, "equal", KEPT),
     Mutant(all_pay_for_one, "only what was undone too often is not run", HELD_UP),
     Mutant(what_is_due_pays_twice, "what is due is run, unless it was undone too often", PLANNED),
     Mutant(healthy_methods_are_held_up, "only what was undone too often is not run", HELD_UP),

@@ -1,6 +1,7 @@
-"""A session has so much undone at once, and so much in each while, and is held up for nothing else (rule 24).
+"""A session has so much undone at once, and so much in each while, and all together have twice that at once; nobody is
+held up for anything else (rule 24).
 
-Counted anew from what the log came to: a budget of log time, which fills as log time gets on, and of which each undo
+Counted anew from what the log came to: budgets of log time, which fill as log time gets on, and of which each undo
 takes its share.
 """
 
@@ -21,22 +22,31 @@ from broadcast._simulation.invariants.claim import check
 from membership._protocol.view import Limits
 
 GROUP_S_OWN = 0  # in the place of a session: what the actor tells itself
+OF_ALL = -1  # in the place of a session: all of them, and what the actor tells itself
 
 
 @dataclass(slots=True)
 class _Budget:
-    """left: log time that undos may take yet. time: as of when. tags: of what was undone since it was last full."""
+    """full, left: log time that undos may take at most, and may take yet. time: as of when. tags: of what was undone
+    since it was last full."""
 
+    full: int
     left: int
-    time: int = 0
+    time: int
     tags: set[str] = field(default_factory=set[str])
 
-    def fill(self, time: int, limits: Limits) -> None:
-        full = limits.undos_max * limits.undo_interval
-        self.left = min(full, self.left + time - self.time)
+    def fill(self, time: int) -> None:
+        self.left = min(self.full, self.left + time - self.time)
         self.time = time
-        if self.left == full:
+        if self.left == self.full:
             self.tags.clear()
+
+    def holds_up(self, tag: str, limits: Limits) -> bool:
+        return tag in self.tags and self.left < limits.undo_interval
+
+    def pay(self, tag: str, limits: Limits) -> None:
+        self.left -= limits.undo_interval
+        self.tags.add(tag)
 
 
 class UndoBudget(Invariant):
@@ -61,13 +71,18 @@ class UndoBudget(Invariant):
     def _undone(self, process: Process, batch: Batch, entry: Entry, at: int, index: int, outcome: Outcome) -> None:
         limits = process.machine.configuration.limits
         session, number, tag = self._command(process, entry, at, index, batch)
-        budget = self._budgets.setdefault(session, _Budget(limits.undos_max * limits.undo_interval, batch.time))
-        budget.fill(batch.time, limits)
-        held_up = tag in budget.tags and budget.left < limits.undo_interval
+        full = limits.undos_max * limits.undo_interval
+        budgets = (
+            self._budgets.setdefault(session, _Budget(full, full, batch.time)),
+            self._budgets.setdefault(OF_ALL, _Budget(2 * full, 2 * full, batch.time)),
+        )
+        for budget in budgets:
+            budget.fill(batch.time)
+        held_up = any(budget.holds_up(tag, limits) for budget in budgets)
         if outcome is Outcome.CRASHED:
             check(not held_up, "what had to be undone too often is not run", session=session, tag=tag, index=index)
-            budget.left -= limits.undo_interval
-            budget.tags.add(tag)
+            for budget in budgets:
+                budget.pay(tag, limits)
         elif session == GROUP_S_OWN:
             check(held_up, "what is due is run, unless it was undone too often", tag=tag, index=index)
         self._held_up[session, number] = held_up
@@ -84,4 +99,5 @@ class UndoBudget(Invariant):
 
 def is_held_up(outcome: bytes) -> bool:
     """Does this say that a command was not run, since too much was undone?"""
-    return cast("list[object]", decode(outcome))[:2] == [Outcome.OVERLOADED, "undos"]
+    parts = cast("list[object]", decode(outcome))
+    return parts[0] == Outcome.OVERLOADED and parts[1] in ("undos", "undos of all")
