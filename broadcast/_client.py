@@ -22,8 +22,9 @@ from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
 from actors._protocol.envelope import Envelope
 from actors._tls import TlsNetwork, certified_name
-from broadcast._group import GroupRef, check_members
+from broadcast._group import GroupRef
 from broadcast._handle import Handle, Way
+from broadcast._joining import check_members
 from broadcast._log import log
 from broadcast._protocol.entries import Submittable, in_messages
 from broadcast._protocol.portions import portions
