@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,16 +21,7 @@ from broadcast._disks import disk_writer
 from broadcast._door import Door
 from broadcast._errors import Compacted, GroupClosed
 from broadcast._handle import Handle, Way
-from broadcast._joining import (
-    Role,
-    check_constructible,
-    check_limits,
-    check_members,
-    check_priority,
-    check_quorum,
-    check_role,
-    members_of,
-)
+from broadcast._joining import Role, check_joinable, check_members, names_of
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
@@ -221,48 +212,54 @@ async def join(
     scope, and hands over if this replica leads. `membership.MemberRemoved` ends it if it is removed, `Outdated` if the
     version of the class that is in force is later than that of `actor`.
     """
-    interface = Interface.of(actor)
-    interface.replicable()
-    check_constructible(actor)
-    check_limits(limits)
-    if members is not None:
-        check_members(members)
-    names = members_of(node, check_name(group), members)
-    check_role(role)
-    if role == "voter":
-        check_quorum(quorum, names)
-    check_priority(priority)
-    writer = await disk_writer(node)
-    address = str(node.address_of(node.name))
+    names = names_of(node, check_name(group), members)
+    check_joinable(actor, names, role=role, quorum=quorum, limits=limits, priority=priority)
+    for name, address in (members or {}).items():
+        node.add_peer(name, address)
+    interface, address = Interface.of(actor), str(node.address_of(node.name))
     plan = Plan(group, names, quorum, limits, address, role == "observer", priority, interface.version)
-    host = ReplicaHost(node, writer, plan, actor, interface)
+    host = ReplicaHost(node, await disk_writer(node), plan, actor, interface)
     door = Door(host)
     handle = Handle(group=group, owner=node.name, nonce=os.urandom(16), clock=node.clock)
     _LocalWay(handle, host)
+    with _attached(host, door, handle):
+        async with _running(host, handle):
+            yield Group(actor, handle, host)
+
+
+@contextmanager
+def _attached(host: ReplicaHost[Any], door: Door, handle: Handle) -> Generator[None]:
+    """The node knows the group, by the door for others and by the handle for its own; in the end all are closed."""
+    node, group = host.node, host.plan.group
     node.attach(group, door)
     node.introduce(group, lambda kind: GroupRef(kind, handle, group))
     try:
-        async with open_background() as nursery:
-            tasks = Lasting(nursery)
-            await host.open(os.urandom(16))
-            for task in host.tasks:
-                tasks.start_soon(task)
-            tasks.start_soon(handle.run)
-            try:
-                yield Group(actor, handle, host)
-                await handle.drained()
-            finally:
-                try:
-                    await host.hand_over()
-                    await host.take_last_snapshot()
-                finally:
-                    tasks.end()
+        yield
     finally:
         handle.close()
         node.detach(group)
         node.forget_group(group)
         door.close()
         host.close()
+
+
+@asynccontextmanager
+async def _running(host: ReplicaHost[Any], handle: Handle) -> AsyncGenerator[None]:
+    """The replica is open and its tasks run, to the end of its goodbye: what was told goes out, and another leads."""
+    async with open_background() as nursery:
+        tasks = Lasting(nursery)
+        await host.open(os.urandom(16))
+        for task in (*host.tasks, handle.run):
+            tasks.start_soon(task)
+        try:
+            yield
+            await handle.drained()
+        finally:
+            try:
+                await host.hand_over()
+                await host.take_last_snapshot()
+            finally:
+                tasks.end()
 
 
 @asynccontextmanager
@@ -300,18 +297,12 @@ async def open_group(
     """
     check_name(name)
     check_members(members)
-    check_limits(limits)
     if node not in members:
         raise ValueError(
             f"node={node!r} is not one of the members {', '.join(sorted(members))}: give its address in members=, or "
             "start this process under one of these names"
         )
-    check_role(role)
-    if role == "voter":
-        check_quorum(quorum, sorted(members))
-    check_priority(priority)
-    Interface.of(actor).replicable()
-    check_constructible(actor)
+    check_joinable(actor, sorted(members), role=role, quorum=quorum, limits=limits, priority=priority)
     directory = Path("troupe-data", name, node) if data == "" else data
     where = listen or members[node]
     opened = open_node(
