@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
+import counts
 import pytest
 import trio
 
-from actors import Actor, ActorCrashed, Refused, command, open_node, query
+from actors import ActorCrashed, Refused, open_node, query
 from actors._protocol.codec import encode
 from actors.testing import MemoryNetwork
 from broadcast import Consistency, Group, GroupRef, connect, join, local_group
@@ -32,19 +33,7 @@ class Empty(Refused):
     """There is nothing."""
 
 
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
-
-    @query
-    def value(self) -> int:
-        return self.total
-
+class Count(counts.Count):
     @query
     def index(self) -> int:
         return self.context.position.index
