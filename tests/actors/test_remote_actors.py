@@ -363,14 +363,28 @@ async def test_an_ask_waits_for_a_link_and_a_tell_too(autojump_clock: MockClock)
 async def test_who_is_cancelled_as_its_link_comes_is_cancelled(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with pair() as nodes, trio.open_nursery() as nursery:
+    outcomes: list[str] = []
+
+    async def keep() -> None:
+        try:
+            await box.ask(Box.keep, "x")
+            outcomes.append("answered")
+        except trio.Cancelled:
+            outcomes.append("cancelled")
+            raise
+
+    async with pair() as nodes:
         box = await box_on_b(nodes)
-        with monkeypatch.context() as patch:
-            patch.setattr(nodes.a, "is_linked", lambda peer: False)
-            nursery.start_soon(box.ask, Box.hold)
-            await wait_all_tasks_blocked()
-        nodes.a._cells.post.connected("b")
-        nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            with monkeypatch.context() as patch:
+                patch.setattr(nodes.a, "is_linked", lambda peer: False)
+                nursery.start_soon(keep)
+                await wait_all_tasks_blocked()
+            nodes.a._cells.post.connected("b")
+            nursery.cancel_scope.cancel()
+        assert outcomes == ["cancelled"]
+        assert not nodes.a._cells.post._pending
+        assert await box.ask(Box.all) in ([], ["x"])  # it may have been sent, or not
 
 
 @asynccontextmanager

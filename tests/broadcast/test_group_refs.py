@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from random import Random
 
 import pytest
@@ -74,8 +74,9 @@ async def test_next_door_too_and_as_one_to_tell() -> None:
         clerk = await a.spawn("clerk", Clerk)
         assert await clerk.ask(Clerk.count, group, 2) == 2
         await clerk.ask(Clerk.pass_on, 5)
-        while await group.ask(Count.value) < 7:  # noqa: ASYNC110 - it does not tell
-            await trio.sleep(0.01)
+        async with aclosing(group.deliveries()) as deliveries:
+            assert [(await anext(deliveries)).arguments for _ in range(2)] == [(2,), (5,)]
+        assert await group.ask(Count.value) == 7
 
 
 async def test_who_takes_no_part_is_told() -> None:
