@@ -22,8 +22,9 @@ from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
 from actors._protocol.envelope import Envelope
 from actors._tls import TlsNetwork, certified_name
-from broadcast._group import GroupRef, check_members
+from broadcast._group import GroupRef
 from broadcast._handle import Handle, Way
+from broadcast._joining import check_members
 from broadcast._log import log
 from broadcast._protocol.entries import Submittable, in_messages
 from broadcast._protocol.portions import portions
@@ -68,7 +69,8 @@ async def connect(
     """A handle of a group from outside it: `ask`, `tell` and `pipeline`, all under one session.
 
     members: name -> address of some members; any one of them that can be reached is enough, and when it goes the next
-    is tried. Returns at once: an `ask` waits for a link and for a quorum, for as long as its caller's scope allows.
+    is tried. Of the others it hears while it is linked, also of those that are added later. Returns at once: an `ask`
+    waits for a link and for a quorum, for as long as its caller's scope allows.
     name: what the replicas know this client by (the `sender` of its commands); made up unless given. Under TLS it is
     the name in the certificate.
     tls: the certificate, of a client or of a node, by which it proves who it is.

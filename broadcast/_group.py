@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
-import msgspec
 import trio
 
 from actors import Network, Node, Tls, open_node
 from actors._actor import Actor
 from actors._interface import Interface, Method
 from actors._nursery import Lasting, open_background
-from actors._protocol.address import check_name, parse_address
+from actors._protocol.address import check_name
 from actors._ref import Ref
 from broadcast._delivery import Delivery
 from broadcast._disks import disk_writer
 from broadcast._door import Door
 from broadcast._errors import Compacted, GroupClosed
 from broadcast._handle import Handle, Way
+from broadcast._joining import Role, check_joinable, check_members, names_of
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
@@ -31,13 +30,10 @@ from broadcast._protocol.visits import ReadAnswer, Status
 from broadcast._reader import Reader
 from broadcast._replica import ReplicaHost
 from broadcast._sifting import sifted
-from broadcast._state import check_capturable
 from broadcast._status import status_of
 from membership import Limits, Majority, Membership, QuorumSystem
 from membership._protocol.formation import Plan
-from membership._protocol.view import PRIORITY_MAX
 
-Role = Literal["voter", "observer"]
 A = TypeVar("A", bound=Actor)
 A_co = TypeVar("A_co", bound=Actor, covariant=True)
 
@@ -216,48 +212,54 @@ async def join(
     scope, and hands over if this replica leads. `membership.MemberRemoved` ends it if it is removed, `Outdated` if the
     version of the class that is in force is later than that of `actor`.
     """
-    interface = Interface.of(actor)
-    interface.replicable()
-    _check_constructible(actor)
-    _check_limits(limits)
-    if members is not None:
-        check_members(members)
-    names = _members_of(node, check_name(group), members)
-    _check_role(role)
-    if role == "voter":
-        _check_quorum(quorum, names)
-    _check_priority(priority)
-    writer = await disk_writer(node)
-    address = str(node.address_of(node.name))
+    names = names_of(node, check_name(group), members)
+    check_joinable(actor, names, role=role, quorum=quorum, limits=limits, priority=priority)
+    for name, address in (members or {}).items():
+        node.add_peer(name, address)
+    interface, address = Interface.of(actor), str(node.address_of(node.name))
     plan = Plan(group, names, quorum, limits, address, role == "observer", priority, interface.version)
-    host = ReplicaHost(node, writer, plan, actor, interface)
+    host = ReplicaHost(node, await disk_writer(node), plan, actor, interface)
     door = Door(host)
     handle = Handle(group=group, owner=node.name, nonce=os.urandom(16), clock=node.clock)
     _LocalWay(handle, host)
+    with _attached(host, door, handle):
+        async with _running(host, handle):
+            yield Group(actor, handle, host)
+
+
+@contextmanager
+def _attached(host: ReplicaHost[Any], door: Door, handle: Handle) -> Generator[None]:
+    """The node knows the group, by the door for others and by the handle for its own; in the end all are closed."""
+    node, group = host.node, host.plan.group
     node.attach(group, door)
     node.introduce(group, lambda kind: GroupRef(kind, handle, group))
     try:
-        async with open_background() as nursery:
-            tasks = Lasting(nursery)
-            await host.open(os.urandom(16))
-            for task in host.tasks:
-                tasks.start_soon(task)
-            tasks.start_soon(handle.run)
-            try:
-                yield Group(actor, handle, host)
-                await handle.drained()
-            finally:
-                try:
-                    await host.hand_over()
-                    await host.take_last_snapshot()
-                finally:
-                    tasks.end()
+        yield
     finally:
         handle.close()
         node.detach(group)
         node.forget_group(group)
         door.close()
         host.close()
+
+
+@asynccontextmanager
+async def _running(host: ReplicaHost[Any], handle: Handle) -> AsyncGenerator[None]:
+    """The replica is open and its tasks run, to the end of its goodbye: what was told goes out, and another leads."""
+    async with open_background() as nursery:
+        tasks = Lasting(nursery)
+        await host.open(os.urandom(16))
+        for task in (*host.tasks, handle.run):
+            tasks.start_soon(task)
+        try:
+            yield
+            await handle.drained()
+        finally:
+            try:
+                await host.hand_over()
+                await host.take_last_snapshot()
+            finally:
+                tasks.end()
 
 
 @asynccontextmanager
@@ -295,18 +297,12 @@ async def open_group(
     """
     check_name(name)
     check_members(members)
-    _check_limits(limits)
     if node not in members:
         raise ValueError(
             f"node={node!r} is not one of the members {', '.join(sorted(members))}: give its address in members=, or "
             "start this process under one of these names"
         )
-    _check_role(role)
-    if role == "voter":
-        _check_quorum(quorum, sorted(members))
-    _check_priority(priority)
-    Interface.of(actor).replicable()
-    _check_constructible(actor)
+    check_joinable(actor, sorted(members), role=role, quorum=quorum, limits=limits, priority=priority)
     directory = Path("troupe-data", name, node) if data == "" else data
     where = listen or members[node]
     opened = open_node(
@@ -350,69 +346,3 @@ async def local_group(
         yield LocalGroup(actor, tuple(groups))
         for group in groups:  # while there is still a quorum to see to what was told
             await group.handle.drained()
-
-
-def check_members(members: Mapping[str, str]) -> None:
-    """Raise TypeError or ValueError unless these are names and addresses: not everybody checks types."""
-    if not isinstance(members, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"members= is a mapping of names to addresses (host:port), not {members!r}")
-    for name, address in members.items():
-        if not (isinstance(name, str) and isinstance(address, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"members= maps names to addresses, both str, and not {name!r} to {address!r}")
-        check_name(name)
-        parse_address(address)
-
-
-def _check_limits(limits: Limits) -> None:
-    """Raise TypeError unless every limit is in its range: what all agree on must be readable by all."""
-    for field in msgspec.structs.fields(type(limits)):
-        value = getattr(limits, field.name)
-        try:
-            msgspec.convert(value, field.type)
-        except msgspec.ValidationError as error:
-            raise TypeError(f"limits: {field.name}={value!r}: {error} (times are in microseconds)") from None
-
-
-def _check_quorum(quorum: QuorumSystem, names: Sequence[str]) -> None:
-    """Raise TypeError or ValueError unless these members, or these and others, can decide by this.
-
-    Who is to be added to a group that has formed needs to know only some of its members.
-    """
-    if not isinstance(quorum, QuorumSystem):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"quorum= is a Majority, Flexible, Weighted or Grid of the members, not {quorum!r}")
-    if not quorum.fits_more(names):
-        quorum.check(names)
-
-
-def _check_role(role: str) -> None:
-    if role not in ("voter", "observer"):
-        raise ValueError(f'role= is "voter" or "observer", not {role!r}')
-
-
-def _check_priority(priority: int) -> None:
-    if not (isinstance(priority, int) and abs(priority) <= PRIORITY_MAX):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"priority= is a number from {-PRIORITY_MAX} to {PRIORITY_MAX}, not {priority!r}")
-
-
-def _check_constructible(actor: type[Actor]) -> None:
-    """Each replica makes its own instance, all alike: without arguments. Its state goes into snapshots."""
-    try:
-        inspect.signature(actor).bind()
-    except TypeError as error:
-        raise TypeError(
-            f"{actor.__qualname__}() cannot be made without arguments ({error}): every replica makes its own, all "
-            "alike; give the arguments defaults, or derive a class that sets them"
-        ) from None
-    check_capturable(actor())
-
-
-def _members_of(node: Node, group: str, members: Mapping[str, str] | None) -> tuple[str, ...]:
-    names = sorted({*node.told_peers, node.name}) if members is None else sorted(members)
-    if node.name not in names:
-        raise ValueError(
-            f"the node {node.name!r} is not one of the members {', '.join(names)} of the group {group!r}: give its "
-            "address in members="
-        )
-    for name, address in (members or {}).items():
-        node.add_peer(name, address)
-    return tuple(names)

@@ -53,7 +53,6 @@ from broadcast._protocol.output import (
     Submitted,
     Suspected,
     Tick,
-    Wanted,
 )
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
@@ -62,11 +61,12 @@ from broadcast._snapshots import Pieces, SnapshotKeeper
 from broadcast._storage import DiskDamaged, DiskFailed, Stored
 from broadcast._trace import described
 from broadcast._transfers import Unable
+from broadcast._wishes import Wishes
 from broadcast._writer import Reports, Writer
 from membership._errors import MemberRemoved
 from membership._membership import Membership
 from membership._protocol.formation import Plan
-from membership._protocol.messages import HandOver, Verdict, Wish
+from membership._protocol.messages import HandOver, Verdict
 from membership._protocol.view import Limits, Member
 
 A = TypeVar("A", bound=Actor)
@@ -98,14 +98,6 @@ def now() -> Now:
     return Now(monotonic(), time.time_ns() // 1_000, boottime)
 
 
-class _Wish:
-    """Somebody waits for what the leader makes of a wish."""
-
-    def __init__(self) -> None:
-        self.came = trio.Event()
-        self.answer: tuple[Verdict, str] | None = None
-
-
 class ReplicaHost(Generic[A]):
     """One replica in this process: the core, its actor, and what connects them to node, disk and handles."""
 
@@ -119,7 +111,8 @@ class ReplicaHost(Generic[A]):
     ) -> None:
         self.node = node
         self.plan = plan
-        self.membership = Membership(self)
+        self._wishes = Wishes(node.clock, self.give, lambda: self.limits.election_timeout)
+        self.membership = Membership(self._wishes)
         self.replica: Replica | None = None
         self.waiting_for_disk: str | None = None
         """Why the disk takes nothing at present, if so."""
@@ -137,7 +130,6 @@ class ReplicaHost(Generic[A]):
         self._wake = trio.Event()
         self._wakes_at = 0  # on the monotonic clock, unless it is woken before
         self._reads: dict[int, Callable[[], None]] = {}
-        self._wishes: dict[int, _Wish] = {}
         self._tokens = 0
         self._applier = Applier[A](node, plan.group, self.membership, self._speaks_for, self._on_batch)
 
@@ -204,6 +196,25 @@ class ReplicaHost(Generic[A]):
         while True:
             await self._applier.wait_turn()
             self._take(None)
+
+    async def hand_over(self) -> None:
+        """Before this replica leaves: if it leads, another should, at once, and not after a silence (rule 17)."""
+        replica = self.replica
+        if replica is None or replica.role != "leader" or self.stopped:
+            return
+        with trio.move_on_after(self.limits.election_timeout / 1_000_000, shield=True):
+            match await self._wishes.wish(HandOver()):
+                case (Verdict.TAKEN, _):
+                    # Until another leads: it may need this node's vote, which has to be on disk before it leaves.
+                    while replica.leader in (None, self.node.name) and not self.stopped:
+                        await self.stepped_down.park()
+                case _:
+                    pass
+
+    async def take_last_snapshot(self) -> None:
+        """Before a clean stop: keep what was applied as a snapshot, if that takes no longer than a few seconds."""
+        if self._keeper is not None and not self.stopped:
+            await self._keeper.take_last()
 
     def close(self) -> None:
         """Take part no more."""
@@ -341,11 +352,6 @@ class ReplicaHost(Generic[A]):
     def _install(self, snapshot: Snapshot) -> None:
         self._applier.enter(self._keep.install(snapshot))
 
-    async def take_last_snapshot(self) -> None:
-        """Before a clean stop: keep what was applied as a snapshot, if that takes no longer than a few seconds."""
-        if self._keeper is not None and not self.stopped:
-            await self._keeper.take_last()
-
     def _settle(self, settled: Settled) -> None:
         match settled:
             case Formed():
@@ -359,7 +365,7 @@ class ReplicaHost(Generic[A]):
             case Linked(members):
                 self._on_linked(members)
             case Answered():
-                self._on_answered(settled)
+                self._wishes.answered(settled)
             case Removed():
                 self._on_removed()
             case Diverged(divergence):
@@ -399,12 +405,6 @@ class ReplicaHost(Generic[A]):
         self.node.learn_peers(self.plan.group, found)
         for watcher in self.watchers:
             watcher.members_known()
-
-    def _on_answered(self, answered: Answered) -> None:
-        wish = self._wishes.get(answered.number)
-        if wish is not None:
-            wish.answer = answered.verdict, answered.why
-            wish.came.set()
 
     def _on_removed(self) -> None:
         error = MemberRemoved(
@@ -500,34 +500,6 @@ class ReplicaHost(Generic[A]):
             violated("nothing is asked before the group has formed", group=self.plan.group)
         invariant(self._failure is None, "a replica that has stopped answers nobody", group=self.plan.group)
         return machine.query(call, sender)
-
-    # -- members (see `membership.Steward`) ------------------------------------------------------------------------
-
-    async def wish(self, wish: Wish) -> tuple[Verdict, str] | None:
-        """Take a wish to the leader; None if no answer has come within an election timeout."""
-        number, waiting = self.node.clock.tick(), _Wish()
-        self._wishes[number] = waiting
-        try:
-            self.give(Wanted(number, wish))
-            with trio.move_on_after(self.limits.election_timeout / 1_000_000):
-                await waiting.came.wait()
-        finally:
-            del self._wishes[number]
-        return waiting.answer
-
-    async def hand_over(self) -> None:
-        """Before this replica leaves: if it leads, another should, at once, and not after a silence (rule 17)."""
-        replica = self.replica
-        if replica is None or replica.role != "leader" or self.stopped:
-            return
-        with trio.move_on_after(self.limits.election_timeout / 1_000_000, shield=True):
-            match await self.wish(HandOver()):
-                case (Verdict.TAKEN, _):
-                    # Until another leads: it may need this node's vote, which has to be on disk before it leaves.
-                    while replica.leader in (None, self.node.name) and not self.stopped:
-                        await self.stepped_down.park()
-                case _:
-                    pass
 
     def leave(self, owner: Owner) -> None:
         """This owner is gone."""

@@ -82,6 +82,19 @@ async def raised_by(awaited: Awaitable[object]) -> BaseException:
     raise AssertionError("nothing was raised")
 
 
+def raised_in(function: Callable[[], object]) -> BaseException:
+    try:
+        function()
+    except BaseException as error:
+        return only(error)
+    raise AssertionError("nothing was raised")
+
+
+async def came_to(kind: type[BaseException], rows: Iterable[Row], data: Path, patch: Patch) -> set[bool | None]:
+    """What the messages came to for which the rows of this kind raise it."""
+    return {(await row.provoke(data, patch)).applied for row in rows if row.kind is kind}
+
+
 def shown(package: ModuleType) -> list[type[BaseException]]:
     """The errors that a package shows to its users."""
     every = [getattr(package, each) for each in package.__all__]

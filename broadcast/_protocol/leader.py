@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors._protocol.errors import RemoteProtocolError, invariant, violated
+from actors._protocol.errors import RemoteProtocolError, invariant
 from broadcast._protocol.effects import Alarm
 from broadcast._protocol.entries import (
     Commands,
@@ -33,11 +33,10 @@ from broadcast._protocol.messages import (
     PartReply,
     ReadIndex,
     ReadIndexReply,
-    SnapshotPart,
     Submit,
 )
 from broadcast._protocol.outbox import Outbox
-from broadcast._protocol.output import Applied, Now, PartRead, Received
+from broadcast._protocol.output import Applied, Now, Received
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.pending import BATCH_SIZE_MAX, Pending
 from broadcast._protocol.portions import is_portion
@@ -47,6 +46,7 @@ from broadcast._protocol.reads import ReadRounds, Reads
 from broadcast._protocol.regrouping import Regrouping
 from broadcast._protocol.submitter import check_run
 from broadcast._protocol.succession import Succession
+from broadcast._protocol.supply import Supply
 from broadcast._protocol.versions import Versions
 from membership._protocol.change import Change, Newcomer
 from membership._protocol.configurations import Configurations
@@ -95,6 +95,7 @@ class Leadership:
         self._submitters: dict[str, None] = {}  # whose entries are pending
         self._versions = Versions(self.name, version)
         self.regrouping = Regrouping(own, configurations, election, outbox, self.followers, self._versions)
+        self.supply = Supply(own, election, outbox, self.followers)
         self.succession = Succession(own, election, outbox, self.followers, now.monotonic)
         self.lease = Lease(self.name, election.floor)
         self.detector = Detector(
@@ -171,7 +172,7 @@ class Leadership:
         election = self._election
         for name, progress in self.followers.items():
             if progress.flow is Flow.SNAPSHOT or progress.next <= self._own.log.start.index:
-                self._restore(name, progress, now)
+                self.supply.go_on(name, progress, now)
             if progress.may_send():
                 self._append_to(name, progress, now, listening=election.heard_within(name, now, election.floor))
         self._tell_commit(now)
@@ -189,56 +190,6 @@ class Leadership:
             self._tell_at = None
         elif self._tell_at is None:
             self._tell_at = now + COMMIT_TOLD_WITHIN
-
-    def _restore(self, name: str, progress: Progress, now: int) -> None:
-        """What it needs next was compacted (rule 11), if that is what it says; else it is asked first."""
-        own = self._own
-        if progress.flow is not Flow.SNAPSHOT and not progress.is_behind:
-            if progress.flow is Flow.STREAM:
-                progress.probe()
-            return
-        if not self._election.heard_within(name, now, self._election.floor):
-            return
-        outgoing, start = progress.outgoing, own.log.start.index
-        if progress.flow is not Flow.SNAPSHOT or outgoing is None or outgoing.snapshot.index < start:
-            if own.snapshot is None:
-                violated("what is compacted is in a snapshot", start=own.log.start)
-            progress.restore(own.snapshot, start, now)
-        asked = progress.outgoing.ask(name) if progress.outgoing else None
-        if asked is not None:
-            self._outbox.transfer(asked)
-
-    def part_read(self, given: PartRead) -> None:
-        """A part of a snapshot was read, for a follower that may have moved on."""
-        progress = self.followers.get(given.to)
-        outgoing = progress.outgoing if progress else None
-        if outgoing is None or outgoing.snapshot.position != given.position:
-            return
-        if given.data is None:
-            self._outbox.notice(f"the snapshot at index {given.position.index} cannot be read: {given.to} waits for it")
-        if outgoing.read(given.offset, given.data) and given.data is not None:
-            self._outbox.send(given.to, SnapshotPart(self.epoch, outgoing.snapshot, given.offset, given.data))
-
-    def on_part_reply(self, received: Received, message: PartReply, now: int) -> None:
-        """A follower tells how much it has of a snapshot."""
-        progress = self.followers.get(received.sender)
-        outgoing = progress.outgoing if progress else None
-        if progress is None or outgoing is None or outgoing.snapshot.position != message.position:
-            return
-        if message.size > outgoing.snapshot.size:
-            raise RemoteProtocolError(
-                f"{message.size} bytes of a snapshot of {outgoing.snapshot.size} bytes are confirmed"
-            )
-        progress.confirmed(message.size, received.stamp, now)
-
-    def needed(self, now: int) -> int:
-        """Followers that are heard need what lies beyond this index, of our log."""
-        election, needed = self._election, self._own.log.last.index
-        for name, progress in self.followers.items():
-            if election.heard_within(name, now, election.floor) and not progress.lost:
-                outgoing = progress.outgoing
-                needed = min(needed, progress.match if outgoing is None else outgoing.snapshot.index)
-        return needed
 
     def _append_to(self, name: str, progress: Progress, now: int, *, listening: bool) -> None:
         """One that is not `listening` gets probes without content.
@@ -278,6 +229,10 @@ class Leadership:
                 f"{received.sender} has lost entries that it had acknowledged: it is not counted any more; stop it, "
                 "remove it, and add it again with an empty data directory"
             )
+
+    def on_part_reply(self, received: Received, message: PartReply, now: int) -> None:
+        """A follower tells how much it has of a snapshot."""
+        self.supply.on_part_reply(received, message, now)
 
     # -- counting --------------------------------------------------------------------------------------------------
 

@@ -283,7 +283,7 @@ class Participant:
     def _on_snapshot_taken(self, given: SnapshotTaken) -> None:
         self._own.apply_up_to(given.snapshot.index)  # word of that may be on its way still
         last, leadership = self._own.log.last.index, self.leadership
-        self._own.compact(given.snapshot, last if leadership is None else leadership.needed(self._now.monotonic))
+        self._own.compact(given.snapshot, last if leadership is None else leadership.supply.needed(self._now.monotonic))
         self._took(given.snapshot)
 
     def _took(self, snapshot: Snapshot) -> None:
@@ -308,7 +308,7 @@ class Participant:
 
     def _on_part_read(self, given: PartRead) -> None:
         if self.leadership is not None:
-            self.leadership.part_read(given)
+            self.leadership.supply.part_read(given)
 
     def _on_part_stored(self, given: PartStored) -> None:
         self._following.incoming.on_part_stored(given)

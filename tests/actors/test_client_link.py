@@ -49,6 +49,15 @@ async def serve(handler: Callable[[trio.SocketStream], Awaitable[object]], nurse
     return f"{host}:{port}"
 
 
+async def welcome(stream: trio.SocketStream, counter: int = 0, then: bytes = b"") -> None:
+    """Take a client in as a node does, say this, and nothing more."""
+    link = protocol.Link.answer()
+    link.receive_data(await stream.receive_some())
+    assert isinstance(link.next_event(), protocol.Asked)
+    await stream.send_all(link.accept("mute", 1, counter) + then)
+    await trio.sleep_forever()
+
+
 def echoing(node: Node) -> Echo:
     echo = Echo()
     node.attach("echo", echo)
@@ -123,18 +132,11 @@ async def test_a_lost_link_is_broken_for_reader_and_writer() -> None:
 async def test_a_silent_node_is_lost_and_a_living_one_is_not(
     nursery: trio.Nursery, leaping_clock: trio.testing.MockClock
 ) -> None:
-    async def accept_and_sleep(stream: trio.SocketStream) -> None:
-        link = protocol.Link.answer()
-        link.receive_data(await stream.receive_some())
-        assert isinstance(link.next_event(), protocol.Asked)
-        await stream.send_all(link.accept("mute", 1, 0))
-        await trio.sleep_forever()
-
     async with open_node("a") as a, open_client_link(str(a.address)) as lively:
         with trio.move_on_after(30) as waiting:
             await anext(lively)
         assert waiting.cancelled_caught
-        async with open_client_link(await serve(accept_and_sleep, nursery)) as client:
+        async with open_client_link(await serve(welcome, nursery)) as client:
             begun = trio.current_time()
             with pytest.raises(LinkBroken, match=r"silent for 1\.5 s"):
                 await anext(client)
@@ -144,14 +146,7 @@ async def test_a_silent_node_is_lost_and_a_living_one_is_not(
 async def test_a_node_that_takes_nothing_and_says_nothing_is_lost_and_the_client_lives(nursery: trio.Nursery) -> None:
     """Its link is closed while the writer waits for room that never comes."""
 
-    async def accept_and_sleep(stream: trio.SocketStream) -> None:
-        link = protocol.Link.answer()
-        link.receive_data(await stream.receive_some())
-        assert isinstance(link.next_event(), protocol.Asked)
-        await stream.send_all(link.accept("mute", 1, 0))
-        await trio.sleep_forever()
-
-    async with open_client_link(await serve(accept_and_sleep, nursery)) as client:
+    async with open_client_link(await serve(welcome, nursery)) as client:
         for _ in range(30):
             assert client.send("echo", "ask", bytes(2**20))
         with pytest.raises(LinkBroken, match=r"silent for 1\.5 s"):
@@ -159,14 +154,7 @@ async def test_a_node_that_takes_nothing_and_says_nothing_is_lost_and_the_client
 
 
 async def test_garbage_from_a_node_breaks_the_link(nursery: trio.Nursery) -> None:
-    async def babble(stream: trio.SocketStream) -> None:
-        link = protocol.Link.answer()
-        link.receive_data(await stream.receive_some())
-        assert isinstance(link.next_event(), protocol.Asked)
-        await stream.send_all(link.accept("b", 1, 0) + b"\xff" * 100)
-        await trio.sleep_forever()
-
-    async with open_client_link(await serve(babble, nursery)) as client:
+    async with open_client_link(await serve(partial(welcome, then=b"\xff" * 100), nursery)) as client:
         with pytest.raises(LinkBroken, match="broke the protocol"):
             await anext(client)
 
@@ -174,19 +162,13 @@ async def test_garbage_from_a_node_breaks_the_link(nursery: trio.Nursery) -> Non
 async def test_a_node_takes_a_clients_clock_no_further_than_another_node_takes_its_word(nursery: trio.Nursery) -> None:
     """Or no other node would ever take the client in again."""
 
-    async def rush(stream: trio.SocketStream, counters: tuple[int, int]) -> None:
-        link = protocol.Link.answer()
-        link.receive_data(await stream.receive_some())
-        assert isinstance(link.next_event(), protocol.Asked)
-        await stream.send_all(link.accept("b", 1, counters[0]) + e.pack_envelope("me", "", counters[1], 0, "t", b""))
-        await trio.sleep_forever()
-
-    async with open_client_link(await serve(partial(rush, counters=(2**50, 2**61)), nursery)) as client:
+    said = e.pack_envelope("me", "", 2**61, 0, "t", b"")
+    async with open_client_link(await serve(partial(welcome, counter=2**50, then=said), nursery)) as client:
         with pytest.raises(LinkBroken, match="beyond belief"):
             await anext(client)
         assert client.clock.counter == 2**50
     with pytest.raises(ConnectionAbortedError, match="beyond belief"):
-        async with open_client_link(await serve(partial(rush, counters=(2**61, 0)), nursery)):
+        async with open_client_link(await serve(partial(welcome, counter=2**61), nursery)):
             pass
 
 

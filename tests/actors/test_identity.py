@@ -123,7 +123,10 @@ def test_a_first_opening_that_was_cut_short_is_done_again(path: Path) -> None:
     path.mkdir(parents=True)
     (path / "lock").write_bytes(b"1")
     (path / "node.new").write_bytes(b"half")
-    DataDirectory.open(path, "a").close()
+    for incarnation in (1, 2):
+        opened = DataDirectory.open(path, "a")
+        assert (opened.incarnation, (path / "node.new").exists()) == (incarnation, False)
+        opened.close()
 
 
 def test_the_record_is_synced_beside_then_renamed_then_the_directory_synced(

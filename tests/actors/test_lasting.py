@@ -50,9 +50,19 @@ async def test_who_is_cancelled_while_it_waits_for_a_start_waits_no_longer() -> 
         assert scope.cancelled_caught
 
 
-async def test_what_begins_after_the_end_is_cancelled_at_once() -> None:
-    with trio.fail_after(5):
-        async with open_background() as nursery:
-            tasks = Lasting(nursery)
-            tasks.end()
-            tasks.start_soon(trio.sleep_forever)
+async def test_what_begins_after_the_end_is_cancelled_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    ended: list[float] = []
+
+    async def stay() -> None:
+        with trio.move_on_after(5):  # one that is not cancelled has nobody else who ends it
+            try:
+                await trio.sleep_forever()
+            finally:
+                ended.append(trio.current_time() - began)
+
+    began = trio.current_time()
+    async with open_background() as nursery:
+        tasks = Lasting(nursery)
+        tasks.end()
+        tasks.start_soon(stay)
+    assert ended == [0]

@@ -226,3 +226,4 @@ async def test_what_was_noted_is_on_disk_while_the_node_is_open(tmp_path: Path) 
         with trio.fail_after(20):
             while not notes_in(tmp_path, "a"):
                 await trio.lowlevel.checkpoint()
+        assert [note.kind for note in notes_in(tmp_path, "a")] == ["t"]

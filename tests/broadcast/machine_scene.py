@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from actors._actor import Actor
 from actors._interface import Interface
@@ -57,6 +57,23 @@ def begun(actor: type[A], make: Callable[[], A] | None = None) -> Scene[A]:
     reports = scene.apply(EpochStart("a")), scene.apply(SessionAsked(NONCE, "owner"))
     assert reports == ([], [Opened(NONCE, "owner", 2)])
     return scene
+
+
+def restored(scene: Scene[Any], data: bytes | None = None, actor: type[Any] | None = None) -> Scene[Any]:
+    """Another replica, which has the log only from there on. data: unless it is what is captured now."""
+    pieces = [b"".join(scene.machine.capture()) if data is None else data]
+    kind = actor or type(scene.machine.actor)
+    other = Scene(kind)
+    other.log = Log((), scene.machine.position)
+    other.machine = Machine.restored(kind, Interface.of(kind), other.log.between, lambda: pieces, group="purses")
+    return other
+
+
+def follow(scene: Scene[Any], other: Scene[Any]) -> None:
+    """Apply there what was applied here since."""
+    for batch in scene.log.between(other.machine.applied, scene.log.last.index):
+        other.log.append(batch)
+        other.machine.apply(batch)
 
 
 def outcomes(reports: Sequence[object]) -> list[object]:

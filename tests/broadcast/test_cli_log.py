@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 from click.testing import CliRunner, Result
+from counts import Count
 
-from actors import Actor, command, open_node
+from actors import open_node
 from broadcast import join
 from broadcast._protocol.output import Persist
 from broadcast._protocol.snapshots import Divergence
@@ -21,16 +22,6 @@ from broadcast.cli import main
 from broadcast.cli.log import command as log
 
 DATABASE, JOURNAL, MARKS = "log.sqlite3", "log.sqlite3-wal", "log.marks"
-
-
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
 
 
 def verify(data: Path) -> Result:

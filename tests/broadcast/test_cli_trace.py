@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import trio
 from click.testing import CliRunner, Result
+from counts import Count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Actor, command, query
 from actors._protocol.trace import Note, encode_note, merge
 from broadcast import connect, open_group
 from broadcast._protocol import messages as m
@@ -33,20 +33,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 def run(*arguments: str | Path) -> Result:
     """As at a terminal, which obeys what it is told."""
     return CliRunner().invoke(troupe_trace, [str(each) for each in arguments], prog_name="troupe trace", color=True)
-
-
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
-
-    @query
-    def value(self) -> int:
-        return self.total
 
 
 async def live(directory: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import structlog
 import trio
+from counts import Count
 
-from actors import Actor, Envelope, Origin, command, open_node, query
+from actors import Envelope, Origin, open_node
 from actors._protocol.codec import encode_struct
 from broadcast import Group, GroupRef, LocalGroup, SessionExpired, connect, join, local_group, open_group
 from broadcast._client import MEMBERS_MAX, Places
@@ -23,20 +24,6 @@ from membership import Limits
 
 SECONDS_MAX = 20
 LIMITS = Limits(election_timeout=50_000)
-
-
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
-
-    @query
-    def value(self) -> int:
-        return self.total
 
 
 Answers = Callable[[FromClient], tuple[ToClient, ...]]

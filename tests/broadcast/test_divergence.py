@@ -7,8 +7,9 @@ from pathlib import Path
 from random import Random
 
 import trio
+from counts import Count
 
-from actors import Actor, command, query
+from actors import command
 from actors.testing import MemoryNetwork
 from broadcast import Consistency, Diverged, Group, open_group
 from membership import Limits
@@ -18,18 +19,8 @@ LIMITS = Limits(snapshot_entries=10)
 MEMBERS = {name: f"{name}:1" for name in "abc"}
 
 
-class Tally(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
-
-    @query
-    def value(self) -> int:
-        return self.total
+class Tally(Count):
+    """At the members where it was started as it should be."""
 
 
 class Crooked(Tally):

@@ -13,6 +13,7 @@ import outcome
 import pytest
 import structlog
 import trio
+from counts import Count
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, open_node, query
@@ -73,20 +74,6 @@ class Shelf(Actor):
     @query
     def content(self) -> list[str]:
         return self.items
-
-
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
-
-    @query
-    def value(self) -> int:
-        return self.total
 
 
 @asynccontextmanager

@@ -4,54 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-import traceback
-from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import trio
+from shelf_scene import LIMITS, SECONDS_MAX, Shelf, events, keep_nothing, put, taken, three, until
 from structlog.testing import capture_logs
 
-from actors import Actor, Node, command, open_node, query
-from broadcast import Compacted, Group, _applying, connect, join, local_group, open_group
+from actors import command
+from broadcast import Compacted, Group, _applying, connect, local_group, open_group
 from broadcast import _snapshot_files as snapshot_files
 from broadcast import _snapshots as keeping
 from broadcast import _taking as taking
-from broadcast._protocol import own
 from broadcast._protocol.position import Batch
 from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, Written
 from membership import Limits
 
-SECONDS_MAX = 30  # of a test, on real time
-LIMITS = Limits(snapshot_entries=10)
 NEVER = Limits(snapshot_entries=10**6)
-NAMES = ("a", "b", "c")
 TOLD = "no snapshot could be taken: the log stays as it is"
-
-
-class Shelf(Actor):
-    def __init__(self) -> None:
-        self.items: dict[str, int] = {}
-
-    @command
-    def put(self, item: str) -> int:
-        self.items[item] = self.items.get(item, 0) + 1
-        return self.items[item]
-
-    @command
-    def fill(self, count: int) -> None:
-        self.items.update((f"item {number}", number) for number in range(count))
-
-    @command
-    def fail(self) -> None:
-        self.items.clear()
-        raise ZeroDivisionError
-
-    @query
-    def content(self) -> dict[str, int]:
-        return self.items
 
 
 class Opaque(Shelf):
@@ -64,9 +37,7 @@ class Opaque(Shelf):
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the log below a snapshot, for followers that are a little behind."""
-    monkeypatch.setattr(own, "KEPT_SIZE_MAX", 0)
-    monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
+    keep_nothing(monkeypatch)
 
 
 @pytest.fixture
@@ -94,24 +65,6 @@ async def one(data: Path, limits: Limits = LIMITS, actor: type[Shelf] = Shelf) -
             yield group
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Looked at again whenever something may have come: nobody tells of what a replica or a directory is like."""
-    while not true():  # noqa: ASYNC110
-        await trio.sleep(0.001)
-
-
-async def put(group: Group[Any], count: int, first: int = 0) -> None:
-    for number in range(first, first + count):
-        await group.ask(Shelf.put, f"{number % 7}")
-
-
-async def taken(group: Group[Any], at_least: int) -> int:
-    """The index of its snapshot, once it is that far: a marker met while another is under way is passed over."""
-    while group.status().snapshot < at_least:
-        await group.ask(Shelf.put, "more")
-    return group.status().snapshot
-
-
 def hang(draft: object, machine: object, parent: int) -> bytes:
     signal.pause()
     return b""
@@ -125,10 +78,6 @@ def die(draft: object, machine: object, parent: int) -> bytes:
 def assert_no_child_is_left() -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-
-
-def events(logs: list[MutableMapping[str, Any]], event: str) -> list[MutableMapping[str, Any]]:
-    return [each for each in logs if each["event"] == event]
 
 
 async def test_a_replica_begins_with_its_snapshot_and_goes_on_from_there(tmp_path: Path) -> None:
@@ -389,73 +338,10 @@ async def test_what_a_snapshot_holds_is_delivered_no_more_and_said_so(tmp_path: 
 # -- three of them ----------------------------------------------------------------------------------------------------
 
 
-class Trio:
-    """Three replicas on nodes of their own, each of which may stop and start again."""
-
-    def __init__(self, data: Path, nursery: trio.Nursery) -> None:
-        self.groups: dict[str, Group[Shelf]] = {}
-        self.addresses: dict[str, str] = {}
-        self.damaged: dict[str, str] = {}
-        """What ended those that ended by themselves."""
-        self._data = data
-        self._nursery = nursery
-        self._nodes: dict[str, Node] = {}
-        self._stops: dict[str, trio.Event] = {}
-        self._stopped: dict[str, trio.Event] = {}
-
-    async def start(self, *names: str) -> None:
-        starts = {name: trio.Event() for name in names}
-        for name in names:
-            self._nodes[name] = await self._nursery.start(self._live, name, starts[name])
-            self.addresses[name] = str(self._nodes[name].address)
-        for name in names:
-            self._nodes[name].set_peers(self.addresses)
-            starts[name].set()
-        await until(lambda: all(name in self.groups for name in names))
-
-    async def stop(self, name: str) -> None:
-        self._stops[name].set()
-        await self._stopped[name].wait()
-
-    async def _live(self, name: str, start: trio.Event, task_status: trio.TaskStatus[Node]) -> None:
-        stop, stopped = self._stops[name], self._stopped[name] = trio.Event(), trio.Event()
-        listen = self.addresses.get(name, "127.0.0.1:0")
-        try:
-            async with open_node(name, listen=listen, data=self._data / name) as node:
-                task_status.started(node)
-                await start.wait()
-                async with join(node, "shelf", Shelf, members=self.addresses, limits=LIMITS) as group:
-                    self.groups[name] = group
-                    await stop.wait()
-        except* DiskDamaged as errors:
-            self.damaged[name] = "".join(traceback.format_exception_only(_only(errors)))
-        del self.groups[name]
-        stopped.set()
-
-
-def _only(error: BaseException) -> BaseException:
-    return _only(*error.exceptions) if isinstance(error, BaseExceptionGroup) else error
-
-
-@asynccontextmanager
-async def three(data: Path) -> AsyncGenerator[Trio]:
-    with trio.fail_after(SECONDS_MAX):
-        async with trio.open_nursery() as nursery:
-            rig = Trio(data, nursery)
-            await rig.start(*NAMES)
-            yield rig
-            for name in list(rig.groups):
-                await rig.stop(name)
-
-
 async def test_who_has_missed_what_is_compacted_gets_a_snapshot(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with three(tmp_path) as rig:
-            await put(rig.groups["a"], 5)
-            await rig.stop("c")
-            await put(rig.groups["a"], 60)
-            for name in "ab":
-                await taken(rig.groups[name], 40)
+            await rig.leave_behind("c")
             await rig.start("c")
             late = rig.groups["c"]
             await put(rig.groups["a"], 1)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from actors import Actor, InvalidMessage, command, query
 from broadcast import CannotApply, Consistency, Group, Outdated, connect, open_group
-from broadcast._group import Role
+from broadcast._joining import Role
 from broadcast._protocol import own
 from membership import Limits
 

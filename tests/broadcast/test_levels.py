@@ -7,15 +7,16 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
+import counts
 import pytest
 import trio
 
-from actors import Actor, ActorCrashed, Refused, command, open_node, query
+from actors import ActorCrashed, Refused, open_node, query
 from actors._protocol.codec import encode
 from actors.testing import MemoryNetwork
 from broadcast import Consistency, Group, GroupRef, connect, join, local_group
 from broadcast import _replica as replica_module
-from broadcast._protocol.output import Now, Output
+from broadcast._protocol.output import Now, Output, Persist
 from broadcast._protocol.queries import Query
 from broadcast._reader import Reader
 from membership import Limits
@@ -32,19 +33,7 @@ class Empty(Refused):
     """There is nothing."""
 
 
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
-
-    @query
-    def value(self) -> int:
-        return self.total
-
+class Count(counts.Count):
     @query
     def index(self) -> int:
         return self.context.position.index
@@ -122,13 +111,13 @@ class Counted:
 
     def __init__(self, group: Group[Any], patch: pytest.MonkeyPatch) -> None:
         self.sent = Tally[str]()
-        self.persisted = 0
+        self.persisted: list[Persist] = []
         host = group._host  # pyright: ignore[reportPrivateUsage]
         perform: Callable[[Output], None] = host._perform  # pyright: ignore[reportPrivateUsage]
 
         def counted(output: Output) -> None:
             self.sent.update(type(send.message).__name__ for send in output.send)
-            self.persisted += len(output.persist)
+            self.persisted += output.persist
             perform(output)
 
         patch.setattr(host, "_perform", counted)
@@ -262,7 +251,7 @@ async def test_a_read_by_lease_costs_no_message_where_the_leader_is(monkeypatch:
             before = counted.sent.copy()
             assert await group.reading(L.LEASE).ask(Count.value) == 7
             asked += counted.sent == before  # else a heartbeat was due
-        assert counted.persisted == 0
+        assert counted.persisted == []
 
 
 async def test_a_lease_that_ends_while_a_query_runs_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,5 +328,5 @@ async def test_a_hundred_concurrent_reads_share_a_confirmation_and_write_nothing
             assert answers == [7] * 100
             assert 1 <= rounds.number - began <= 4, "one for who came first, one for all others; or a heartbeat was due"
             assert here.sent["ReadIndex"] <= 2
-            assert here.persisted == there.persisted == 0
+            assert here.persisted == there.persisted == []
         nursery.cancel_scope.cancel()

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterable
 
 import pytest
+from counts import Count
 from hypothesis import given
 from hypothesis import strategies as st
-from machine_scene import begun, calls
+from machine_scene import Scene, begun, calls
 
-from actors._actor import Actor, command
 from actors._protocol.errors import InvariantViolation
 from broadcast._protocol.entries import Commands
+from broadcast._protocol.position import Batch
 from broadcast._protocol.sessions import Outcome
 from broadcast._ranges import OutcomeRanges
 
 NOTES = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from(list(Outcome)[:4])))
-
-
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
 
 
 @given(NOTES)
@@ -47,19 +39,24 @@ def test_what_was_noted_is_not_noted_again() -> None:
         ranges.note(4, 1, Outcome.VOID)
 
 
+def memory_of(scene: Scene[Count], runs: Iterable[Batch]) -> int:
+    """Bytes that are taken to apply these, and not given back."""
+    tracemalloc.start()
+    try:
+        for run in runs:
+            scene.machine.apply(run)
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("number", "session"), [(2, 2), (1, 7)], ids=["before its turn", "of a session that is not there"]
 )
 def test_many_runs_of_no_effect_take_no_memory_by_the_command(number: int, session: int) -> None:
     scene = begun(Count)
     runs = [scene.append(Commands(session, number, 65_536, 0, 0, 0, b"")) for _ in range(20)]
-    tracemalloc.start()
-    try:
-        for run in runs:
-            scene.machine.apply(run)
-        assert tracemalloc.get_traced_memory()[0] < 100_000
-    finally:
-        tracemalloc.stop()
+    assert memory_of(scene, runs) < 100_000
 
 
 def test_a_repeated_run_takes_no_memory_by_the_command() -> None:
@@ -67,11 +64,5 @@ def test_a_repeated_run_takes_no_memory_by_the_command() -> None:
     scene.apply(calls(1, *[["add", 1]] * 5_000))
     scene.apply(calls(5_001, ["add", 1], acknowledged=5_000))
     runs = [scene.append(calls(1, *[["add", 1]] * 5_000)) for _ in range(20)]
-    tracemalloc.start()
-    try:
-        for run in runs:
-            scene.machine.apply(run)
-        assert tracemalloc.get_traced_memory()[0] < 100_000
-    finally:
-        tracemalloc.stop()
+    assert memory_of(scene, runs) < 100_000
     assert scene.machine.actor.total == 5_001

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from machine_scene import CONFIGURATION, NONCE, SECOND, Scene, calls, outcomes
+from machine_scene import CONFIGURATION, NONCE, SECOND, Scene, calls, follow, outcomes, restored
 
 from actors._actor import Actor, command
 from actors._interface import Interface
@@ -14,7 +14,6 @@ from actors._protocol.errors import InvariantViolation
 from broadcast._errors import CannotCapture, CannotRestore
 from broadcast._machine import Machine
 from broadcast._protocol.entries import Configured, EpochStart, Reached, SessionAsked, SessionEnded, SessionKept
-from broadcast._protocol.log import Log
 from broadcast._protocol.position import FRAME_SIZE, Position
 from broadcast._protocol.reports import Expired, Opened
 from broadcast._protocol.sessions import Outcome
@@ -67,22 +66,6 @@ def scene_with(configuration: Any) -> Scene[Tally]:
 
 def captured(machine: Machine[Any]) -> bytes:
     return b"".join(machine.capture())
-
-
-def restored(scene: Scene[Tally], data: bytes | None = None) -> Scene[Tally]:
-    """Another replica, which has the log only from there on."""
-    bytes_ = captured(scene.machine) if data is None else data
-    other = Scene(Tally)
-    other.log = Log((), scene.machine.position)
-    other.machine = Machine.restored(Tally, Interface.of(Tally), other.log.between, lambda: [bytes_], group="purses")
-    return other
-
-
-def follow(scene: Scene[Tally], other: Scene[Tally]) -> None:
-    """Apply there what was applied here since."""
-    for batch in scene.log.between(other.machine.applied, scene.log.last.index):
-        other.log.append(batch)
-        other.machine.apply(batch)
 
 
 # -- what is in it -----------------------------------------------------------------------------------------------------

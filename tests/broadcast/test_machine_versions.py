@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from machine_scene import Scene, begun, calls, outcomes
+from machine_scene import Scene, begun, calls, follow, outcomes, restored
 
 from actors._actor import Actor, command, query
 from actors._interface import Interface
@@ -14,7 +12,6 @@ from actors._protocol.errors import InvalidMessage
 from broadcast._errors import CannotApply, Outdated
 from broadcast._machine import Machine
 from broadcast._protocol.entries import Due, EpochStart, Versioned
-from broadcast._protocol.log import Log
 from broadcast._protocol.sessions import Outcome
 from broadcast.testing import Alone
 
@@ -51,21 +48,6 @@ class Third(Second):
     version = 3
 
 
-def restored(scene: Scene[Any], actor: type[Actor]) -> Scene[Any]:
-    """A replica with the log only from there on, and this class."""
-    data = b"".join(scene.machine.capture())
-    other = Scene(actor)
-    other.log = Log((), scene.machine.position)
-    other.machine = Machine.restored(actor, Interface.of(actor), other.log.between, lambda: [data], group="purses")
-    return other
-
-
-def follow(scene: Scene[Any], other: Scene[Any]) -> None:
-    for batch in scene.log.between(other.machine.applied, scene.log.last.index):
-        other.log.append(batch)
-        other.machine.apply(batch)
-
-
 def test_a_version_begins_where_the_log_says_whatever_the_class_is() -> None:
     scene = begun(Third)
     scene.apply(calls(1, ["put", 1]))
@@ -88,7 +70,7 @@ def test_what_is_run_again_goes_by_the_version_that_was_in_force_then() -> None:
     """An undo from the beginning, and one from a snapshot that was taken between."""
     scene = begun(Second)
     scene.apply(calls(1, ["put", 1]))
-    other = restored(scene, Second)
+    other = restored(scene, actor=Second)
     scene.apply(calls(2, ["put", 2]))
     scene.apply(Versioned(2))
     scene.apply(calls(3, ["put", 3], ["fail"], ["put", 4]))
@@ -100,7 +82,7 @@ def test_it_is_in_snapshots() -> None:
     scene = begun(Third)
     scene.apply(Versioned(2))
     scene.apply(calls(1, ["put", 1]))
-    other = restored(scene, Third)
+    other = restored(scene, actor=Third)
     assert other.machine.version == 2
     scene.apply(calls(2, ["put", 2], ["fail"], ["take", 5]))
     follow(scene, other)
@@ -154,7 +136,7 @@ def test_a_replica_that_stopped_goes_on_there_with_a_class_that_takes_it() -> No
     old, new = begun(Purse), begun(Second)
     for scene in (old, new):
         scene.apply(calls(1, ["put", 1]))
-    later = restored(old, Second)
+    later = restored(old, actor=Second)
     new.apply(Versioned(2))
     new.apply(calls(2, ["take", 5]))
     follow(new, later)
@@ -208,7 +190,7 @@ def test_what_was_left_when_its_version_was_in_force_is_run_whoever_goes_on(tag:
     scene.apply(calls(1, [tag, 5]))
     scene.apply(EpochStart("b"), epoch=2)
     scene.apply(Versioned(1), epoch=2)
-    other = restored(scene, Planner)
+    other = restored(scene, actor=Planner)
     scene.apply(Due(1), epoch=2, time=2_000_000)
     follow(scene, other)
     for machine in (scene.machine, other.machine):

@@ -11,32 +11,15 @@ from typing import Any, Literal
 import pytest
 import trio
 import trio.testing
+from counts import Count
+from provoked import only
 
-from actors import Actor, command, query
 from actors.testing import MemoryNetwork
 from broadcast import Consistency, Group, GroupClosed, connect, join, open_group
 from membership import Change, ChangeRefused, Flexible, Limits, Majority, MemberRemoved, Newcomer, View, Weighted
 
 SECONDS_MAX = 30  # of a test
 LIMITS = Limits(election_timeout=150_000)
-
-
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
-
-    @query
-    def value(self) -> int:
-        return self.total
-
-
-def _only(error: BaseException) -> BaseException:
-    return _only(*error.exceptions) if isinstance(error, BaseExceptionGroup) else error
 
 
 class Town:
@@ -80,7 +63,7 @@ class Town:
                     task_status.started()
                     await trio.sleep_forever()
         except* MemberRemoved as errors:
-            self.ended[name] = _only(errors)
+            self.ended[name] = only(errors)
         del self.groups[name]
         self._gone.unpark_all()
 

@@ -13,8 +13,8 @@ import pytest
 import structlog
 import trio
 from click.testing import CliRunner, Result
+from counts import Count
 
-from actors import Actor, command
 from actors.testing import MemoryNetwork
 from broadcast import Group, open_group
 from broadcast._disks import StoppedDisk, stopped_disk
@@ -28,16 +28,6 @@ from membership._protocol.view import Configuration, Formation, Member, Promise
 
 SECONDS_MAX = 30
 MEMBERS = {name: f"{name}:1" for name in "abc"}
-
-
-class Count(Actor):
-    def __init__(self) -> None:
-        self.total = 0
-
-    @command
-    def add(self, amount: int) -> int:
-        self.total += amount
-        return self.total
 
 
 class House:

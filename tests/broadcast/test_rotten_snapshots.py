@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import trio
+from shelf_scene import events, keep_nothing, put, three, until
 from structlog.testing import capture_logs
-from test_group_snapshots import events, put, taken, three, until
 from test_transfers import captured, made_of
 
-from broadcast._protocol import own
 from broadcast._protocol.output import Input, ReadPart
 from broadcast._protocol.position import START
 from broadcast._snapshots import SnapshotKeeper
@@ -21,9 +20,7 @@ from membership._protocol.view import Promise
 
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the log below a snapshot, for followers that are a little behind."""
-    monkeypatch.setattr(own, "KEPT_SIZE_MAX", 0)
-    monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
+    keep_nothing(monkeypatch)
 
 
 def spoil(snapshots: Path) -> None:
@@ -37,11 +34,7 @@ def spoil(snapshots: Path) -> None:
 async def test_a_leader_whose_snapshot_is_rotten_stops_and_who_needs_one_gets_another_s(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with three(tmp_path) as rig:
-            await put(rig.groups["a"], 5)
-            await rig.stop("c")
-            await put(rig.groups["a"], 60)
-            for name in "ab":
-                await taken(rig.groups[name], 40)
+            await rig.leave_behind("c")
             leader = rig.groups["a"].status().leader
             assert leader is not None
             other = "b" if leader == "a" else "a"

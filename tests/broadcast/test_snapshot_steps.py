@@ -255,13 +255,19 @@ def test_who_has_all_of_it_and_is_silent_gets_its_last_byte_again() -> None:
     assert sent(output, SnapshotPart) == []
 
 
-def test_a_transfer_goes_on_with_the_same_snapshot_although_there_is_a_newer_one() -> None:
+def gone_on() -> One:
+    """The leader, one batch after the one that its snapshot ends with; the snapshot is on its way to c."""
     one = compacted()
     ask_again(one)
-    one.hear("c", PartReply(1, Position(1, 9), PART_SIZE_MAX))
     grow(one)
     one.hear("b", AppendReply(1, 10))
     one.step(Applied(10))
+    return one
+
+
+def test_a_transfer_goes_on_with_the_same_snapshot_although_there_is_a_newer_one() -> None:
+    one = gone_on()
+    one.hear("c", PartReply(1, Position(1, 9), PART_SIZE_MAX))
     (asked,) = one.step(SnapshotTaken(snapshot(10))).persist
     assert asked.compact == 9  # what c needs after it
     assert one.replica.snapshots_in_use == (snapshot(10), snapshot(9))
@@ -276,11 +282,7 @@ def test_a_transfer_goes_on_with_the_same_snapshot_although_there_is_a_newer_one
 def test_for_a_follower_that_is_too_far_behind_the_log_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was on its way to it is of no use any more, and gives way to the newest."""
     monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
-    one = compacted()
-    ask_again(one)
-    grow(one)
-    one.hear("b", AppendReply(1, 10))
-    one.step(Applied(10))
+    one = gone_on()
     output = one.step(SnapshotTaken(snapshot(10, size=1)))
     assert (output.persist[0].compact, transfers(output, ReadPart)) == (10, [ReadPart("c", snapshot(10, size=1), 0, 1)])
 
@@ -288,11 +290,7 @@ def test_for_a_follower_that_is_too_far_behind_the_log_is_not_held(monkeypatch: 
 def test_the_log_is_held_for_as_many_bytes_as_a_large_snapshot_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """What grows while it is sent is less, unless that never comes to an end."""
     monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
-    one = compacted()
-    ask_again(one)
-    grow(one)
-    one.hear("b", AppendReply(1, 10))
-    one.step(Applied(10))
+    one = gone_on()
     assert one.step(SnapshotTaken(snapshot(10, size=2 * batch(1, 10).size - 1))).persist[0].compact == 9
 
 

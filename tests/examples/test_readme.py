@@ -15,6 +15,7 @@ PAGES = [
     "docs/effects.md",
     "docs/index.md",
     "docs/membership.md",
+    "docs/operations.md",
     "docs/reading.md",
     "docs/security.md",
     "docs/semantics.md",

@@ -24,7 +24,7 @@ from wanted import count_wanted, number_wanted
 MINUTES = number_wanted("MINUTES", 0.5)
 SEED = count_wanted("SEED", random.SystemRandom().randrange(1, 2**32))
 TASKS = 13  # operations under way at a time
-OPERATIONS_WANTED = 250_000  # at most, about: a restart reads the whole log
+OPERATIONS_WANTED = 250_000  # at most, about, however long it runs
 PAUSE_SECONDS = max(0.02, 2 * 60 * MINUTES * TASKS / OPERATIONS_WANTED)
 QUIET_SECONDS_MAX = 15.0  # without an answer to anybody, while a quorum can be expected to: seconds of the machine
 OPERATIONS_PER_MINUTE_MIN = 300
