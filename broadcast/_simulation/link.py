@@ -13,6 +13,7 @@ from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Report
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
+from broadcast._simulation.reception import Reception
 from broadcast._simulation.world import World
 
 LATENCY = MILLISECOND  # at most
@@ -87,7 +88,10 @@ class Link:
         """The client hangs up."""
         self.stands = False
         if self._same_life:
-            self._world.schedule.after(self._latency, partial(self.node.disconnect, self))
+            self._world.schedule.after(self._latency, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self.node.serve(lambda reception: reception.leave(self))
 
     def broken(self) -> None:
         """The replica's process is gone."""
@@ -106,12 +110,14 @@ class Link:
         if not self._same_life:
             return
         message = _TO_NODE.decode(data)
-        if isinstance(message, Offered):
-            self.node.submit(self, message.stamp, message.entries)
-        elif isinstance(message, Asked):
-            self.node.ask(self, message.queries)
-        else:
-            self.node.give_up(self, message.number)
+        match message:
+            case Offered(stamp, entries):
+                self.node.serve(lambda reception: reception.submit(self, stamp, entries))
+            case Asked(queries=queries):
+                for query in queries:
+                    self.node.serve(partial(_ask, self, query))
+            case GivenUp(number=number):
+                self.node.serve(lambda reception: reception.give_up(self, number))
 
     # -- to the client ---------------------------------------------------------------------------------------------
 
@@ -129,3 +135,7 @@ class Link:
             self._client.receive(_TO_CLIENT.decode(data))
         else:
             self._world.marks["answers lost"] += 1
+
+
+def _ask(link: Link, query: Query, reception: Reception) -> None:
+    reception.ask(link, query)
