@@ -11,6 +11,7 @@ from actors._protocol.codec import OneOf, encode_struct
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Report
+from broadcast._protocol.visits import Leading, Members
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
 from broadcast._simulation.reception import Reception
@@ -58,9 +59,9 @@ class Told(msgspec.Struct, frozen=True, array_like=True, tag="told"):
 
 
 ToNode: TypeAlias = Offered | Asked | GivenUp
-ToClient: TypeAlias = Reported | Told
+ToClient: TypeAlias = Reported | Told | Members | Leading
 _TO_NODE = OneOf[ToNode](Offered, Asked, GivenUp)
-_TO_CLIENT = OneOf[ToClient](Reported, Told)
+_TO_CLIENT = OneOf[ToClient](Reported, Told, Members, Leading)
 
 
 class End(Protocol):
@@ -77,12 +78,12 @@ class Link:
 
     def __init__(self, world: World, client: End, node: Node) -> None:
         self.name = client.name
-        self.stands = node.connect(self)
         self.node = node
         self._world = world
         self._client = client
         self._life = node.life
         self._latency = 1 + world.chance.randrange(LATENCY)
+        self.stands = node.connect(self)
 
     def close(self) -> None:
         """The client hangs up."""
@@ -126,6 +127,9 @@ class Link:
 
     def told(self, number: int, outcome: bytes) -> None:
         self._answer(Told(self.node.stamp(), number, outcome, self.node.applied))
+
+    def introduce(self, word: Members | Leading) -> None:
+        self._answer(word)
 
     def _answer(self, message: ToClient) -> None:
         self._world.schedule.after(self._latency, partial(self._answered, encode_struct(message)))

@@ -247,6 +247,7 @@ class Node:
         if self._now is None:
             return False
         self._now.reception.connect(asker)
+        self.serve(lambda reception: reception.welcome(asker))
         return True
 
     def serve(self, action: Callable[[Reception], None]) -> None:

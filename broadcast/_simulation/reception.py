@@ -13,6 +13,7 @@ from broadcast._protocol.entries import Submittable
 from broadcast._protocol.output import Input, ReadAsked, ReadGivenUp, Submitted
 from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Report
+from broadcast._protocol.visits import Leading, Members
 from broadcast._sifting import sifted
 from broadcast._simulation.archive import Guard
 from broadcast._simulation.invariants import Process
@@ -24,6 +25,10 @@ class Asker(Owner, Protocol):
     """The near end of a client's link."""
 
     def told(self, number: int, outcome: bytes) -> None: ...
+    def introduce(self, word: Members | Leading) -> None:
+        """What there is to know of the group."""
+        ...
+
     def broken(self) -> None: ...
 
 
@@ -54,6 +59,8 @@ class Reception:
     def form(self, machine: Machine[Any]) -> None:
         """The group has formed."""
         self._desk = Desk(machine.sessions)
+        for asker in list(self._askers.values()):
+            self.welcome(asker)
 
     def installed(self, machine: Machine[Any]) -> None:
         """It has taken the place of the one before."""
@@ -65,10 +72,23 @@ class Reception:
         if self._desk is not None:
             self._desk.route(reports, index)
 
-    def led(self) -> None:
-        """Somebody else leads: what was passed on to the one before may be lost."""
-        if self._desk is not None:
+    def led(self, leader: str | None) -> None:
+        """Somebody else leads, or nobody: what was passed on to the one before may be lost."""
+        self._introduce_all(Leading(leader, leader))
+        if leader is not None and self._desk is not None:
             self._desk.lost()
+
+    def linked(self) -> None:
+        """Others are members now."""
+        self._introduce_all(self._members())
+
+    def _introduce_all(self, word: Members | Leading) -> None:
+        for asker in list(self._askers.values()) if self._desk is not None else ():
+            asker.introduce(word)
+
+    def _members(self) -> Members:
+        configuration = self._life.replica.configuration
+        return Members({name: name for name in configuration.names} if configuration else {})
 
     def close(self) -> None:
         """The process is gone."""
@@ -80,6 +100,13 @@ class Reception:
     def connect(self, asker: Asker) -> None:
         """A client's link begins."""
         self._askers[id(asker)] = asker
+
+    def welcome(self, asker: Asker) -> None:
+        """Tell it who is there, once the group has formed. A member's name is its address here."""
+        if self._desk is not None and id(asker) in self._askers:
+            leader = self._life.replica.leader
+            asker.introduce(self._members())
+            asker.introduce(Leading(leader, leader))
 
     def leave(self, asker: Asker) -> None:
         """It has ended."""

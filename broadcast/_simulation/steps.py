@@ -163,14 +163,13 @@ class Steps:
                 self._watch.register.formed(formation.configuration)
                 life.reception.form(life.applying.form(formation))
             case LeaderKnown(leader=leader):
-                if leader is not None:
-                    life.reception.led()
+                life.reception.led(leader)
             case ReadReady(token):
                 life.reception.read_ready(token)
             case Reconfigured():
                 self._note_configurations()
             case Linked():
-                pass  # here everybody is linked to everybody
+                life.reception.linked()  # the members themselves are linked anyway
             case Answered(number, verdict):
                 told = self._wishes.pop(number, None)
                 if told is not None:
