@@ -27,6 +27,7 @@ from broadcast._handle import Handle, Way
 from broadcast._joining import check_members
 from broadcast._log import log
 from broadcast._protocol.entries import Submittable, in_messages
+from broadcast._protocol.places import Places, Route
 from broadcast._protocol.portions import portions
 from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Answers, Resend
@@ -53,7 +54,6 @@ WARNED_AFTER_ROUNDS = 8  # some three seconds, if each member says no at once
 WELCOME_SECONDS = 2.0  # within which a member takes a client in
 LEADERLESS_TIMEOUTS = 3  # election timeouts for which a client stays where nobody is known to lead
 NO_GROUP = "has no group"
-MEMBERS_MAX = 100  # that a client remembers, beside those that its user names
 
 
 @asynccontextmanager
@@ -102,13 +102,13 @@ async def connect(
 
 async def _stay_linked(handle: Handle, group: str, members: Mapping[str, str], network: Network) -> None:
     """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
-    places = Places(members)
-    target = places.after(None)
-    unreachable: str | None = None  # whom not to go to when told that it leads: lost, or never reached
+    places = Places(dict(random.sample(list(members.items()), len(members))))
+    route = Route(places)
     fruitless, troubles = 0, dict[str, str]()  # visits in a row that came to nothing, and why
     while True:
+        target = route.target
         address = places[target]
-        visit = _Visit(handle, group, target, places, network, unreachable)
+        visit = _Visit(handle, group, route, network)
         why = await visit.pay()
         if visit.fruitful:
             fruitless = 0
@@ -116,14 +116,7 @@ async def _stay_linked(handle: Handle, group: str, members: Mapping[str, str], n
         else:
             fruitless += 1
             troubles[target] = f"{target} at {address}: {why}"
-        if not visit.served:
-            places.missed(target)
-        if visit.leader is not None:
-            target = unreachable = visit.leader  # until it has taken us in
-        else:
-            if visit.served:
-                unreachable = target  # lost: others may not have noticed yet that it does not lead any more
-            target = places.after(target)
+        route.visited(served=visit.served, leader=visit.leader)
         rounds, left_over = divmod(fruitless, len(places))
         if rounds and not left_over:
             _warn(group, rounds, troubles)
@@ -144,75 +137,19 @@ async def _pause(rounds: int) -> None:
     await trio.sleep(seconds * (1 - random.random() / 2))  # noqa: S311 - no secret
 
 
-class Places:
-    """Where members are tried: as the user says, and in turns with that, where the group says that they are."""
-
-    def __init__(self, members: Mapping[str, str]) -> None:
-        self._named = frozenset(members)
-        self._tried = dict(random.sample(list(members.items()), len(members)))
-        self._others: dict[str, str] = {}
-        self._heard_of: dict[str, None] = {}  # and not named by the user; whom we heard of last comes last
-
-    def __len__(self) -> int:
-        return len(self._tried)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._tried
-
-    def __getitem__(self, name: str) -> str:
-        return self._tried[name]
-
-    def after(self, name: str | None) -> str:
-        """Whom to try after this one."""
-        names = list(self._tried)
-        return names[(names.index(name) + 1) % len(names) if name in self._tried else 0]
-
-    def learn(self, name: str, address: str) -> None:
-        """The group says so; of some that it was known for before it is news: they have moved.
-
-        Those that were not spoken of for longest are forgotten.
-        """
-        if name not in self._named:
-            self._heard_of.pop(name, None)
-            self._heard_of[name] = None
-        if name not in self._tried:
-            self._tried[name] = address
-        elif address != self._tried[name]:
-            self._others[name] = address
-        if len(self._heard_of) > MEMBERS_MAX:
-            oldest = next(iter(self._heard_of))
-            del self._heard_of[oldest], self._tried[oldest]
-            self._others.pop(oldest, None)
-
-    def missed(self, name: str) -> None:
-        """It did not take us in there."""
-        if name in self._others:
-            self._tried[name], self._others[name] = self._others[name], self._tried[name]
-
-
 class _Visit(Way):
     """One link to one member: the way to the group for as long as it lasts."""
 
-    def __init__(
-        self,
-        handle: Handle,
-        group: str,
-        member: str,
-        places: Places,
-        network: Network,
-        unreachable: str | None,
-    ) -> None:
-        """`places`: of members, added to as they become known. `unreachable`: whom not to leave for."""
+    def __init__(self, handle: Handle, group: str, route: Route, network: Network) -> None:
+        """To the route's target; its places are added to as they become known."""
         self.served = False
         """Did the member take us in?"""
         self.leader: str | None = None
         """Who leads, if that is why the visit ended."""
         self._handle = handle
         self._group = group
-        self._member = member
-        self._places = places
+        self._route = route
         self._network = network
-        self._unreachable = unreachable
         self._link: ClientLink | None = None
         self._scope = trio.CancelScope()
         self._leaderless = WELCOME_SECONDS  # how long it may last without a leader
@@ -229,7 +166,7 @@ class _Visit(Way):
     async def pay(self) -> str:
         """Link, and carry until that is lost, or another member promises more. Returns why it is over."""
         try:
-            address = self._places[self._member]
+            address = self._route.places[self._route.target]
             async with open_client_link(address, self._handle.name, self._network) as link:
                 self._link = link
                 try:
@@ -269,7 +206,8 @@ class _Visit(Way):
                 self._welcomed(welcome)
             case Members(members):
                 for name, address in members.items():
-                    self._learn(name, address)
+                    _check_place(name, address)
+                self._route.learn(members)
             case Leading(leader=leader, address=address):
                 self._led_by(leader, address)
             case Status():
@@ -292,7 +230,7 @@ class _Visit(Way):
         self._handle.take_way(self, welcome.cluster, welcome.limits)
 
     def _led_by(self, leader: str | None, address: str | None) -> None:
-        """Leave for the leader: what is asked there takes two hops less."""
+        """Leave for the leader, if that is another one."""
         if leader is None:
             self._led_since = None
             self._scope.deadline = trio.current_time() + self._leaderless
@@ -300,18 +238,9 @@ class _Visit(Way):
         self._led_since = trio.current_time()
         self._scope.deadline = math.inf
         if address is not None:
-            self._learn(leader, address)
-        if leader not in (self._member, self._unreachable) and leader in self._places:
+            _check_place(leader, address)
+        if self._route.leads_on(leader, address):
             self.leader = leader
-
-    def _learn(self, name: str, address: str) -> None:
-        """Where a member can be reached. Raises RemoteProtocolError."""
-        try:
-            check_name(name)
-            parse_address(address)
-        except ValueError as error:
-            raise RemoteProtocolError(f"it names a member that cannot be: {error}") from None
-        self._places.learn(name, address)
 
     # -- the way -----------------------------------------------------------------------------------------------------
 
@@ -335,3 +264,12 @@ class _Visit(Way):
         """What a lost link or a full lane swallows is sent again: by the next visit, or after too long a silence."""
         if self._link is not None and self._link.broken is None:
             self._link.send(self._group, "group", encode_struct(message))
+
+
+def _check_place(name: str, address: str) -> None:
+    """Raise `RemoteProtocolError` unless a member can be called so, and be reached there."""
+    try:
+        check_name(name)
+        parse_address(address)
+    except ValueError as error:
+        raise RemoteProtocolError(f"it names a member that cannot be: {error}") from None

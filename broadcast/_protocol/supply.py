@@ -50,6 +50,8 @@ class Supply:
         outgoing = progress.outgoing if progress else None
         if outgoing is None or outgoing.snapshot.position != given.position:
             return
+        if outgoing.snapshot.index < self._own.log.start.index:
+            return  # the log does not go on from it any more: it gives way to another once the follower is heard
         if given.data is None:
             self._outbox.notice(f"the snapshot at index {given.position.index} cannot be read: {given.to} waits for it")
         if outgoing.read(given.offset, given.data) and given.data is not None:

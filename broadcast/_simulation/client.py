@@ -1,13 +1,16 @@
 """A restless owner: it offers commands, reads, withdraws some of what was not sent, and gives up some reads.
 
 It leaves a replica that keeps it waiting, sleeps now and then, and its link breaks, so that it comes back elsewhere, or
-too late.
+too late. It knows the founding members, and learns the others as any client does. It goes to who leads only half of the
+time: there are owners at the other members, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from broadcast._protocol.places import Places, Route
+from broadcast._protocol.visits import Leading, Members
 from broadcast._simulation.link import GivenUp
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
@@ -25,6 +28,7 @@ PATIENCE = 600 * MILLISECOND  # at most, with a replica that tells nothing
 SLEEPS = 0.01  # chance that it does nothing at all for long, so that its session may expire
 SLEEP = 1000 * MILLISECOND, 2500 * MILLISECOND
 WITHDRAWN = 0.1  # chance that the last call of an offer is given up at once
+FOLLOWS = 0.5  # chance that it leaves for who leads
 FAREWELLS = 3  # times that it says, in the end, that its session is over: the word may be lost with a leader
 
 
@@ -32,10 +36,15 @@ class Client(Owner):
     """Offers until it is calm, then waits for what is open."""
 
     def __init__(
-        self, name: str, world: World, nodes: Sequence[Node], play: Play, calls: Expectation, limits: Limits
+        self, name: str, world: World, nodes: Mapping[str, Node], play: Play, calls: Expectation, limits: Limits
     ) -> None:
+        """nodes: by their addresses, which are their names."""
         super().__init__(name, world, play, calls, limits)
         self._nodes = nodes
+        self._route, self._told = self._set_out(world.options.names)
+        self._members = self._told  # by what was said last
+        self._served = False
+        self._leader: str | None = None
         self._asleep = False
         self._farewells = 0
         self._outstanding_max = min(max(OUTSTANDING_MAX, 2 * world.options.burst), 10 * limits.answers_max)
@@ -43,7 +52,39 @@ class Client(Owner):
         world.schedule.after(PATIENCE, self._doubt)
 
     def _choose(self) -> Node:
-        return self._world.chance.choice(self._nodes)
+        return self._nodes[self._route.places[self._route.target]]
+
+    def _set_out(self, names: Sequence[str]) -> tuple[Route, set[str]]:
+        """With these members' places."""
+        places = Places({name: name for name in self._world.chance.sample(names, len(names))})
+        return Route(places), set(names)
+
+    def knows_any(self, names: Iterable[str]) -> bool:
+        """Was it ever told of one of these?"""
+        return not self._told.isdisjoint(names)
+
+    def guide(self, names: Sequence[str]) -> None:
+        """Its user starts it anew, so to say, with these members' places: all that it was told of are gone."""
+        self._world.marks["clients that were away too long"] += 1
+        self._route, self._told = self._set_out(names)
+        if self._link is not None:
+            self._leave(self._link)
+
+    def _introduced(self, word: Members | Leading) -> None:
+        self._served = True
+        if isinstance(word, Members):
+            self._members = set(word.members)
+            self._told |= self._members
+            self._route.learn(word.members)
+        elif self._route.leads_on(word.leader, word.address) and self._world.chance.random() < FOLLOWS:
+            self._world.note(self.name, "is led to", word.leader)
+            self._leader = word.leader
+            if self._link is not None:
+                self._leave(self._link)
+
+    def _visited(self) -> None:
+        self._route.visited(served=self._served, leader=self._leader)
+        self._served, self._leader = False, None
 
     @property
     def _away(self) -> bool:
@@ -52,6 +93,8 @@ class Client(Owner):
     def _answered(self, count: int) -> None:
         self._world.marks["answers"] += count
         self._world.marks["answers under faults"] += 0 if self._world.calm else count
+        outlasted = self._members.isdisjoint(self._world.options.names)
+        self._world.marks["answers to who outlasted the founding members"] += count * outlasted
 
     # -- what it does ----------------------------------------------------------------------------------------------
 
@@ -84,8 +127,7 @@ class Client(Owner):
         """Its machine is closed: its link ends, and nothing happens until it wakes."""
         self._asleep = True
         if self._link is not None:
-            self._link.close()
-            self._link = None
+            self._hang_up(self._link)
         self._world.schedule.after(duration, self._wake)
 
     def _wake(self) -> None:

@@ -114,9 +114,8 @@ class Stage:
         )
         for node in founders:
             world.schedule.after(chance.randrange(50 * MILLISECOND), partial(node.start, self.network))
-        everyone = list(self.nodes.values())
         self.clients = [
-            Client(f"client-{number}", world, everyone, play, self.watch.calls, limits)
+            Client(f"client-{number}", world, self.nodes, play, self.watch.calls, limits)
             for number in range(options.clients)
         ]
         self.faults = Faults(Field(world, self.nodes, disks, self.network, self.watch.register))
@@ -155,6 +154,7 @@ class Stage:
 
     def _is_level(self) -> bool:
         """Is everybody done, and every replica that works where the others are?"""
+        self._guide_who_is_lost()
         if self.judge.waits() or not all(client.done for client in self.clients):
             return False
         self._sound = [node for node in self._sound if not node.removed]
@@ -166,6 +166,13 @@ class Stage:
         applied, durable, last, leader = next(iter(ends))
         is_level = len(ends) == 1 and leader is not None and applied == durable == last.index > 0
         return is_level and not self._is_changing()
+
+    def _guide_who_is_lost(self) -> None:
+        """Who was not there while all members went that it knew cannot find the others."""
+        there = [node.name for node in self._sound if not node.removed and not (node.alive and self._is_lost(node))]
+        for client in self.clients:
+            if there and not client.done and not client.knows_any(there):
+                client.guide(there)
 
     def _is_lost(self, node: Node) -> bool:
         """Was it removed before the log that it has made it a member, or taken back by who wanted to add it?

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from actors._protocol.clock import LamportClock
-from broadcast._machine import Machine
-from broadcast._protocol.consistency import Consistency
-from broadcast._protocol.desk import Desk, Owner
 from broadcast._protocol.output import Now
-from broadcast._protocol.position import Batch
-from broadcast._protocol.queries import Query
 from broadcast._protocol.replica import Replica
 from broadcast._simulation.archive import Archive
 from broadcast._simulation.options import SECOND
 from broadcast._simulation.world import World
 from broadcast._storage import Stored
 from membership._protocol.formation import Plan
-from membership._protocol.messages import Verdict
+
+if TYPE_CHECKING:
+    from broadcast._simulation.applying import Applying
+    from broadcast._simulation.reception import Reception
+    from broadcast._simulation.steps import Steps
 
 WALL_START = 1_700_000_000 * SECOND  # the wall clock when a history begins
 PARTS = 1_000_000  # a clock's drift is a number of microseconds in these
@@ -31,11 +30,8 @@ class Killed(Exception):
     """The process dies here, in the midst of what it does."""
 
 
-class Asker(Owner, Protocol):
-    """The near end of a client's link."""
-
-    def told(self, number: int, outcome: bytes) -> None: ...
-    def broken(self) -> None: ...
+class Expelled(Killed):
+    """It has learnt that it is no member any more, and ends."""
 
 
 class Life:
@@ -64,15 +60,10 @@ class Life:
             chance=chance,
             now=self.at(world.now),
         )
-        self.machine: Machine[Any] | None = None
-        self.desk: Desk | None = None
-        self.askers: dict[int, Asker] = {}
-        self.reads: dict[int, tuple[Asker, Query, Consistency]] = {}
-        self.configurations = 0
-        """How many its log has set, when that was looked at last."""
-        self.wishes: dict[int, Callable[[Verdict], None]] = {}
-        self.applying: deque[Batch] = deque()
         self.archive: Archive
+        self.applying: Applying
+        self.reception: Reception
+        self.steps: Steps
         self.tick_at: int | None = None
         self.paused = False
         self.waiting: deque[Callable[[], None]] = deque()

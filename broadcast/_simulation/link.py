@@ -11,8 +11,10 @@ from actors._protocol.codec import OneOf, encode_struct
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Report
+from broadcast._protocol.visits import Leading, Members
 from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
+from broadcast._simulation.reception import Reception
 from broadcast._simulation.world import World
 
 LATENCY = MILLISECOND  # at most
@@ -57,9 +59,9 @@ class Told(msgspec.Struct, frozen=True, array_like=True, tag="told"):
 
 
 ToNode: TypeAlias = Offered | Asked | GivenUp
-ToClient: TypeAlias = Reported | Told
+ToClient: TypeAlias = Reported | Told | Members | Leading
 _TO_NODE = OneOf[ToNode](Offered, Asked, GivenUp)
-_TO_CLIENT = OneOf[ToClient](Reported, Told)
+_TO_CLIENT = OneOf[ToClient](Reported, Told, Members, Leading)
 
 
 class End(Protocol):
@@ -76,18 +78,21 @@ class Link:
 
     def __init__(self, world: World, client: End, node: Node) -> None:
         self.name = client.name
-        self.stands = node.connect(self)
         self.node = node
         self._world = world
         self._client = client
         self._life = node.life
         self._latency = 1 + world.chance.randrange(LATENCY)
+        self.stands = node.connect(self)
 
     def close(self) -> None:
         """The client hangs up."""
         self.stands = False
         if self._same_life:
-            self._world.schedule.after(self._latency, partial(self.node.disconnect, self))
+            self._world.schedule.after(self._latency, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self.node.serve(lambda reception: reception.leave(self))
 
     def broken(self) -> None:
         """The replica's process is gone."""
@@ -106,12 +111,14 @@ class Link:
         if not self._same_life:
             return
         message = _TO_NODE.decode(data)
-        if isinstance(message, Offered):
-            self.node.submit(self, message.stamp, message.entries)
-        elif isinstance(message, Asked):
-            self.node.ask(self, message.queries)
-        else:
-            self.node.give_up(self, message.number)
+        match message:
+            case Offered(stamp, entries):
+                self.node.serve(lambda reception: reception.submit(self, stamp, entries))
+            case Asked(queries=queries):
+                for query in queries:
+                    self.node.serve(partial(_ask, self, query))
+            case GivenUp(number=number):
+                self.node.serve(lambda reception: reception.give_up(self, number))
 
     # -- to the client ---------------------------------------------------------------------------------------------
 
@@ -121,6 +128,9 @@ class Link:
     def told(self, number: int, outcome: bytes) -> None:
         self._answer(Told(self.node.stamp(), number, outcome, self.node.applied))
 
+    def introduce(self, word: Members | Leading) -> None:
+        self._answer(word)
+
     def _answer(self, message: ToClient) -> None:
         self._world.schedule.after(self._latency, partial(self._answered, encode_struct(message)))
 
@@ -129,3 +139,7 @@ class Link:
             self._client.receive(_TO_CLIENT.decode(data))
         else:
             self._world.marks["answers lost"] += 1
+
+
+def _ask(link: Link, query: Query, reception: Reception) -> None:
+    reception.ask(link, query)

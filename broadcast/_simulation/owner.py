@@ -14,6 +14,7 @@ from broadcast._protocol.patience import FAR
 from broadcast._protocol.queries import Queries
 from broadcast._protocol.reports import Answers, Expired, Report
 from broadcast._protocol.submitter import Answered, Submitter, Unknown
+from broadcast._protocol.visits import Leading, Members
 from broadcast._simulation.invariants import is_held_up, is_without_answer
 from broadcast._simulation.link import Asked, Link, Offered, Reported, ToClient
 from broadcast._simulation.node import Node
@@ -63,6 +64,12 @@ class Owner:
 
     def _answered(self, count: int) -> None:
         """So many commands were answered."""
+
+    def _introduced(self, word: Members | Leading) -> None:
+        """The replica that it is linked to says who belongs to the group, or who leads."""
+
+    def _visited(self) -> None:
+        """Its link to a replica is over, or did not come about."""
 
     # -- what it asks ----------------------------------------------------------------------------------------------
 
@@ -140,6 +147,7 @@ class Owner:
         """A link to this replica; all that is open goes by it again."""
         link = Link(self._world, self, node)
         if not link.stands:
+            self._visited()
             return
         self._world.note(self.name, "goes to", node.name)
         self._world.marks["went elsewhere"] += self._at not in (None, node.name)
@@ -154,15 +162,22 @@ class Owner:
             self._leave(link)
 
     def _leave(self, link: Link) -> None:
+        self._hang_up(link)
+        self._send()
+
+    def _hang_up(self, link: Link) -> None:
         link.close()
         self._link = None
-        self._send()
+        self._visited()
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
     def receive(self, message: ToClient) -> None:
-        self._clock.witness(message.stamp)
         self._heard_at = self._world.now
+        if isinstance(message, Members | Leading):
+            self._introduced(message)
+            return
+        self._clock.witness(message.stamp)
         if isinstance(message, Reported):
             self._world.note(self.name, "report", message.report)
             self._calls.told(self.name, message.report)

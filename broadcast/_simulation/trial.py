@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from broadcast._protocol.consistency import Consistency
-from broadcast._simulation import link, network, node
+from broadcast._simulation import applying, link, network
 from broadcast._simulation.invariants import broken
 from broadcast._simulation.network import Network
 from broadcast._simulation.node import Node
@@ -98,7 +98,7 @@ def call_time(options: Options) -> int:
         2 * link.LATENCY
         + messages * options.latency
         + writes * options.disk_latency
-        + applications * node.APPLY_DELAY
+        + applications * applying.APPLY_DELAY
         + LOOK_INTERVAL
     )
 
@@ -108,7 +108,7 @@ def due_time(options: Options) -> int:
 
     The leader may still have to apply what leaves it; then its disk and the followers' write, and it applies that.
     """
-    return 2 * options.latency + 2 * options.disk_latency + 2 * node.APPLY_DELAY + LOOK_INTERVAL
+    return 2 * options.latency + 2 * options.disk_latency + 2 * applying.APPLY_DELAY + LOOK_INTERVAL
 
 
 def election_time(options: Options) -> int:

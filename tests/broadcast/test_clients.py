@@ -17,7 +17,6 @@ from counts import Count
 from actors import Envelope, Origin, open_node
 from actors._protocol.codec import encode_struct
 from broadcast import Group, GroupRef, LocalGroup, SessionExpired, connect, join, local_group, open_group
-from broadcast._client import MEMBERS_MAX, Places
 from broadcast._protocol import patience
 from broadcast._protocol.visits import FROM_CLIENT, Enter, FromClient, Leading, Members, ToClient, Welcome
 from membership import Limits
@@ -159,20 +158,6 @@ async def test_an_address_that_the_user_gave_is_not_replaced_by_one_that_is_told
         connect("local", Count, members={"x": where, leader: address}) as client,
     ):
         assert await client.ask(Count.value) == 1
-
-
-def test_whom_the_user_named_is_not_forgotten_and_others_when_they_were_not_spoken_of_for_longest() -> None:
-    places = Places({"x": "x:1", "y": "y:1"})
-    for number in range(1, 5_001):
-        places.learn(f"m{number}", f"m:{number}")
-        places.learn("m1", "m:1")
-    assert len(places) == 2 + MEMBERS_MAX
-    assert all(name in places for name in ("x", "y", "m1", "m5000"))
-    assert "m2" not in places
-    seen = ["x"]
-    while (following := places.after(seen[-1])) != "x":
-        seen.append(following)
-    assert len(seen) == len(places)
 
 
 @pytest.mark.usefixtures("hasty")

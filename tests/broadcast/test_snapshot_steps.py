@@ -287,6 +287,24 @@ def test_for_a_follower_that_is_too_far_behind_the_log_is_not_held(monkeypatch: 
     assert (output.persist[0].compact, transfers(output, ReadPart)) == (10, [ReadPart("c", snapshot(10, size=1), 0, 1)])
 
 
+def test_one_that_falls_silent_gets_no_part_of_what_the_log_does_not_go_on_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The part was being read when both happened. Once it is heard again it gets the newest."""
+    monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)
+    one = compacted()
+    ask_again(one)
+    one.now += FLOOR + 1
+    grow(one)
+    one.hear("b", AppendReply(1, 10))
+    one.step(Applied(10))
+    assert one.step(SnapshotTaken(snapshot(10, size=1))).persist[0].compact == 10
+    output = one.step(PartRead("c", Position(1, 9), 0, bytes(PART_SIZE_MAX)))
+    assert (transfers(output, ReadPart), sent(output, SnapshotPart)) == ([], [])
+    output = one.hear("c", PartReply(1, Position(1, 9), 0))
+    assert transfers(output, ReadPart) == [ReadPart("c", snapshot(10, size=1), 0, 1)]
+
+
 def test_the_log_is_held_for_as_many_bytes_as_a_large_snapshot_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """What grows while it is sent is less, unless that never comes to an end."""
     monkeypatch.setattr(own, "HELD_SIZE_MAX", 0)

@@ -19,8 +19,8 @@ from broadcast._protocol.position import INTEGER_MAX
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.sessions import Outcome
 from broadcast._simulation.almanac import CLERK
-from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND
+from broadcast._simulation.steps import Steps
 
 Plant = pytest.MonkeyPatch
 
@@ -38,21 +38,21 @@ QUICK = replace(
 
 def told_before_it_is_committed(plant: Plant) -> None:
     """A shell that tells what its leader has just sequenced."""
-    honest: Any = Node._perform  # pyright: ignore[reportPrivateUsage]
+    honest: Any = Steps._perform  # pyright: ignore[reportPrivateUsage]
     note = CLERK.interface.methods["note"]
 
     def perform(self: Any, output: Output) -> None:
         for batch in [batch for persist in output.persist for batch in persist.batches]:
-            for entry, first in runs_of(batch) if self.replica.speaks_for(batch.epoch) else ():
+            for entry, first in runs_of(batch) if self._life.replica.speaks_for(batch.epoch) else ():
                 calls = open_calls(entry) if isinstance(entry, Commands) else ()
                 for index, call in enumerate(calls, first):
                     parts = cast("list[Any]", call or [""])
                     if parts[0] == "plan":
                         packed = note.pack((parts[1], parts[2]), {})
-                        self._watch.telling(self, Telling(batch.epoch, index, CLERK, note, packed))
+                        self._watch.telling(self._process, Telling(batch.epoch, index, CLERK, note, packed))
         honest(self, output)
 
-    plant.setattr(Node, "_perform", perform)
+    plant.setattr(Steps, "_perform", perform)
 
 
 def told_by_every_replica(plant: Plant) -> None:

@@ -13,6 +13,7 @@ from broadcast._protocol import regrouping
 from broadcast._protocol.entries import Configured
 from broadcast._protocol.follower import Following
 from broadcast._protocol.leader import Leadership
+from broadcast._protocol.places import Places, Route
 from broadcast._protocol.regrouping import Regrouping
 from broadcast._protocol.succession import Succession
 from broadcast._simulation.history import run
@@ -68,6 +69,10 @@ HANDING_OVER = replace(
 """Now and then an heir is cut off when it is to lead."""
 OVERTAKEN = replace(MOVING, reordering=0.2, strike_interval=80 * MILLISECOND, priorities=(0, 1, 2))
 """What a leader says comes in another order."""
+
+
+OUTLASTING = replace(MOVING, replicas=2, crashes=0, cuts=2, power_cuts=0, hang_ups=0.05, regroupings=12)
+"""Clients stay, and members come and go, until none is there that the group was formed with."""
 
 
 def changed_without_a_joint_configuration(patch: pytest.MonkeyPatch) -> None:
@@ -179,6 +184,16 @@ def a_configuration_among_commands(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leadership, "_seal", sealed)
 
 
+def a_client_never_learns_members(patch: pytest.MonkeyPatch) -> None:
+    """It goes round those that it came with, for ever."""
+    patch.setattr(Places, "learn", lambda self, name, address: None)
+
+
+def a_client_learns_only_who_leads(patch: pytest.MonkeyPatch) -> None:
+    """Once that one is gone, too, it knows nobody."""
+    patch.setattr(Route, "learn", lambda self, members: None)
+
+
 BY_QUORUM = "who leads was granted it by an election quorum"
 ON_QUORUM = "what is delivered is durable on a commit quorum"
 LATEST = "in force is the latest configuration of the log"
@@ -199,6 +214,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(goes_on_handing_over, "with a quorum repaired the group comes to an end", HANDING_OVER, first=6),
     Mutant(an_heir_stands_late, "who was not told to stand says no such thing", OVERTAKEN),
     Mutant(promoted_before_it_has_caught_up, "who gets a vote has caught up", MOVING),
+    Mutant(a_client_never_learns_members, "with a quorum repaired the group comes to an end", OUTLASTING),
+    Mutant(a_client_learns_only_who_leads, "with a quorum repaired the group comes to an end", OUTLASTING),
     Mutant(a_removed_leader_leads_on, "who has lost its vote leads no more", MOVING),
 )
 
@@ -208,3 +225,9 @@ test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_withou
 def test_configurations_are_taken_back() -> None:
     """Too rare to be met in every run of CI's histories; here it is (T25: config rollback)."""
     assert any(run(seed, options=MOVING).marks["configurations taken back"] for seed in range(40))
+
+
+def test_a_client_that_outlasts_all_founding_members_still_gets_answers() -> None:
+    """With their places it came; it was told of those that it needs since."""
+    outlasted = "answers to who outlasted the founding members"
+    assert any(run(seed, options=OUTLASTING).marks[outlasted] > 20 for seed in range(40))

@@ -20,7 +20,7 @@ from broadcast._protocol.reads import Reads
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.sessions import Outcome
 from broadcast._protocol.succession import Succession
-from broadcast._simulation import node
+from broadcast._simulation import applying
 from broadcast._simulation.options import MILLISECOND, SECOND
 from membership._protocol.election import Election
 
@@ -96,7 +96,7 @@ def leased_read_before_epoch_start_commits(patch: pytest.MonkeyPatch) -> None:
 
 def leased_read_of_what_is_applied_so_far(patch: pytest.MonkeyPatch) -> None:
     """What is committed, and answered elsewhere, may be on its way to the actor: here for long."""
-    patch.setattr(node, "APPLY_DELAY", 100 * MILLISECOND)
+    patch.setattr(applying, "APPLY_DELAY", 100 * MILLISECOND)
     ask: Callable[[Any, ReadAsked], None] = Replica._ask  # pyright: ignore[reportPrivateUsage]
 
     def at_once(self: Any, asked: ReadAsked) -> None:

@@ -14,11 +14,13 @@ from actors._protocol.clock import LamportClock
 from broadcast._machine import Machine
 from broadcast._protocol.digests import Digests, Opinion
 from broadcast._protocol.incoming import Incoming
+from broadcast._protocol.leader import Leadership
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import SnapshotPart
-from broadcast._protocol.output import Loaded
+from broadcast._protocol.output import Loaded, PartRead
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.position import Position
+from broadcast._protocol.progress import Progress
 from broadcast._protocol.sessions import Session, Sessions
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._protocol.writes import Writes
@@ -48,6 +50,22 @@ ALONE_ASKING = replace(
     bounds=(*TIGHT[:1], ("HELD_SIZE_MAX", 0), ("RUN_COUNT_MAX", 1), ("BATCH_ENTRIES_MAX", 1)),
 )
 """A leader that is cut off with its client goes on for a while, and the next one takes a snapshot of little more."""
+STUCK = replace(
+    SNAPPED,
+    loss=0.2,
+    duplication=0,
+    reordering=0,
+    stall=0,
+    strike_interval=300 * MILLISECOND,
+    crashes=0,
+    cuts=0,
+    power_cuts=0,
+    pauses=6,
+    election_timeout=300 * MILLISECOND,
+    bounds=(*TIGHT[:1], ("HELD_SIZE_MAX", 2**25), ("PART_SIZE_MAX", 200), ("UNDER_WAY_MAX", 200)),
+)
+"""Who was stopped for long needs a snapshot, of many parts, over links that stay and lose some of them. The log is held
+for it meanwhile: no newer snapshot comes in the place of one that gets nowhere."""
 REGROUPED = replace(SNAPPED, spares=4, regroupings=24)
 
 
@@ -182,6 +200,36 @@ def named_before_it_is_there(plant: Plant) -> None:
     plant.setattr(MemorySnapshots, "finish", finish)
 
 
+def sent_once_and_never_again(plant: Plant) -> None:
+    """The follower is silent about a part, and the leader waits for it."""
+    plant.setattr(Progress, "repeat", lambda self, now: None)
+
+
+def an_obsolete_one_is_kept(plant: Plant) -> None:
+    """The log does not go on from it any more, so that no part of it is sent: the follower waits for nothing."""
+    honest = Progress.restore
+
+    def restore(self: Progress, snapshot: Snapshot, held_from: int, now: int) -> None:
+        honest(self, snapshot, 0, now)
+
+    plant.setattr(Progress, "restore", restore)
+
+
+def an_obsolete_one_is_sent_on(plant: Plant) -> None:
+    """Who has all of it needs another one at once."""
+
+    def part_read(self: Any, given: PartRead) -> None:
+        progress = self.followers.get(given.to)
+        outgoing = progress.outgoing if progress else None
+        if outgoing is None or outgoing.snapshot.position != given.position or given.data is None:
+            return
+        if outgoing.read(given.offset, given.data):
+            self._outbox.send(given.to, SnapshotPart(self.epoch, outgoing.snapshot, given.offset, given.data))
+
+    an_obsolete_one_is_kept(plant)
+    plant.setattr(Leadership, "part_read", part_read)
+
+
 def agreement_misread(plant: Plant) -> None:
     honest = Digests.opinion
 
@@ -205,6 +253,9 @@ MUTANTS = (
     Mutant(a_log_with_another_entry_there_goes_on, "the log goes on from the snapshot", ALONE_ASKING, first=25),
     Mutant(number_of_the_view_left_out, "views are one sequence", SNAPPED),
     Mutant(last_stamp_left_out, "is beyond that of its message", SNAPPED),
+    Mutant(sent_once_and_never_again, "with a quorum repaired the group comes to an end", STUCK, first=4),
+    Mutant(an_obsolete_one_is_kept, "with a quorum repaired the group comes to an end", SNAPPED, first=3),
+    Mutant(an_obsolete_one_is_sent_on, "the log goes on from a snapshot that is sent", SNAPPED),
     Mutant(configuration_left_out, "in force is the latest configuration of the log", REGROUPED),
 )
 

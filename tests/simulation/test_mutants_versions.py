@@ -21,7 +21,7 @@ from broadcast._protocol.entries import Submittable
 from broadcast._protocol.position import Batch
 from broadcast._protocol.sessions import Outcome
 from broadcast._protocol.versions import Versions
-from broadcast._simulation import node
+from broadcast._simulation import applying, reception
 from broadcast._simulation.history import run
 from broadcast._simulation.upgrades import Upgrades
 from membership._protocol.configurations import Agreed, Configurations
@@ -106,7 +106,7 @@ def not_sifted(plant: Plant) -> None:
     def sifted(entry: Submittable, machine: Machine[Any]) -> Submittable:
         return entry
 
-    plant.setattr(node, "sifted", sifted)
+    plant.setattr(reception, "sifted", sifted)
 
 
 def at_once(plant: Plant) -> None:
@@ -138,7 +138,7 @@ def applied_by_a_class_that_is_too_old(plant: Plant) -> None:
         pass
 
     plant.setattr("broadcast._machine.check_version", unchecked)
-    plant.setattr(node, "check_version", unchecked)
+    plant.setattr(applying, "check_version", unchecked)
 
 
 def due_by_the_version_of_the_local_class(plant: Plant) -> None:

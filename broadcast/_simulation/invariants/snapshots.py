@@ -1,10 +1,12 @@
 """A snapshot is what the log up to there comes to, the same on every replica, however it got there (rules 11, 28).
 
-And nothing of a log goes before a snapshot that holds it is durable.
+And nothing of a log goes before a snapshot that holds it is durable; nor is one sent that the log does not go on from:
+who had all of it would need another at once (rule 10).
 """
 
 from __future__ import annotations
 
+from broadcast._protocol.messages import Message, SnapshotPart
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.snapshots import Snapshot
@@ -49,3 +51,8 @@ class Snapshots(Invariant):
             snapshot = persist.snapshot or self.scene.disks[process.name].snapshot
             whole = snapshot is not None and snapshot.position in self.scene.disks[process.name].snapshots.whole
             check(whole, "what is compacted is in a snapshot that is durable", name=process.name, persist=persist)
+
+    def sending(self, process: Process, to: str, stamp: int, message: Message) -> None:
+        if type(message) is SnapshotPart:
+            start, at = process.replica.log.start, message.snapshot.position
+            check(at.index >= start.index, "the log goes on from a snapshot that is sent", sent=at, start=start, to=to)
