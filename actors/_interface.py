@@ -8,13 +8,17 @@ the types is the whole check.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType, NoneType
 from typing import Any, Final
 
 import msgspec
+from msgspec.inspect import multi_type_info
+from msgspec.json import schema_components
 
 from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marked_by, marked_methods
 from actors._annotations import annotation_of
@@ -40,7 +44,7 @@ class Method:
     kind: "command" or "query". is_async: an `async def`. idempotent, since: see `command`; every query is idempotent.
     answers_nothing: it says `-> None`.
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
-    annotations: of the parameters, in their order.
+    annotations, defaults: of the parameters, in their order; defaults encoded, None where there is none.
     """
 
     def __init__(self, actor: type[Actor], name: str, tag: str, marked: AnyMarked) -> None:
@@ -60,6 +64,7 @@ class Method:
         self._parameters = [_parameter(self.label, written, parameter) for parameter in parameters]
         annotations = [parameter.annotation for parameter in self._parameters]
         self.annotations: Final = tuple(annotations)
+        self.defaults: Final = tuple(parameter.default for parameter in self._parameters)
         self._fields = _fields(self.label, annotations)
         self._are_exact = exact(annotations)
         self._answer_label = f"{self.label}: its answer"
@@ -194,6 +199,23 @@ class Interface:
         """Of the class."""
         return self.actor.version
 
+    @cached_property
+    def takes(self) -> Mapping[str, int]:
+        """The messages, each as `command tag`: with which version it came."""
+        return MappingProxyType({f"{each.kind} {each.tag}": each.since for each in self.methods.values()})
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes. Classes that have the same take the same messages, with the same arguments, in every version.
+
+        Classes that take the same need not have the same: where they lie counts too.
+        """
+        methods = [self.methods[tag] for tag in sorted(self.methods)]
+        told = [(each.tag, each.kind, each.since, each.idempotent, each.defaults) for each in methods]
+        annotations = [annotation for each in methods for annotation in each.annotations]
+        types, found = multi_type_info(annotations), schema_components(annotations, schema_hook=_named)
+        return hashlib.sha256(repr((self.version, told, types, found)).encode()).digest()[:16]
+
     @staticmethod
     def of(actor: type[Actor]) -> Interface:
         """The interface of a class, made once. `TypeError` names a method and what is wrong with it."""
@@ -240,6 +262,11 @@ class Interface:
                 f"{self.actor.__name__} cannot be replicated: it has a lifespan, and a replica is made from the log, "
                 "in which there is none; do that in the program that opens the group"
             )
+
+
+def _named(kind: type) -> dict[str, Any]:
+    """In place of the schema of what has none."""
+    return {"title": f"{kind.__module__}.{kind.__qualname__}"}
 
 
 def _parameter(method: str, function: Callable[..., object], parameter: inspect.Parameter) -> _Parameter:

@@ -12,6 +12,7 @@ from broadcast._errors import (
     GroupClosed,
     Outdated,
     SessionExpired,
+    WrongClass,
 )
 from broadcast._group import Group, GroupRef, LocalGroup, join, local_group, open_group
 from broadcast._pipeline import Pipeline
@@ -41,6 +42,7 @@ __all__ = [
     "Position",
     "SessionExpired",
     "Status",
+    "WrongClass",
     "connect",
     "join",
     "local_group",

@@ -73,6 +73,23 @@ class Outdated(CannotApply):
         self.known = known
 
 
+class WrongClass(Exception):
+    """This process's class is not what the group was formed with: it takes no part, and nothing was done to the others.
+
+    Either takes messages that the other does not, in the version that the group was formed with (rule 29).
+    group; name: of the class.
+    """
+
+    def __init__(self, group: str, name: str, difference: str) -> None:
+        super().__init__(
+            f"group {group}: the class {name} is not the one that the group was formed with: {difference}. "
+            "Start it with the group's class; a message that is new comes with a new version of the "
+            "class (version = 2, since=2), and one that is not wanted any more stays"
+        )
+        self.group = group
+        self.name = name
+
+
 class Diverged(Exception):
     """This replica's state is not what a majority of the voters has: it has stopped, and stays so (rule 28).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -208,14 +209,15 @@ async def join(
 
     Returns once this replica listens, not once there is a quorum. Leaving waits for what was told, within the caller's
     scope, and hands over if this replica leads. `membership.MemberRemoved` ends it if it is removed, `Outdated` if the
-    version of the class that is in force is later than that of `actor`.
+    version of the class that is in force is later than that of `actor`, `WrongClass` if it is another class.
     """
     names = names_of(node, check_name(group), members)
     check_joinable(actor, names, role=role, quorum=quorum, limits=limits, priority=priority)
     for name, address in (members or {}).items():
         node.add_peer(name, address)
     interface, address = Interface.of(actor), str(node.address_of(node.name))
-    plan = Plan(group, names, quorum, limits, address, role == "observer", priority, interface.version)
+    plan = Plan(group, names, quorum, limits, address, role == "observer", priority)
+    plan = replace(plan, version=interface.version, takes=dict(interface.takes), interface=interface.digest)
     host = ReplicaHost(node, await disk_writer(node), plan, actor, interface)
     door = Door(host)
     handle = Handle(group=group, owner=node.name, nonce=os.urandom(16), clock=node.clock)

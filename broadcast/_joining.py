@@ -12,6 +12,7 @@ from actors import Node
 from actors._actor import Actor
 from actors._interface import Interface
 from actors._protocol.address import check_name, parse_address
+from broadcast._shared import check_not_shared
 from broadcast._state import check_capturable
 from membership import Limits, QuorumSystem
 from membership._protocol.view import PRIORITY_MAX
@@ -96,4 +97,6 @@ def _check_constructible(actor: type[Actor]) -> None:
             f"{actor.__qualname__}() cannot be made without arguments ({error}): every replica makes its own, all "
             "alike; give the arguments defaults, or derive a class that sets them"
         ) from None
-    check_capturable(actor())
+    instance = actor()
+    check_not_shared(instance)
+    check_capturable(instance)

@@ -21,14 +21,14 @@ from actors._interface import Interface
 from actors._protocol.errors import RemoteProtocolError, TooLarge, invariant, violated
 from broadcast import _errors as errors
 from broadcast._applying import Applier
-from broadcast._errors import GroupClosed, Outdated
+from broadcast._errors import GroupClosed, Outdated, WrongClass
 from broadcast._handle import monotonic
 from broadcast._log import log
 from broadcast._machine import Machine, check_version
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.desk import Desk, Owner
 from broadcast._protocol.entries import Submittable
-from broadcast._protocol.messages import BULK, Message, decode_message, encode_message
+from broadcast._protocol.messages import BULK, Message, Submit, decode_message, encode_message
 from broadcast._protocol.output import (
     Answered,
     Applied,
@@ -53,10 +53,12 @@ from broadcast._protocol.output import (
     Submitted,
     Suspected,
     Tick,
+    Unfit,
 )
 from broadcast._protocol.position import Batch
 from broadcast._protocol.replica import Replica
 from broadcast._protocol.snapshots import Divergence, Snapshot
+from broadcast._sifting import sifted
 from broadcast._snapshots import Pieces, SnapshotKeeper
 from broadcast._storage import DiskDamaged, DiskFailed, Stored
 from broadcast._trace import described
@@ -149,8 +151,8 @@ class ReplicaHost(Generic[A]):
     async def open(self, cluster: bytes) -> None:
         """Read the disk and begin. `cluster`: 16 random bytes, in case it falls to this replica to found the group.
 
-        Raises what `Disk.open_group` does, CannotRestore for a snapshot that this class cannot make a state of, and
-        Outdated for one of a later version of it.
+        Raises what `Disk.open_group` does, CannotRestore for a snapshot that this class cannot make a state of,
+        Outdated for one of a later version of it, and WrongClass for a group that was formed with another.
         """
         if self.node.trace is not None:
             self.node.trace.describers[self.to] = described
@@ -159,6 +161,8 @@ class ReplicaHost(Generic[A]):
         stored.check(self.plan.group)
         if stored.divergence is not None:
             raise self._diverged(stored.divergence)
+        if stored.formation is not None and (unfit := self.plan.unfit(stored.formation)):
+            raise self._unfit(unfit)
         files = await self._writer.snapshots(self.plan.group)
         keeper = SnapshotKeeper[A](self.plan.group, files, self._restored, self.give, self._on_unable)
         await keeper.open(stored)
@@ -372,11 +376,16 @@ class ReplicaHost(Generic[A]):
                 error = self._diverged(divergence)
                 log.error("diverged: this replica stops", group=self.plan.group, reason=str(error))
                 self._fail(error)
+            case Unfit(difference):
+                self._fail(self._unfit(difference))
             case Noticed():
                 log.warning(settled.text, group=self.plan.group, node=self.node.name)
 
     def _diverged(self, divergence: Divergence) -> errors.Diverged:
         return errors.Diverged(self.plan.group, divergence.at, divergence.agreed)
+
+    def _unfit(self, difference: str) -> WrongClass:
+        return WrongClass(self.plan.group, self._interface.actor.__name__, difference)
 
     # -- what the core tells ---------------------------------------------------------------------------------------
 
@@ -452,7 +461,15 @@ class ReplicaHost(Generic[A]):
     def received(self, origin: Origin, envelope: Envelope) -> None:
         """A member sent something. Raises `RemoteProtocolError` for what is no message of a member."""
         said = decode_message(envelope.body)
-        self.give(Received(origin.name, said.cluster, said.storage, envelope.counter, said.message))
+        message = self._sifted(origin.name, said.message) if isinstance(said.message, Submit) else said.message
+        self.give(Received(origin.name, said.cluster, said.storage, envelope.counter, message))
+
+    def _sifted(self, sender: str, submit: Submit) -> Submit:
+        """As it may be sequenced: of a member whose class may be another than ours, what ours takes (rule 29)."""
+        machine, replica = self.machine, self.replica
+        if machine is None or replica is None or replica.is_alike(sender):
+            return submit
+        return Submit(tuple(sifted(entry, machine, replica.version) for entry in submit.entries))
 
     def connected(self, peer: str) -> None:
         self.give(Connected(peer))

@@ -108,13 +108,13 @@ class Running(Generic[A]):
         except Refused as refusal:
             return Outcome.REFUSED, pack_refusal(method, refusal)
 
-    def understands(self, call: object) -> bool:
-        """Would this call be tried by the version in force? Not what only some replicas could open, either."""
+    def understands(self, call: object, version: int | None = None) -> bool:
+        """Would this call be tried by the version in force, here or as given? Not what only some could open, either."""
         try:
             method, _ = open_call(self.interface, call)
         except Exception:
             return False
-        return method.since <= self.version
+        return method.since <= (version or self.version)
 
     @property
     def version(self) -> int:

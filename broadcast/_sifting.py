@@ -1,4 +1,7 @@
-"""What replicas would not run is kept out where it comes in: at the replica that a session's owner speaks to (rule 29).
+"""What replicas would not run is kept out of the log (rule 29).
+
+Where it comes in, at the replica that a session's owner speaks to; and where it is sequenced, at the leader, unless it
+comes from a member whose class is known to take the same.
 
 A call that does not fit is replaced by one that no class understands, whatever its version: so it keeps its number, and
 its outcome is agreed like any other. What that replica's class does not take, or what came with a version that is not
@@ -21,12 +24,15 @@ NOT_UNDERSTOOD = b"\xf4"
 """An encoded call that no class understands."""
 
 
-def sifted(entry: Submittable, machine: Machine[Any]) -> Submittable:
-    """The entry, with every call that does not fit replaced."""
+def sifted(entry: Submittable, machine: Machine[Any], version: int | None = None) -> Submittable:
+    """The entry, with every call that does not fit replaced.
+
+    version: in force where it will stand, if that is known to be later than where the machine is.
+    """
     if not isinstance(entry, Commands):
         return entry
     calls = open_calls(entry)
-    understood = [call is None or machine.understands(call) for call in calls]
+    understood = [call is None or machine.understands(call, version) for call in calls]
     if all(understood):
         return entry
     packed = [_encoded(call) if fits else NOT_UNDERSTOOD for call, fits in zip(calls, understood, strict=True)]

@@ -214,8 +214,11 @@ class Membership:
     async def hand_over(self, to: str | None = None) -> View:
         """Have another voter lead: this one, or whoever is best. Returns the first view in which it does.
 
-        Raises `ChangeRefused` if it could not lead, `broadcast.GroupClosed`.
+        Raises TypeError or ValueError for what can be no member's name, `ChangeRefused` if it could not lead,
+        `broadcast.GroupClosed`.
         """
+        if to is not None:
+            _check_name(to)
         view = await self.wait_view()
         before = view.leader
         while view.leader != to if to is not None else view.leader == before:
@@ -268,6 +271,13 @@ def _called_off(missing: list[str]) -> str:
     )
 
 
+def _check_name(name: str) -> None:
+    """Raise TypeError or ValueError for what can be no member's name: not everybody checks types."""
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the name of a member is a str, not {name!r}")
+    check_name(name)
+
+
 def _check(change: Change) -> None:
     """Raise TypeError or ValueError for what no member should be asked: not everybody checks types."""
     if not isinstance(change, Change):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -282,4 +292,5 @@ def _check(change: Change) -> None:
     for name in (*change.remove, *change.promote, *change.move, *(newcomer.name for newcomer in change.add)):
         check_name(name)
     for address in (*change.move.values(), *(newcomer.address for newcomer in change.add)):
-        parse_address(address)
+        if parse_address(address).port == 0:
+            raise ValueError(f"{address!r} is no address of a member: nobody can be found at port 0")

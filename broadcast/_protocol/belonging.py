@@ -168,7 +168,8 @@ class Belonging:
             self._notify(sender, agreed)
         if is_in:
             return None
-        return Joining(Member(sender, received.storage, message.address), message.observer, message.version)
+        member = Member(sender, received.storage, message.address)
+        return Joining(member, message.observer, message.version, message.takes)
 
     def on_formed(self, received: Received, message: FormedNotice) -> None:
         """We know how it began. Who is in now may be news, and where to find them, to one that is far behind."""

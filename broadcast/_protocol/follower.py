@@ -21,10 +21,13 @@ from membership._protocol.election import Election
 class Following:
     """A replica's part as follower, whoever leads. It has a leader in some epochs, and in others none."""
 
-    def __init__(self, own: OwnLog, election: Election, outbox: Outbox, reads: Reads, version: int) -> None:
-        """version: of our class."""
+    def __init__(
+        self, own: OwnLog, election: Election, outbox: Outbox, reads: Reads, version: int, interface: bytes
+    ) -> None:
+        """version, interface: of our class."""
         self._own = own
         self._version = version
+        self._interface = interface
         self._election = election
         self._outbox = outbox
         self._reads = reads
@@ -55,7 +58,8 @@ class Following:
         if self._follow(received, message.epoch, now):
             self._own.hear_time(message.time, now)
             self._learn_commit(message.commit)
-            reply = HeartbeatReply(message.epoch, message.round, self._election.priority, self._version)
+            priority = self._election.priority
+            reply = HeartbeatReply(message.epoch, message.round, priority, self._version, self._interface)
             self._answer(received.sender, reply)
             # Told of entries that were not shown to us: either they are on their way, or the leader takes them for
             # shown because an earlier life of ours acknowledged them.

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.outbox import Outbox
-from broadcast._protocol.output import Answered, Connected, Input, Linked, Now, Persisted, Received, Wanted
+from broadcast._protocol.output import Answered, Connected, Input, Linked, Now, Persisted, Received, Unfit, Wanted
 from broadcast._protocol.own import OwnLog
 from membership._protocol.formation import HELLO_INTERVAL, Founding
 from membership._protocol.messages import FormedNotice, Forming, Verdict
@@ -70,6 +70,8 @@ class Beginning:
         message = given.message
         if isinstance(message, Forming):
             self._judge(given.sender, self._founding.heard(given.sender, given.storage, message))
+        elif isinstance(message, FormedNotice) and (unfit := self._founding.plan.unfit(message.formation)):
+            self._outbox.settle(Unfit(unfit))
         elif isinstance(message, FormedNotice) and self._record is None:
             misfit = self._founding.misfit(given.sender, message)
             self._judge(given.sender, misfit)

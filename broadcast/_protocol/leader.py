@@ -73,8 +73,9 @@ class Leadership:
         outbox: Outbox,
         now: Now,
         version: int = 1,
+        interface: bytes = b"",
     ) -> None:
-        """version: of our class."""
+        """version, interface: of our class."""
         self.name = election.name
         self.epoch = election.epoch
         self.start = own.log.last.index + 1
@@ -93,7 +94,7 @@ class Leadership:
         self._uncommitted_size = 0
         self._tell_at: int | None = None  # when those are to be told who have not heard yet how far is committed
         self._submitters: dict[str, None] = {}  # whose entries are pending
-        self._versions = Versions(self.name, version)
+        self._versions = Versions(self.name, version, interface)
         self.regrouping = Regrouping(own, configurations, election, outbox, self.followers, self._versions)
         self.supply = Supply(own, election, outbox, self.followers)
         self.succession = Succession(own, election, outbox, self.followers, now.monotonic)
@@ -376,7 +377,7 @@ class Leadership:
 
     def on_heartbeat_reply(self, received: Received, message: HeartbeatReply, now: int) -> None:
         self.detector.heard(received.sender, now)
-        self._versions.told(received.sender, message.version)
+        self._versions.told(received.sender, message.version, message.interface)
         self.succession.rate(received.sender, message.priority)
         self.rounds.confirm(received.sender, message.round)
         self.lease.confirm(received.sender, message.round)
@@ -391,6 +392,10 @@ class Leadership:
         return self._own.commit >= self.start
 
     # -- what members ask for --------------------------------------------------------------------------------------
+
+    def is_alike(self, name: str) -> bool:
+        """Is it told that this member's class takes just what ours does?"""
+        return self._versions.is_alike(name)
 
     def on_submit(self, received: Received, message: Submit) -> None:
         check_submitted(message, received.stamp, self._election.configuration.limits)

@@ -67,13 +67,14 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="beaten"):
     """The follower still follows this epoch, as of `round`.
 
-    priority: how much it should lead rather than others. version: of its class.
+    priority: how much it should lead rather than others. version, interface: of its class; interface: a digest.
     """
 
     epoch: Epoch
     round: Natural
     priority: Priority = 0
     version: Version = 1
+    interface: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
 
 
 class Committed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="commit"):

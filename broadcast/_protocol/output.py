@@ -295,9 +295,15 @@ class Diverged(msgspec.Struct, frozen=True, gc=False):
     divergence: Divergence
 
 
+class Unfit(msgspec.Struct, frozen=True, gc=False):
+    """This replica's class is another than the group's: it stops, before it has taken part. difference: in what."""
+
+    difference: str
+
+
 Transfer = ReadPart | StorePart | Load
 
-Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Linked | Answered | Removed | Diverged
+Settled = LeaderKnown | ReadReady | Formed | Noticed | Reconfigured | Linked | Answered | Removed | Diverged | Unfit
 
 
 @dataclass(slots=True)

@@ -51,6 +51,8 @@ class OwnLog:
         """Entries up to here are those of this epoch's leader, as far as it has shown them."""
         self.told = 0
         """Up to here this epoch's leader has said that its log is committed."""
+        self.takes: tuple[tuple[str, ...], int] = ((), 1)
+        """The messages of the class that the group was formed with, and in which version of it."""
         self._verified_in = 0  # the epoch that `verified` and `told` speak of
         self._settled = settled
         self._configurations: Configurations | None = None
@@ -87,6 +89,7 @@ class OwnLog:
     def form(self, formation: Formation) -> Configurations:
         """The group has formed. Returns its configurations, from now on in step with the log."""
         snapshot = self.snapshot
+        self.takes = formation.takes, formation.version
         formed = Agreed.formed(formation.configuration, formation.version)
         agreed = snapshot.agreed if snapshot else formed
         self._configurations = Configurations(agreed, self.commit)

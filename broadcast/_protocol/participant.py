@@ -73,10 +73,11 @@ class Participant:
         now: Now,
         ahead: FormedNotice | None = None,
         version: int = 1,
+        interface: bytes = b"",
     ) -> None:
         """ahead: by what this member was taken in, in this life, where its log has not come to that yet.
 
-        version: of our class.
+        version, interface: of our class.
         """
         self.formation = formation
         self.election = election
@@ -85,7 +86,8 @@ class Participant:
         self._outbox = outbox
         self._reads = reads
         self._version = version
-        self._following = Following(own, election, outbox, reads, version)
+        self._interface = interface
+        self._following = Following(own, election, outbox, reads, version, interface)
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
         self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead)
@@ -98,6 +100,11 @@ class Participant:
     def configuration(self) -> Configuration:
         """The one in force: the latest in the log, committed or not."""
         return self._belonging.configuration
+
+    @property
+    def version(self) -> int:
+        """Of the class, in force at the end of our log, committed or not."""
+        return self._configurations.version
 
     @property
     def committed(self) -> Agreed:
@@ -212,7 +219,8 @@ class Participant:
             self._reads.lose()
         if self.leadership is None and election.leads:
             own, configurations = self._own, self._configurations
-            self.leadership = Leadership(own, configurations, election, self._outbox, now, self._version)
+            known = self._version, self._interface
+            self.leadership = Leadership(own, configurations, election, self._outbox, now, *known)
             self._reads.lose()  # who led before will not answer
 
     def _write(self, now: int) -> None:

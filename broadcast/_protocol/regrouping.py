@@ -27,7 +27,7 @@ from membership._protocol.change import (
 )
 from membership._protocol.configurations import Configurations
 from membership._protocol.election import Election
-from membership._protocol.formation import HELLO_INTERVAL
+from membership._protocol.formation import HELLO_INTERVAL, differing, in_force
 from membership._protocol.messages import Dismissed, Joining, Verdict
 from membership._protocol.view import Configuration, Goal
 
@@ -104,8 +104,9 @@ class Regrouping:
             return Verdict.REFUSED, str(impossible), None
         if known := [name for name in sorted(disks) if self._was_member(name, disks[name], change)]:
             return Verdict.REFUSED, _known(known), None
-        if outdated := self._outdated([hellos[newcomer.name] for newcomer in change.add]):
-            return Verdict.REFUSED, outdated, None
+        joining = [hellos[newcomer.name] for newcomer in change.add]
+        if unfit := self._outdated(joining) or self._unfit(joining):
+            return Verdict.REFUSED, unfit, None
         alive = self._reached(now) | {newcomer.name for newcomer in change.add}
         why = None if following.goal is None or change.force else unreached(following.goal, alive)
         if why is not None:
@@ -128,6 +129,18 @@ class Regrouping:
             if old
             else ""
         )
+
+    def _unfit(self, hellos: Iterable[Joining]) -> str:
+        """Whose class is another than the group's, in what, and what to do; empty if none is (rule 29).
+
+        An observer is none of these: it is taken in, told how the group was formed, and stops.
+        """
+        takes, version = self._own.takes
+        differences = {
+            each.member.name: differing(takes, in_force(each.takes, version)) for each in hellos if not each.observer
+        }
+        told = [f"{name}: {difference}" for name, difference in differences.items() if difference]
+        return f"another class than the group's: {'; '.join(told)}. Start it with the group's" if told else ""
 
     def _reached(self, now: int) -> frozenset[str]:
         election = self._election

@@ -124,8 +124,8 @@ class Replica:
             priority=self.plan.priority,
         )
         self._outbox.settle(Formed(formation))
-        own, outbox, version = self._own, self._outbox, self.plan.version
-        participant = Participant(formation, own, election, outbox, self._reads, self._now, ahead, version)
+        own, outbox, known = self._own, self._outbox, (self.plan.version, self.plan.interface)
+        participant = Participant(formation, own, election, outbox, self._reads, self._now, ahead, *known)
         overruled = self.plan.overruled(ahead.configuration if ahead else participant.configuration)
         if overruled is not None:
             self._outbox.notice(overruled)
@@ -183,6 +183,15 @@ class Replica:
     @property
     def leadership(self) -> Leadership | None:
         return self._participant.leadership if self._participant else None
+
+    @property
+    def version(self) -> int:
+        """Of the class, in force at the end of our log: whatever we sequence goes by this one, or a later."""
+        return self._participant.version if self._participant else 1
+
+    def is_alike(self, name: str) -> bool:
+        """As leader: is it told that this member's class takes just what ours does (rule 29)?"""
+        return self.leadership is not None and self.leadership.is_alike(name)
 
     def holds_lease(self, now: Now) -> bool:
         """Is it certain that this replica leads, and nobody else: may it answer a read without a round (rule 20)?"""

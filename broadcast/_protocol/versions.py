@@ -11,20 +11,31 @@ from membership._protocol.view import Configuration
 
 
 class Versions:
-    """What members know, as far as they have told this leader. name, known: its own."""
+    """What members know, as far as they have told this leader. name, known, interface: its own."""
 
-    def __init__(self, name: str, known: int) -> None:
+    def __init__(self, name: str, known: int, interface: bytes = b"") -> None:
         self._name = name
+        self._interface = interface
         self._known = {name: known}
+        self._alike = {name}
 
-    def told(self, name: str, known: int) -> None:
-        """This member's class is of this version."""
+    def told(self, name: str, known: int, interface: bytes = b"") -> None:
+        """This member's class is of this version, and its interface has this digest."""
         self._known[name] = known
+        if interface and interface == self._interface:
+            self._alike.add(name)
+        else:
+            self._alike.discard(name)
+
+    def is_alike(self, name: str) -> bool:
+        """Is it told that its class takes just what ours does?"""
+        return name in self._alike
 
     def forget(self, name: str) -> None:
         """Another process may answer under this name from now on."""
         if name != self._name:
             self._known.pop(name, None)
+            self._alike.discard(name)
 
     def of(self, name: str) -> int:
         """What it knows; 1, as all do, while it has not told."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from actors._interface import Interface
 from broadcast._errors import Outdated
 from broadcast._machine import Machine
 from broadcast._protocol.messages import decode_message
@@ -103,7 +104,9 @@ class Node:
             self._world.note(self.name, "ends", error)
             self._world.marks["disks refused"] += 1
             return
-        plan = replace(self._plan, version=self._kind.version)
+        interface = Interface.of(self._kind)
+        takes, digest = dict(interface.takes), interface.digest
+        plan = replace(self._plan, version=interface.version, takes=takes, interface=digest)
         self._now = life = Life(self.name, self._world, plan, found, self._mark)
         life.steps = Steps(self, life, self._world, self._watch, self._disk, network, self._guard, self.crash)
         give = life.steps.take

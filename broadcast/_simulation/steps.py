@@ -25,6 +25,7 @@ from broadcast._protocol.output import (
     Removed,
     Settled,
     Tick,
+    Unfit,
     Wanted,
 )
 from broadcast._simulation.archive import Guard
@@ -179,6 +180,8 @@ class Steps:
                 raise Expelled
             case Diverged(divergence):
                 broken("no replica differs from a majority", name=self._process.name, divergence=divergence)
+            case Unfit(difference):
+                broken("no replica is started with another class", name=self._process.name, difference=difference)
             case Noticed(text):
                 self._watch.noticed(self._process, text)
 

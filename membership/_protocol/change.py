@@ -42,6 +42,8 @@ class Newcomer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     observer: bool = False
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and isinstance(self.address, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a newcomer has a name and an address, both str, and not {self.name!r}, {self.address!r}")
         check_place(self.name, self.address)
 
 

@@ -7,15 +7,16 @@ answers a hello with it. So no message needs to arrive, and a crash at any point
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from membership._protocol.messages import FormedNotice, Forming
 from membership._protocol.quorum import Joint, QuorumSystem
-from membership._protocol.view import Configuration, Formation, Limits, Member
+from membership._protocol.view import Configuration, Formation, Limits, Member, Takes
 
 HELLO_INTERVAL = 100_000  # microseconds between two hellos
 SHOWN_MAX = 20  # names in a complaint
+SHOWN_LENGTH_MAX = 100  # characters of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,15 @@ class Plan:
     """How much this member should lead rather than others."""
     version: int = 1
     """Of its class."""
+    takes: Takes = field(default_factory=dict[str, int])
+    """The messages of its class."""
+    interface: bytes = b""
+    """The digest of its class's interface; empty if that is not told."""
 
     @property
     def hello(self) -> Forming:
         """How a member whose disk is empty introduces itself."""
-        return Forming(self.members, self.quorum, self.limits, self.address, self.observer, self.version)
+        return Forming(self.members, self.quorum, self.limits, self.address, self.observer, self.version, self.takes)
 
     @property
     def waits(self) -> str | None:
@@ -51,6 +56,14 @@ class Plan:
             "form it, start all members with all of them in members=; if it has formed already, this node waits to be "
             "added"
         )
+
+    def unfit(self, formation: Formation) -> str:
+        """What this member's class takes, or does not, unlike the one that the group was formed with (rule 29).
+
+        Empty if there is nothing, or nobody told; or if the class is older than that, which is another matter.
+        """
+        is_told = formation.group == self.group and self.version >= formation.version
+        return differing(formation.takes, in_force(self.takes, formation.version)) if is_told else ""
 
     def overruled(self, configuration: Configuration) -> str | None:
         """Which of it is not in force, since the group has something else; None if all is, or none was meant to be.
@@ -91,7 +104,11 @@ class Founding:
         """Another member's disk is empty too. Why the group cannot form, if this shows it."""
         if hello.observer or self.plan.observer:
             return None
-        differences = list(_differences(hello.quorum, hello.limits, self.plan))
+        differences: list[tuple[str, object, object]] = [*_differences(hello.quorum, hello.limits, self.plan)]
+        version = min(hello.version, self.plan.version)
+        theirs, ours = in_force(hello.takes, version), in_force(self.plan.takes, version)
+        if differing(theirs, ours):
+            differences.append(("messages of the class", _only(theirs, ours), _only(ours, theirs)))
         if hello.members != self.plan.members:
             differences.insert(0, ("members", _shown(hello.members), _shown(self.plan.members)))
         if differences:
@@ -118,7 +135,7 @@ class Founding:
         voters = tuple(self._answered[name][0] for name in sorted(members))
         configuration = Configuration(voters, quorum=plan.quorum, limits=plan.limits)
         version = min(self._answered[name][1] for name in members)
-        return Formation(plan.group, self._cluster, configuration, version)
+        return Formation(plan.group, self._cluster, configuration, version, in_force(plan.takes, version))
 
     def misfit(self, sender: str, notice: FormedNotice) -> str | None:
         """Why this disk does not belong to the group of a record that a peer sent, or not yet; None if it does."""
@@ -145,6 +162,23 @@ class Founding:
                 "lives in memory and was restarted): bring the old data back, or remove and add the member"
             )
         return None
+
+
+def in_force(takes: Mapping[str, int], version: int) -> tuple[str, ...]:
+    """The messages of a class that it takes in this version, in their order."""
+    return tuple(sorted(message for message, since in takes.items() if since <= version))
+
+
+def differing(group: tuple[str, ...], ours: tuple[str, ...]) -> str:
+    """Which messages only one of two classes takes, by these; empty if there are none, or one does not tell."""
+    if not group or not ours or group == ours:
+        return ""
+    return f"it takes {_only(ours, group)} that the group does not, and lacks {_only(group, ours)}"
+
+
+def _only(these: tuple[str, ...], those: tuple[str, ...]) -> str:
+    """Those of these that are not among the others."""
+    return _shown(tuple(message[:SHOWN_LENGTH_MAX] for message in these if message not in set(those))) or "nothing"
 
 
 def _differences(quorum: QuorumSystem | Joint, limits: Limits, plan: Plan) -> Iterator[tuple[str, object, object]]:

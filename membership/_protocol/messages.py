@@ -10,7 +10,7 @@ import msgspec
 from actors._protocol.address import parse_address
 from membership._protocol.change import Change
 from membership._protocol.quorum import QuorumSystem
-from membership._protocol.view import Address, Configuration, Epoch, Formation, Limits, Member, Name, Version
+from membership._protocol.view import Address, Configuration, Epoch, Formation, Limits, Member, Name, Takes, Version
 
 Standing: TypeAlias = tuple[Epoch, Epoch]
 """What an election compares. The upper layer says what it means (its last position); here it is only ordered."""
@@ -47,7 +47,7 @@ class Forming(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """An empty disk says hello: what it was started with (rule 13). Its storage id comes with it.
 
     address: where it is found. observer: it takes no part in forming, and wants to be added without a vote.
-    version: of its class.
+    version, takes: of its class.
     """
 
     members: tuple[Name, ...]
@@ -56,6 +56,7 @@ class Forming(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     address: Address = ""
     observer: bool = False
     version: Version = 1
+    takes: Takes = {}
 
     def __post_init__(self) -> None:
         if self.address:
@@ -80,12 +81,13 @@ class Dismissed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 class Joining(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="joining"):
     """To the leader: an empty disk that is no member's said hello. observer: it asks to be added without a vote.
 
-    version: of its class.
+    version, takes: of its class.
     """
 
     member: Member
     observer: bool
     version: Version = 1
+    takes: Takes = {}
 
 
 class HandOver(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="hand over"):

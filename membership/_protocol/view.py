@@ -20,6 +20,8 @@ Priority = Annotated[int, msgspec.Meta(ge=-PRIORITY_MAX, le=PRIORITY_MAX)]
 VERSION_MAX = 1_000_000
 Version = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
 """Of the class that a group replicates (rule 29)."""
+Takes = dict[str, Version]
+"""The messages of a class, each as `command tag`: with which version it came. Empty if that is not told."""
 
 
 def check_place(name: str, address: str) -> None:
@@ -174,12 +176,14 @@ class Formation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """The record that a group begins with, made once (rule 13). Without it a member neither votes nor accepts.
 
     version: of the class, in force until the log says another: the lowest of those that the founders came with.
+    takes: the messages of the class in that version, the same at all founders; empty if they did not tell.
     """
 
     group: Name
     cluster: ClusterId
     configuration: Configuration
     version: Version = 1
+    takes: tuple[str, ...] = ()
 
 
 class View(msgspec.Struct, frozen=True):

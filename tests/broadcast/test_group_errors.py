@@ -51,6 +51,7 @@ from broadcast import (
     GroupRef,
     Outdated,
     SessionExpired,
+    WrongClass,
     _replica,
     connect,
     local_group,
@@ -110,6 +111,12 @@ class Purse(Actor):
     @query
     def content(self) -> int:
         return self.coins
+
+
+class LargerPurse(Purse):
+    @command
+    def hide(self) -> None:
+        self.coins = 0
 
 
 class LaterPurse(Purse):
@@ -331,6 +338,12 @@ async def began_with_an_older_class(data: Path, _: Patch) -> Seen:
     return Seen(await _ends(purse(data), rest))
 
 
+async def began_with_a_wrong_class(data: Path, _: Patch) -> Seen:
+    async with purse(data):
+        pass
+    return Seen(await _ends(purse(data, actor=LargerPurse), rest))
+
+
 async def met_what_it_cannot_apply(_: Path, __: Patch) -> Seen:
     return Seen(await _ends(purse(), lambda group: group.ask(Purse.hoard)))
 
@@ -489,6 +502,13 @@ TABLE = (
         Fate.NO_MESSAGE,
         r"group purse: .* version 2 of Purse is in force .* runs version 1\. Start it with version 2 or a later one",
         began_with_an_older_class,
+    ),
+    Row(
+        WrongClass,
+        Fate.NO_MESSAGE,
+        r"group purse: the class LargerPurse is not .*: it takes command hide that the group does not, and lacks "
+        r"nothing\. Start it with the group's class",
+        began_with_a_wrong_class,
     ),
     Row(
         CannotApply,

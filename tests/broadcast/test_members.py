@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pytest
+import structlog
+import structlog.testing
 import trio
 import trio.testing
 from counts import Count
@@ -24,6 +27,7 @@ from membership import (
     Limits,
     Majority,
     MemberRemoved,
+    Membership,
     Newcomer,
     View,
     Weighted,
@@ -377,12 +381,80 @@ async def test_what_a_group_cannot_do_is_refused_with_the_reason(wanted: Change,
         ("b", TypeError, "a change is a membership.Change, not 'b'"),
         (Change(remove=("",)), TypeError, "no change of members"),
         (Change(quorum="all"), TypeError, "quorum= is a Majority"),  # type: ignore[arg-type]
+        (Change(move={"a": "127.0.0.1:0"}), ValueError, "nobody can be found at port 0"),
     ],
 )
 async def test_what_is_no_change_is_told_at_once(wanted: Any, error: type[Exception], why: str) -> None:
     async with town("a") as it:
         with pytest.raises(error, match=why):
             await it["a"].membership.change(wanted)
+
+
+NO_NAMES: Final[tuple[Any, ...]] = ("", " ", "a b", "../b", "b/c", "b\n", "x" * 129, 5, b"b", ["b"], True)
+NO_ADDRESSES: Final[tuple[Any, ...]] = (
+    "",
+    "here",
+    "127.0.0.1",
+    "127.0.0.1:0",
+    "h:99999",
+    ":5",
+    5,
+    None,
+    b"h:1",
+    ["h:1"],
+)
+AT = "127.0.0.1:5"
+
+
+def nonsense(membership: Membership) -> Iterator[Callable[[], Awaitable[object]]]:
+    """Each of what may be asked for, with what nobody can mean."""
+    own: Any = membership  # as it is for who checks no types
+    for name in NO_NAMES:
+        yield partial(own.hand_over, name)
+        yield partial(own.remove, name)
+        yield partial(own.promote, name)
+        yield partial(own.move, name, AT)
+        yield partial(own.add, name, AT)
+        yield partial(own.replace, name, "z", AT)
+        yield partial(own.replace, "b", name, AT)
+    for address in NO_ADDRESSES:
+        yield partial(own.move, "b", address)
+        yield partial(own.add, "z", address)
+        yield partial(own.replace, "b", "z", address)
+    for force in (1, "yes", None):
+        yield partial(own.remove, "b", force=force)
+        yield partial(own.promote, "b", force=force)
+        yield partial(own.add, "z", AT, force=force)
+        yield partial(own.add, "z", AT, observer=force)
+        yield partial(own.replace, "b", "z", AT, force=force)
+    for quorum in (5, "majority", Majority):
+        yield partial(own.remove, "b", quorum=quorum)
+        yield partial(own.add, "z", AT, quorum=quorum)
+        yield partial(own.replace, "b", "z", AT, quorum=quorum)
+    loose: Any = Change
+    for change in (
+        None,
+        5,
+        loose(remove="b"),
+        loose(remove=5),
+        loose(add=("z",)),
+        loose(move={"b": 5}),
+        loose(promote=[1]),
+    ):
+        yield partial(own.change, change)
+
+
+async def test_nonsense_is_told_before_anything_is_sent_at_whichever_member() -> None:
+    """A leader closes the link to a member that sends such a thing, and is right to."""
+    async with town() as it:
+        with structlog.testing.capture_logs() as logs:
+            for name in (it.leader, it.follower):
+                for asking in nonsense(it[name].membership):
+                    with pytest.raises((TypeError, ValueError)):
+                        await asking()
+            view = await it["a"].membership.hand_over(it.follower)  # links are up
+        assert (view.number, view.epoch) == (2, 2)
+        assert not [each for each in logs if "link" in each["event"]]
 
 
 async def test_a_change_that_would_lose_the_quorum_is_refused_unless_it_is_forced() -> None:

@@ -130,6 +130,8 @@ class One:
         priority: int = 0,
         leases: bool = False,
         version: int = 1,
+        interface: bytes = b"",
+        takes: dict[str, int] | None = None,
     ) -> None:
         epochs = [*(each.epoch for each in batches), snapshot.position.epoch if snapshot else 0]
         promise = Promise(epoch or max(epochs), None)
@@ -141,7 +143,9 @@ class One:
         self.names = names
         self.replica = Replica(
             name="a",
-            plan=replace(plan(names, quorum), priority=priority, version=version),
+            plan=replace(
+                plan(names, quorum), priority=priority, version=version, interface=interface, takes=takes or {}
+            ),
             found=found,
             cluster=CLUSTER,
             clock=LamportClock("a"),
@@ -191,9 +195,11 @@ def sent(output: Output, kind: type[Message]) -> list[tuple[str, Message]]:
     return [(send.to, send.message) for send in output.send if isinstance(send.message, kind)]
 
 
-def leading(names: str = "abc", *, priority: int = 0, leases: bool = False, version: int = 1) -> One:
+def leading(
+    names: str = "abc", *, priority: int = 0, leases: bool = False, version: int = 1, interface: bytes = b""
+) -> One:
     """A leader in epoch 1 whose epoch-start entry is durable everywhere, committed and applied."""
-    one = One(names, priority=priority, leases=leases, version=version)
+    one = One(names, priority=priority, leases=leases, version=version, interface=interface)
     one.lead()
     one.written()
     for name in names[1:]:

@@ -11,9 +11,9 @@ from test_replica_steps import One, batch, formation, leading, sent
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import EpochStart, SessionKept, Versioned, decode_entries, encode_entries
 from broadcast._protocol.messages import Append, AppendReply, Heartbeat, HeartbeatReply
-from broadcast._protocol.output import Answered, Connected, Output
+from broadcast._protocol.output import Answered, Connected, Output, Unfit
 from broadcast._protocol.position import START, Batch, Position
-from membership._protocol.messages import Forming, Verdict
+from membership._protocol.messages import FormedNotice, Forming, Verdict
 from membership._protocol.view import Formation, Limits
 
 
@@ -33,6 +33,25 @@ def test_a_follower_tells_its_version_with_its_heartbeats() -> None:
     one.hear("b", Append(1, START, (), 0))
     one.written()
     assert sent(one.hear("b", Heartbeat(1, 0, 3, 0)), HeartbeatReply) == [("b", HeartbeatReply(1, 3, 0, 3))]
+
+
+def test_whose_class_takes_the_same_is_known_while_its_link_lasts() -> None:
+    one = leading(interface=b"this")
+    assert [name for name in "abc" if one.replica.is_alike(name)] == ["a"]
+    for name, interface in (("b", b"this"), ("c", b"that")):
+        one.hear(name, HeartbeatReply(1, 1, 0, 1, interface))
+    assert [name for name in "abc" if one.replica.is_alike(name)] == ["a", "b"]
+    one.step(Connected("b"))
+    assert not one.replica.is_alike("b")
+    one.hear("b", HeartbeatReply(1, 1, 0, 1, b"this"))
+    one.hear("b", HeartbeatReply(1, 1, 0, 1))
+    assert not one.replica.is_alike("b")
+    follower = One(interface=b"this")
+    follower.hear("b", Append(1, START, (), 0))
+    follower.written()
+    assert not follower.replica.is_alike("a")
+    (told,) = sent(follower.hear("b", Heartbeat(1, 0, 3, 0)), HeartbeatReply)
+    assert told == ("b", HeartbeatReply(1, 3, 0, 1, b"this"))
 
 
 def test_a_later_version_is_put_in_force_once_all_voters_have_told_that_they_know_it() -> None:
@@ -137,3 +156,41 @@ def test_while_two_electorates_decide_those_who_come_are_asked_too() -> None:
     assert put_in_force(*told(one, b=2, c=2), *level(one, "bcd"), *level(one, "bcd")) == []
     assert one.replica.configuration.voter_names == tuple("abcd")
     assert put_in_force(*told(one, d=2)) == [2]
+
+
+def taking(monkeypatch: pytest.MonkeyPatch, *takes: str) -> None:
+    """From here on a group is formed with this."""
+
+    def formed(names: str, limits: Limits | None = None) -> Formation:
+        return msgspec.structs.replace(formation(names, limits), takes=takes)
+
+    monkeypatch.setattr(test_replica_steps, "formation", formed)
+
+
+def test_one_that_is_to_vote_and_has_another_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the version that the group was formed with: what comes later is nobody's business."""
+    taking(monkeypatch, "command put")
+    one = leading()
+    level(one)
+    hello = msgspec.structs.replace(HELLO, version=2, takes={"command put": 1, "command empty": 1})
+    one.hear("d", hello)
+    (answered,) = [each for each in wanting(one).settle if isinstance(each, Answered)]
+    assert answered.verdict is Verdict.REFUSED
+    assert answered.why == (
+        "another class than the group's: d: it takes command empty that the group does not, and lacks nothing. "
+        "Start it with the group's"
+    )
+    one.hear("d", msgspec.structs.replace(hello, takes={"command put": 1, "command empty": 2}))
+    assert configured(wanting(one, ADD_D))
+
+
+def test_one_that_is_told_how_the_group_was_formed_stops_if_its_class_is_another() -> None:
+    record = msgspec.structs.replace(formation("abc"), takes=("command put",))
+    one = One(formed=False, takes={"command put": 1, "query look": 1})
+    output = one.hear("b", FormedNotice(record, record.configuration))
+    assert output.settle == [Unfit("it takes query look that the group does not, and lacks nothing")]
+    assert not output.persist
+    older = msgspec.structs.replace(record, version=2)
+    assert not any(isinstance(each, Unfit) for each in one.hear("b", FormedNotice(older, older.configuration)).settle)
+    same = One(formed=False, takes={"command put": 1, "query look": 2}, version=2)
+    assert same.hear("b", FormedNotice(record, record.configuration)).persist

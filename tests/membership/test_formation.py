@@ -226,3 +226,31 @@ def test_who_knows_too_few_to_form_waits_to_be_added(quorum: QuorumSystem, membe
 def test_what_would_not_fit_with_more_members_either_is_a_mistake(quorum: QuorumSystem) -> None:
     assert not quorum.fits_more(tuple("ab"))
     assert Majority().fits_more(tuple("ab"))
+
+
+PUT, EMPTY = {"command put": 1}, {"command empty": 1}
+
+
+def test_founders_whose_classes_take_other_messages_form_no_group() -> None:
+    one = founding(plan=replace(PLAN, takes=PUT))
+    complaint = one.heard("b", disk("b"), replace(PLAN, takes=EMPTY).hello)
+    assert "(messages of the class: command empty there, command put here)" in str(complaint)
+    one.heard("c", disk("c"), replace(PLAN, takes=PUT).hello)
+    assert one.record() is None
+    assert one.heard("b", disk("b"), replace(PLAN, takes=PUT).hello) is None
+    assert one.record() == msgspec.structs.replace(RECORD, takes=("command put",))
+
+
+def test_founders_of_several_versions_are_compared_by_the_lowest() -> None:
+    one = founding(plan=replace(PLAN, takes=PUT | {"command empty": 2}, version=3))
+    for name, takes, version in (("b", PUT | {"query look": 2}, 2), ("c", PUT, 1)):
+        one.heard(name, disk(name), replace(PLAN, takes=takes, version=version).hello)
+    assert one.record() is None  # b and this one differ in version 2, which may come to be in force
+    assert one.heard("b", disk("b"), replace(PLAN, takes=PUT | {"command empty": 2}, version=2).hello) is None
+    assert one.record() == msgspec.structs.replace(RECORD, takes=("command put",))
+
+
+def test_a_complaint_of_classes_is_short_however_many_messages_they_take() -> None:
+    one = founding(plan=replace(PLAN, takes=PUT))
+    many = {f"command {'x' * 10_000}{number}": 1 for number in range(1_000)}
+    assert len(str(one.heard("b", disk("b"), replace(PLAN, takes=many).hello))) < 3_000
