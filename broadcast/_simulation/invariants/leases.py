@@ -1,6 +1,7 @@
 """Nobody is elected while another holds a lease, and may answer for what is out of date then (rule 20; 6.4.1).
 
-Looked at from outside, at the moment of the election, on the clock of each that takes itself to lead: of one that is
+But for who is elected too late: votes of an epoch before the holder's may be counted by one that was stopped meanwhile.
+It commits nothing, and hears so from each that it asks. Looked at from outside, at the moment of the election, on the clock of each that takes itself to lead: of one that is
 stopped too, as it may go on at any time.
 """
 
@@ -20,5 +21,6 @@ class Leases(Invariant):
 
     def elected(self, process: Process) -> None:
         for other in self._processes.values():
-            held = other.name != process.name and other.holds_lease
+            late = process.replica.epoch < other.replica.epoch
+            held = other.name != process.name and other.holds_lease and not late
             check(not held, "nobody is elected while another holds a lease", elected=process.name, holds=other.name)
