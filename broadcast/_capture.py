@@ -9,8 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from actors._protocol.codec import DecodeError, convert, decode_struct, encode_struct
-from broadcast._calls import is_encoded_call
+from actors._protocol.codec import DecodeError, convert, decode, decode_struct, encode_struct
+from broadcast._calls import is_encoded_call, tag_of
 from broadcast._errors import CannotRestore
 from broadcast._past import Markers, Past, PastWritten
 from broadcast._protocol.crashes import Undos, UndosWritten
@@ -51,7 +51,9 @@ def encode_tables(tables: Tables) -> Iterator[bytes]:
         for number, each in tables.sessions
     ]
     place = [tables.applied, tables.time, tables.stamp]
-    effects = [tables.effects.number, [[*each] for each in tables.effects.waiting], _undos(tables.effects.undos)]
+    waiting = [[*each] for each in tables.effects.waiting]
+    held_up = [[tag, *each] for tag, each in tables.effects.held_up]
+    effects = [tables.effects.number, waiting, held_up, _undos(tables.effects.undos)]
     past, markers = tables.past.written(tables.markers.previous), [*astuple(tables.markers)]
     undos = tables.undos.written()
     parts = [place, encode_struct(tables.agreed), view, sessions, effects, undos, past, markers]
@@ -72,14 +74,19 @@ class _Session(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 class _Tables(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What `encode_tables` writes. place: applied, time, stamp.
 
-    effects: the last number, those that wait, and what was undone of them.
+    effects: the last number, those that wait, those that are held up, with their tags, and what was undone of them.
     """
 
     place: tuple[Natural, Natural, Natural]
     agreed: bytes
     view: bytes | None
     sessions: list[_Session]
-    effects: tuple[Natural, list[tuple[Natural, Natural, bytes]], UndosWritten | None]
+    effects: tuple[
+        Natural,
+        list[tuple[Natural, Natural, bytes]],
+        list[tuple[str, Natural, Natural, bytes]],
+        UndosWritten | None,
+    ]
     undos: UndosWritten
     past: PastWritten
     markers: tuple[Natural, Natural, Natural, Natural, Natural]
@@ -100,7 +107,7 @@ def decode_tables(frames: Frames) -> Tables:
 
 
 def _tables(written: _Tables) -> Tables:
-    number, waiting, undos = written.effects
+    number, waiting, held_up, undos = written.effects
     return Tables(
         *written.place,
         decode_struct(written.agreed, Agreed),
@@ -120,7 +127,7 @@ def _tables(written: _Tables) -> Tables:
             )
             for each in written.sessions
         ],
-        Effects(waiting, number, _undos_read(undos)),
+        Effects(waiting, number, _undos_read(undos), [(tag, (due, at, call)) for tag, due, at, call in held_up]),
         Undos.read(written.undos),
         Past.read(written.past),
         Markers(*written.markers),
@@ -138,10 +145,13 @@ def _claims(tables: Tables, written: _Tables) -> Iterator[tuple[str, bool]]:
     yield "sessions", all(each.last - each.acknowledged == len(each.answers) for each in sessions)
     yield "sessions", len({each.number for each in sessions}) == len(sessions)
     yield "sessions", len({(each.owner, each.nonce) for each in sessions}) == len(sessions)
-    number, waiting, _ = written.effects
+    number, waiting, held_up, _ = written.effects
+    effects = [*waiting, *[(due, at, call) for _, due, at, call in held_up]]
     yield "what is to be due", all(one[:2] < other[:2] for one, other in pairwise(waiting))
-    yield "what is to be due", len({at for _, at, _ in waiting}) == len(waiting)
-    yield "what is to be due", all(0 < at <= number and is_encoded_call(call) for _, at, call in waiting)
+    yield "what is to be due", len({at for _, at, _ in effects}) == len(effects)
+    yield "what is to be due", all(0 < at <= number and is_encoded_call(call) for _, at, call in effects)
+    yield "what is held up", all(one[1:3] < other[1:3] for one, other in pairwise(held_up))
+    yield "what is held up", all(tag_of(decode(call)) == tag for tag, _, _, call in held_up)
     yield "the markers", tables.past.start == tables.markers.previous <= tables.markers.latest <= applied
 
 

@@ -124,8 +124,8 @@ class Machine(Running[A]):
     @property
     def due(self) -> tuple[int | None, int]:
         """Log time at which the first of the actor's messages to itself is due; how many are by then, or already."""
-        due = self.effects.due
-        return (None, 0) if due is None else (due, self.effects.due_by(max(due, self.time)))
+        due = self.effects.due(self._free_at)
+        return (None, 0) if due is None else (due, self.effects.due_by(max(due, self.time), self._free_at))
 
     @property
     def at_marker(self) -> bool:
@@ -207,8 +207,10 @@ class Machine(Running[A]):
                 session = self.sessions.open(index, entry.nonce, entry.owner, batch.time)
                 reports.append(Opened(entry.nonce, entry.owner, session))
             case SessionKept():
-                kept = self.sessions.touch(entry.session, batch.time) is not None
-                reports.append(Kept(entry.session) if kept else Expired(entry.session))
+                kept = self.sessions.touch(entry.session, batch.time)
+                if kept is not None:
+                    kept.acknowledge(entry.acknowledged)
+                reports.append(Expired(entry.session) if kept is None else Kept(entry.session))
             case SessionEnded():
                 ended = self.sessions.end(entry.session)
                 if ended is not None:
@@ -263,17 +265,27 @@ class Machine(Running[A]):
         return self._idempotent.get(tag_of(call), VERSION_MAX + 1) <= self._context.version
 
     def _apply_due(self, entry: Due, batch: Batch, index: int) -> Iterator[None]:
-        """Run those that are due. Nobody waits for their answers; what became of them is told by `deliveries`."""
+        """Run those that are due. Nobody waits for their answers; what became of them is told by `deliveries`.
+
+        One that is held up is set aside, and waits (rule 24): so each index does one thing, whatever waits.
+        """
         self._enter(entry, batch, self.effects)
         last = index + entry.count - 1
         for at in range(index, last + 1):
-            call = self.effects.take(batch.time)
-            if call is None:
-                self._past.note(at, last + 1 - at, Outcome.VOID)  # another leader has said so before
+            effect = self.effects.take(batch.time, self._free_at)
+            if effect is None:
+                # Another leader has said so before, or a crash holds the rest up.
+                self._past.note(at, last + 1 - at, Outcome.VOID)
                 break
+            call = effect[2]
+            opened = decode(call)
+            if self._undos.tags and self._held_up(opened) is not None:
+                self.effects.hold(tag_of(opened), effect)
+                self._past.note(at, 1, Outcome.OVERLOADED)
+                continue
             self._past.was_due(at, call)
             self._due_size += len(call)
-            outcome, _ = self._apply_call(decode(call), entry, index, at)
+            outcome, _ = self._apply_call(opened, entry, index, at)
             if outcome is not _APPLIED:
                 self._past.note(at, 1, outcome)
                 if outcome is not Outcome.REFUSED:
@@ -373,6 +385,12 @@ class Machine(Running[A]):
             return pack_wait(wait)
         wait = self._undos.wait(tag, self.time, limits, GROUP)
         return pack_wait(wait, of_all=True) if wait else None
+
+    def _free_at(self, tag: str) -> int:
+        """Log time from which on what is due with this tag is run; 0 if it is not held up."""
+        own, limits = self.effects.undos, self.configuration.limits
+        free_at = self._undos.free_at(tag, limits, GROUP)
+        return free_at if own is None else max(free_at, own.free_at(tag, limits))
 
     def _pay(self, call: object) -> None:
         """It was run, and undone."""

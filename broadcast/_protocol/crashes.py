@@ -5,6 +5,9 @@ them pay. So each session has a budget: so many undos at once, and one more afte
 of which it had something undone are not run for it; its other ones are, and so is what others send. Who goes on asking
 for crashes is slowed to one in each while, and refused in between, which costs next to nothing.
 
+What the actor left for itself has nobody who could be refused: it was promised to run (rule 21). So it waits, in its
+order, until its kind is run again (`effects`).
+
 The group has such a budget too, for all of them together: a bug is rarely met by one client alone. One session, and
 two, come to the end of their own first.
 
@@ -39,9 +42,13 @@ class Undos:
 
         times: as often as a session's, the budget is.
         """
+        return max(0, self.free_at(tag, limits, times) - time)
+
+    def free_at(self, tag: str, limits: Limits, times: int = 1) -> int:
+        """Log time from which on a command with this tag is run; 0 if it is always, as far as is known yet."""
         if tag not in self.tags:
             return 0
-        return max(0, self.paid_at - time - (times * limits.undos_max - 1) * limits.undo_interval)
+        return max(0, self.paid_at - (times * limits.undos_max - 1) * limits.undo_interval)
 
     def undone(self, tag: str, time: int, limits: Limits) -> None:
         """A command with this tag was run at log time `time`, and had to be undone."""

@@ -56,9 +56,13 @@ class SessionAsked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
 
 class SessionKept(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="keep"):
-    """Keeps an idle session from expiring, and tells its owner whether it is still there."""
+    """Keeps an idle session from expiring, and tells its owner whether it is still there.
+
+    acknowledged: as in `Commands`.
+    """
 
     session: Positive
+    acknowledged: Natural
 
 
 class SessionEnded(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="end"):

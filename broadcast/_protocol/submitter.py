@@ -21,6 +21,7 @@ RUN_COUNT_MAX = 1_000  # commands in one run
 RUN_SIZE_MAX = 256 * 1024  # bytes of calls in one run; a single larger call still makes one
 UNDER_WAY_SIZE_MAX = 16 * 1024 * 1024  # bytes of calls that were sent and are not answered; a larger run goes alone
 KEEPS_PER_TERM = 4
+UNACKNOWLEDGED_SIZE_MAX = 1024 * 1024  # bytes of answers with which an idle session does not wait until it is kept
 
 
 def check_run(run: Commands, limits: Limits) -> None:
@@ -93,6 +94,7 @@ class Submitter:
         self._confirmed_at = 0  # when the session was last known to be there
         self._keep_at = FAR  # when to keep it alive next
         self._keeping = False  # it is time to
+        self._unacknowledged_size = 0  # bytes of answers that have come since we told up to where they have
         self._probing = False  # nothing new is sent until it is known whether the session is still there
         self._opening = False
         self._ending = False
@@ -175,6 +177,7 @@ class Submitter:
         self._opening = self._probing = False
         self._patience.rest()
         self._resend = bool(self._runs)
+        self._keeping = self._keeping or self._holds_much
 
     def tick(self, now: int) -> None:
         """Time has passed."""
@@ -200,6 +203,7 @@ class Submitter:
             if report.attempt == self._attempt and self._runs:
                 self._resend = True
         elif isinstance(report, Kept):
+            self._unacknowledged_size = 0
             self._confirm(now)
         else:
             self._on_expired()
@@ -245,11 +249,14 @@ class Submitter:
         outcomes = report.outcomes[done + 1 - report.number :]
         self._results.append(Answered(self._answered + 1, outcomes))
         self._answered += len(outcomes)
+        self._unacknowledged_size += sum(map(len, outcomes))
         while self._runs and self._runs[0].last <= last:
             self._runs_size -= self._runs.popleft().size
         self._patience.heard()
         if self._runs:
             self._patience.begin(now)
+        elif self._holds_much:
+            self._keeping = True
 
     def _on_expired(self) -> None:
         """Nothing of it was applied on that attempt, but an earlier attempt may have been (rule 19)."""
@@ -259,7 +266,7 @@ class Submitter:
             self._answered = last
         self.session = None
         self._runs.clear()
-        self._runs_size = 0
+        self._runs_size = self._unacknowledged_size = 0
         self._opening = self._resend = self._probing = self._keeping = False
         self._keep_at = FAR
         self._patience.heard()
@@ -279,7 +286,7 @@ class Submitter:
             return self._open(now)
         if self._ending:
             return [SessionEnded(session)]
-        outgoing: list[Submittable] = [SessionKept(session)] if self._keeping else []
+        outgoing: list[Submittable] = [self._keep(session)] if self._keeping else []
         self._keeping = False
         if self._resend:
             self._resend = False
@@ -309,7 +316,16 @@ class Submitter:
             return []
         self._probing = True
         self._patience.begin(now)
-        return [SessionKept(session)]
+        return [self._keep(session)]
+
+    def _keep(self, session: int) -> SessionKept:
+        return SessionKept(session, self._answered - self._offset)
+
+    @property
+    def _holds_much(self) -> bool:
+        """Does an idle session make every replica hold much that is here already? No command will soon say so."""
+        idle = self.session is not None and not self.outstanding
+        return idle and self._unacknowledged_size >= UNACKNOWLEDGED_SIZE_MAX
 
     @property
     def _room(self) -> int:
@@ -330,6 +346,7 @@ class Submitter:
         return Run(first, len(calls), join_array(calls), size)
 
     def _commands(self, session: int, run: Run, stamp: int) -> Commands:
+        self._unacknowledged_size = 0
         return Commands(
             session=session,
             number=run.first,

@@ -33,9 +33,15 @@ class Almanac(Diary):
         self.context.tell(CLERK, Clerk.note, owner, number)
 
     @command
+    def plan_attempt(self, owner: str, number: int, delay: int, more: int) -> int:
+        """A note, to be kept in `delay` milliseconds, by what others have crash: that may be held up."""
+        self.context.after(delay / 1000, Almanac.attempt, owner, number, 0)
+        return self.note(owner, number)
+
+    @command
     def plan_failure(self, owner: str, number: int, delay: int, more: int) -> int:
         """A note. What is due later crashes, and that is all that comes of it."""
-        self.context.after(delay / 1000, Almanac.fail, owner, number, more)
+        self.context.after(delay / 1000, Almanac.attempt, owner, number, -1)
         return self.note(owner, number)
 
     @command
@@ -60,8 +66,9 @@ class Almanac(Diary):
             self.context.tell(self.context.group(Almanac), Almanac.keep, owner, number, more - 1)
 
     @command
-    def fail(self, owner: str, number: int, more: int) -> None:
-        """It is due, and to be undone."""
+    def attempt(self, owner: str, number: int, more: int) -> None:
+        """It is due; where `more` is negative, it is to be undone."""
         self.kept.append((owner, number, more))
-        self.context.after(0, Almanac.keep, owner, number, more)
-        raise ArithmeticError("a bug in the user's class")
+        if more < 0:
+            self.context.after(0, Almanac.keep, owner, number, more)
+            raise ArithmeticError("a bug in the user's class")

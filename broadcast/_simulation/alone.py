@@ -57,8 +57,8 @@ class Alone(Generic[A]):
         Raises what it raises; that is due no more then.
         """
         count = 0
-        while (call := self._effects.take(self._now)) is not None:
-            tag, *plain = cast("list[Any]", decode(call))
+        while (effect := self._effects.take(self._now)) is not None:
+            tag, *plain = cast("list[Any]", decode(effect[2]))
             found = self._interface.methods[tag]
             self._run(found, found.unpack(plain), GROUP)
             count += 1

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TypeAlias
 
 from broadcast import _base as base
-from broadcast._protocol import leader, log, outgoing, own, pending, progress, submitter
+from broadcast._protocol import effects, leader, log, outgoing, own, pending, progress, submitter
 from broadcast._protocol.position import FRAME_SIZE
 from broadcast._protocol.snapshots import PART_SIZE_MAX
 
@@ -50,6 +50,9 @@ _BOUNDS: Mapping[str, _Bound] = {
     "RUN_COUNT_MAX": _Bound((submitter,), (3, 10)),
     "RUN_SIZE_MAX": _Bound((submitter,), (100, 1_000)),
     "UNDER_WAY_SIZE_MAX": _Bound((submitter,), (300, 2_000)),
+    "UNACKNOWLEDGED_SIZE_MAX": _Bound((submitter,), (1, 40)),
+    "HELD_AT_ONCE_MAX": _Bound((effects,), (1, 2)),
+    "DUE_AT_ONCE_MAX": _Bound((effects,), (1, 3)),
     "COUNT_MIN": _Bound((base,), (20, 100)),
     "KEPT_SIZE_MAX": _Bound((own,)),
     "HELD_SIZE_MAX": _Bound((own,)),

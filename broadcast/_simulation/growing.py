@@ -62,4 +62,4 @@ class GrowingAlmanacs(Almanacs):
 class KeepingAnew(Underlined, Keeping):
     """Each plan is kept once, in whichever way."""
 
-    kept_by = ("keep", "keep_anew")
+    kept_by = "keep", "keep_anew", "attempt"

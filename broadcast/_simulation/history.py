@@ -31,7 +31,7 @@ from broadcast._simulation.node import Node
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from broadcast._simulation.outcomes import Diaries
 from broadcast._simulation.play import Play
-from broadcast._simulation.trial import REPAIRED_FOR_MAX, Trial, spans
+from broadcast._simulation.trial import REPAIRED_FOR_MAX, Trial, held_up_time, spans
 from broadcast._simulation.upgrades import Upgrades
 from broadcast._simulation.watch import Watch
 from broadcast._simulation.world import World
@@ -140,7 +140,8 @@ class Stage:
 
     def _come_to_an_end(self) -> None:
         """Wait until nothing is open."""
-        if not any(self._comes_to_an_end(REPAIRED_FOR_MAX) for _ in spans(self._sound)):
+        bound = REPAIRED_FOR_MAX + held_up_time(self.world.options, self._sound)
+        if not any(self._comes_to_an_end(bound) for _ in spans(self._sound)):
             broken("with a quorum repaired the group comes to an end", open=self._open())
 
     def _comes_to_an_end(self, within: int) -> bool:

@@ -17,7 +17,7 @@ from broadcast._simulation.invariants import Process, check
 from broadcast._simulation.options import MILLISECOND
 from broadcast._simulation.outcomes import TAGS, Diaries, Notes
 
-PLANS = ("plan",) * 20 + ("plan_failure", "refuse_plan", "refuse_plan", "crash_plan")
+PLANS = ("plan",) * 17 + ("plan_attempt",) * 3 + ("plan_failure", "refuse_plan", "refuse_plan", "crash_plan")
 DELAYS = 0, 0, 1, 20, 100, 300, 1000, 2000  # milliseconds
 LATER = 37  # the same, of what a history's end waits for
 
@@ -49,7 +49,7 @@ class Almanacs(Diaries):
 class Keeping(Notes):
     """Each plan that was applied is kept once, in time, and told of at most once, after it was committed."""
 
-    kept_by: tuple[str, ...] = ("keep",)
+    kept_by: tuple[str, ...] = "keep", "attempt"
     """Tags of the commands that may keep it."""
 
     def __init__(self) -> None:
@@ -66,10 +66,12 @@ class Keeping(Notes):
     def ran(self, ran: Ran) -> None:
         super().ran(ran)
         delivery = ran.delivery
-        if delivery.tag == "plan":
+        if delivery.tag in ("plan", "plan_attempt"):
             owner, number, delay, more = cast("tuple[str, int, int, int]", delivery.arguments)
+            more = more if delivery.tag == "plan" else 0
             self._due[owner, number, more] = delivery.time + delay * MILLISECOND
-            self._planned.add((owner, number))
+        if delivery.tag == "plan":
+            self._planned.add(self.identify(delivery))
 
     def fell_due(self, process: Process, delivery: Delivery) -> None:
         owner, number, more = key = cast(Kept, delivery.arguments)

@@ -81,6 +81,12 @@ class Node:
         return machine
 
     @property
+    def effects_waiting(self) -> int:
+        """How many of the actor's messages to itself wait, as far as is known here."""
+        machine = self._now.applying.machine if self._now else None
+        return 0 if machine is None else len(machine.effects)
+
+    @property
     def _living(self) -> Life:
         if self._now is None:
             raise AttributeError("a process that is gone has no state")

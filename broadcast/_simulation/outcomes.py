@@ -88,7 +88,7 @@ class Notes(Judge):
     def _expected(self, call: Call, answer: Answer) -> list[object]:
         """A note's place is by the log, and not by what the answer says it was numbered."""
         match call.tag:
-            case "note" | "memo" | "plan" | "plan_failure":
+            case "note" | "memo" | "plan" | "plan_attempt" | "plan_failure":
                 return [Outcome.APPLIED, answer.ran.place if answer.ran and answer.ran.call is call else None]
             case "refuse" | "refuse_plan":
                 return [Outcome.REFUSED, "Refused", [call.owner, call.ticket]]

@@ -77,6 +77,7 @@ MARKS: Sequence[str] = (
     # what came later
     "actors told",
     "effects",
+    "effects held up",
     "effects that came with a version",
     "leaders that found effects waiting",
     "restarts with effects that wait",

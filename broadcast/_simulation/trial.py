@@ -9,7 +9,7 @@ that only the next heartbeat, a retry or a client's patience makes good, takes l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from broadcast._protocol.consistency import Consistency
@@ -109,6 +109,11 @@ def due_time(options: Options) -> int:
     The leader may still have to apply what leaves it; then its disk and the followers' write, and it applies that.
     """
     return 2 * options.latency + 2 * options.disk_latency + 2 * applying.APPLY_DELAY + LOOK_INTERVAL
+
+
+def held_up_time(options: Options, nodes: Iterable[Node]) -> int:
+    """The longest that it takes until what is held up has run, if each of it crashes."""
+    return max((node.effects_waiting for node in nodes), default=0) * options.undo_interval
 
 
 def election_time(options: Options) -> int:
@@ -223,7 +228,7 @@ class Trial:
 
     def _wait_for_due(self) -> None:
         """What is due runs by itself, in a group that nobody asks for anything."""
-        self._be_idle(REPAIRED_FOR_MAX)
+        self._be_idle(REPAIRED_FOR_MAX + held_up_time(self._world.options, self._sound))
         for prober in self._probers:
             delay = prober.plan()
             if delay is None:

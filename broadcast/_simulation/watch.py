@@ -120,6 +120,7 @@ class Watch:
     def applied(self, process: Process, batch: Batch) -> None:
         if batch.first > self._applied:
             self._applied = batch.last
+            self._marks["effects held up"] += bool(process.machine.effects.held_up)
             for delivery in process.machine.deliveries(batch):
                 numbered = self._numbered.get(delivery.position.index)
                 if numbered is None:

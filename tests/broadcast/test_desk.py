@@ -57,14 +57,14 @@ def test_what_is_applied_already_is_answered_from_the_table() -> None:
 
 def test_what_is_unknown_here_goes_into_the_log() -> None:
     desk, _ = desk_with()
-    entries = (SessionAsked(b"n" * 16, "owner"), SessionKept(3), run(1, session=4), SessionEnded(3))
+    entries = (SessionAsked(b"n" * 16, "owner"), SessionKept(3, 0), run(1, session=4), SessionEnded(3))
     assert desk.submit(Hearer(), entries) == entries
 
 
 def test_a_session_that_is_not_there_any_more_is_told_without_a_new_entry() -> None:
     desk, _ = desk_with()
     owner = Hearer()
-    assert desk.submit(owner, (run(1, session=9), SessionKept(10), SessionEnded(8))) == ()
+    assert desk.submit(owner, (run(1, session=9), SessionKept(10, 0), SessionEnded(8))) == ()
     assert owner.heard == [Expired(9), Expired(10)]
 
 
@@ -88,7 +88,7 @@ def test_what_is_said_for_a_session_too_early_is_to_be_said_again() -> None:
 def test_nobody_speaks_for_another_s_session() -> None:
     desk, _ = desk_with()
     thief = Hearer("thief")
-    for entry in (run(1), SessionKept(3), SessionEnded(3), SessionAsked(b"n" * 16, "owner")):
+    for entry in (run(1), SessionKept(3, 0), SessionEnded(3), SessionAsked(b"n" * 16, "owner")):
         with pytest.raises(RemoteProtocolError, match="thief speaks for a session of owner"):
             desk.submit(thief, (SessionAsked(b"m" * 16, "thief"), entry))
     desk.route([Kept(3), Opened(b"n" * 16, "owner", 11), Opened(b"m" * 16, "thief", 12)], 12)

@@ -69,7 +69,7 @@ async def test_a_log_in_which_an_epoch_does_not_begin_is_damaged(tmp_path: Path)
             await group.ask(Count.value)
     disk = SqliteDisk(data)
     (start,) = disk.open_group("count").batches
-    batch = Batch(7, start.epoch, 2, 1, start.time, start.stamp + 1, encode_entries([SessionKept(1)]))
+    batch = Batch(7, start.epoch, 2, 1, start.time, start.stamp + 1, encode_entries([SessionKept(1, 0)]))
     disk.write([("count", Persist(1, batches=(batch,)))])
     disk.close()
     with pytest.raises(

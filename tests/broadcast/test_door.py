@@ -158,7 +158,7 @@ async def test_nobody_speaks_for_another_client_s_session(bag: LocalGroup[Bag]) 
         session = max(number for number in range(100) if _open(bag, number))
         claims: list[Submittable] = [
             SessionEnded(session),
-            SessionKept(session),
+            SessionKept(session, 0),
             run(session, [put(7)], number=2),
             SessionAsked(b"n" * 16, "owner"),
         ]

@@ -17,7 +17,7 @@ from actors._ref import GroupName
 from broadcast._intentions import SECONDS_MAX
 from broadcast._machine import Machine
 from broadcast._outcomes import unpack_outcome
-from broadcast._protocol.effects import DUE_AT_ONCE_MAX, Alarm, Effects
+from broadcast._protocol.effects import DUE_AT_ONCE_MAX, HELD_AT_ONCE_MAX, Alarm, Effects
 from broadcast._protocol.entries import Due, EpochStart
 from broadcast._protocol.sessions import Outcome
 from membership._protocol.view import Limits
@@ -112,30 +112,59 @@ def tell(scene: Scene[Any], number: int, *each: object, time: int = 0) -> list[o
 
 
 def taken(effects: Effects, time: int) -> Iterator[bytes]:
-    while (call := effects.take(time)) is not None:
-        yield call
+    while (effect := effects.take(time)) is not None:
+        yield effect[2]
 
 
 def test_effects_come_in_the_order_in_which_they_are_due_and_then_were_left() -> None:
     effects = Effects()
     for due, call in ((5, b"c"), (3, b"a"), (5, b"d"), (3, b"b"), (9, b"e")):
         effects.add(due, call)
-    assert (effects.due, len(effects), effects.size) == (3, 5, 5 * 65)
+    assert (effects.due(), len(effects), effects.size) == (3, 5, 5 * 65)
     assert (effects.due_by(2), effects.due_by(3), effects.due_by(8), effects.due_by(9)) == (0, 2, 4, 5)
     assert effects.take(2) is None
     assert [*taken(effects, 8)] == [b"a", b"b", b"c", b"d"]
-    assert (effects.due, len(effects), effects.size, effects.number) == (9, 1, 65, 5)
+    assert (effects.due(), len(effects), effects.size, effects.number) == (9, 1, 65, 5)
     assert [*taken(effects, 9)] == [b"e"]
-    assert (effects.due, effects.due_by(99), effects.size) == (None, 0, 0)
+    assert (effects.due(), effects.due_by(99), effects.size) == (None, 0, 0)
 
 
 def test_a_long_life_takes_no_memory() -> None:
     effects = Effects()
     for number in range(10_000):
         effects.add(number, b"")
-        assert effects.take(number) == b""
+        assert effects.take(number) == (number, number + 1, b"")
     assert len(effects._waiting) < 2_000  # pyright: ignore[reportPrivateUsage]
     assert effects.waiting == []
+
+
+def test_what_is_held_up_waits_apart_and_comes_first_once_it_is_free() -> None:
+    effects = Effects()
+    for due, call in ((1, b"c1"), (1, b"d1"), (2, b"c2"), (3, b"d2"), (4, b"e")):
+        effects.add(due, call)
+    free_at = {"c": 7, "d": 5}.__getitem__
+    for tag in ("c", "d", "c", "d"):
+        effect = effects.take(3, free_at)
+        assert effect is not None
+        effects.hold(tag, effect)
+    assert effects.held_up == [
+        ("c", (1, 1, b"c1")),
+        ("d", (1, 2, b"d1")),
+        ("c", (2, 3, b"c2")),
+        ("d", (3, 4, b"d2")),
+    ]
+    assert (len(effects), effects.size, [*effects.waiting]) == (5, 4 * 66 + 65, [(4, 5, b"e")])
+    assert (effects.due(free_at), effects.due_by(4, free_at), effects.due_by(5, free_at)) == (4, 1, 3)
+    assert effects.take(3, free_at) is None
+    assert [effects.take(5, free_at) for _ in range(4)] == [(1, 2, b"d1"), (3, 4, b"d2"), (4, 5, b"e"), None]
+    assert (effects.due(free_at), effects.due_by(7, free_at), len(effects)) == (7, 2, 2)
+    assert [*taken(effects, 0)] == [b"c1", b"c2"]
+    assert (effects.due(free_at), len(effects), effects.size) == (None, 0, 0)
+
+
+def test_a_bounded_number_of_what_was_held_up_is_said_to_be_due() -> None:
+    effects = Effects((), 1_000, None, [("c", (0, number, b"")) for number in range(1_000)])
+    assert effects.due_by(1) == HELD_AT_ONCE_MAX
 
 
 # -- the leader's alarm ------------------------------------------------------------------------------------------------
@@ -185,7 +214,7 @@ def test_what_is_left_for_later_runs_when_it_is_due_and_the_group_is_its_sender(
     assert scene.machine.due == (7_500_000, 2)
     scene.apply(Due(2), time=8 * SECOND)
     assert rung(scene)[1:] == [("b", "purses", 8), ("c", "purses", 8)]
-    assert scene.machine.effects.due is None
+    assert scene.machine.effects.due() is None
     assert scene.delivered()[3:] == [(6, "ring", ("a",)), (9, "ring", ("b",)), (10, "ring", ("c",))]
 
 
@@ -221,7 +250,7 @@ def test_what_crashes_when_it_is_due_is_undone_and_was_due() -> None:
     scene.apply(Due(3))
     assert [name for name, _, _ in rung(scene)] == ["a", "b"]
     assert [scene.machine.came_to(index) for index in (6, 7, 8)] == [Outcome.APPLIED, Outcome.CRASHED, Outcome.APPLIED]
-    assert scene.machine.effects.due is None
+    assert scene.machine.effects.due() is None
     assert [(each.index, each.tag, each.outcome) for each in scene.machine.unheard] == [(7, "ring", Outcome.CRASHED)]
 
 

@@ -60,8 +60,15 @@ class Tower(Actor):
             self.plan(number, each)
 
     @command
+    def plan_at_once(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self.plan(number, 0)
+
+    @command
     def chime(self, number: int) -> None:
         self.chimed.append(number)
+        if number < 0:
+            raise ArithmeticError
         if self.bell is not None:
             self.context.tell(self.bell, Bell.ring, number)
 
@@ -251,3 +258,14 @@ async def test_who_is_not_there_is_told_nothing_and_the_group_goes_on() -> None:
                 await group.ask(Tower.chime, number)
             assert await group.ask(Tower.chimes) == [0, 1]
             assert node.actor_statistics().dead_letters == 2
+
+
+async def test_what_is_held_up_behind_crashes_comes_once_and_in_its_order() -> None:
+    """Thirteen crash, of which eleven could be undone at once, and one each tenth of a second then."""
+    good = list(range(200))
+    with trio.fail_after(SECONDS_MAX):
+        async with local_group(Tower, limits=Limits(undos_max=11, undo_interval=100_000)) as group:
+            await group.ask(Tower.plan_at_once, [-1] * 12 + good[:100] + [-1] + good[100:])
+            await chimed(group, *good)
+            found = await delivered(group.replicas[0], len(good), "chime")
+            assert [each.arguments for each in found] == [(number,) for number in good]

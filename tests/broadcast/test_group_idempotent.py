@@ -15,6 +15,8 @@ from broadcast import AnswerNotKept, GroupRef, LocalGroup, connect, local_group
 from broadcast._protocol import patience
 from broadcast._protocol.desk import Desk, Owner
 from broadcast._protocol.reports import Answers, Report
+from broadcast._protocol.submitter import UNACKNOWLEDGED_SIZE_MAX
+from membership import Limits
 
 SECONDS_MAX = 20  # of a test: on real time, since loopback is real
 
@@ -42,6 +44,10 @@ class Register(Actor):
     def add(self, amount: int) -> int:
         self.value += amount
         return self.value
+
+    @command
+    def show(self, size: int) -> bytes:
+        return bytes(size)
 
     @query
     def seen(self) -> tuple[int, int]:
@@ -141,3 +147,17 @@ async def test_what_was_told_has_succeeded_and_nothing_is_logged(way: str, lost:
     assert len(lost) == 1
     failed = [line for line in logs if line["event"] == "told command failed"]
     assert [line["command"] for line in failed] == ["Register.write"]
+
+
+@pytest.mark.parametrize(("size", "limits"), [(UNACKNOWLEDGED_SIZE_MAX, Limits()), (10, Limits(session_term=400_000))])
+async def test_an_idle_handle_has_its_answers_forgotten_soon_and_with_what_keeps_its_session(
+    size: int, limits: Limits
+) -> None:
+    """Long ones at once, and short ones in a quarter of the session's term, which is ten minutes else."""
+    with trio.fail_after(SECONDS_MAX):
+        async with local_group(Register, replicas=1, limits=limits) as group:
+            await group.ask(Register.show, size)
+            machine = group.replicas[0]._host.machine
+            assert machine is not None
+            while [(each.last, each.size) for _, each in machine.sessions] != [(1, 0)]:  # noqa: ASYNC110
+                await trio.sleep(0.001)  # nobody tells of what a replica is like

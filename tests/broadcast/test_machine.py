@@ -84,6 +84,15 @@ def test_acknowledged_answers_are_forgotten() -> None:
     assert outcomes(scene.apply(calls(1, ["put", 5], ["put", 6]))) == [[0, 2]]
 
 
+def test_what_keeps_a_session_alive_acknowledges_too() -> None:
+    scene = begun()
+    scene.apply(calls(1, ["put", 5], ["put", 6]))
+    assert scene.apply(SessionKept(2, 1)) == [Kept(2)]
+    assert outcomes(scene.apply(calls(1, ["put", 5], ["put", 6]))) == [[0, 2]]
+    assert scene.apply(SessionKept(2, 99), SessionKept(2, 0)) == [Kept(2), Kept(2)]
+    assert [(each.acknowledged, each.size) for _, each in scene.machine.sessions] == [(2, 0)]
+
+
 @pytest.mark.parametrize("bad", [[], 7, "put", [7], False, [["put"], 1]])
 def test_what_no_class_could_understand_has_an_agreed_outcome(bad: object) -> None:
     scene = begun()
@@ -143,9 +152,9 @@ def test_an_undone_command_sees_the_same_context_again() -> None:
 
 def test_a_session_expires_by_log_time_and_is_told_of() -> None:
     scene = begun()
-    scene.apply(SessionKept(2), time=6 * SECOND)
-    assert scene.apply(SessionKept(2), time=15 * SECOND) == [Kept(2)]
-    assert scene.apply(SessionKept(2), calls(1, ["put", 1]), time=25 * SECOND) == [Expired(2), Expired(2)]
+    scene.apply(SessionKept(2, 0), time=6 * SECOND)
+    assert scene.apply(SessionKept(2, 0), time=15 * SECOND) == [Kept(2)]
+    assert scene.apply(SessionKept(2, 0), calls(1, ["put", 1]), time=25 * SECOND) == [Expired(2), Expired(2)]
     assert (scene.machine.actor.coins, scene.delivered()) == ([], [])
 
 
@@ -162,12 +171,12 @@ def test_while_nobody_leads_no_session_expires() -> None:
     """The first batch of an epoch may be long after the last of the one before."""
     scene = begun()
     scene.apply(EpochStart("b"), epoch=2, time=3600 * SECOND)
-    assert scene.apply(SessionKept(2), epoch=2, time=3609 * SECOND) == [Kept(2)]
+    assert scene.apply(SessionKept(2, 0), epoch=2, time=3609 * SECOND) == [Kept(2)]
 
 
 def test_an_ended_session_is_gone() -> None:
     scene = begun()
-    assert scene.apply(SessionEnded(2), SessionKept(2)) == [Expired(2)]
+    assert scene.apply(SessionEnded(2), SessionKept(2, 0)) == [Expired(2)]
 
 
 def test_a_batch_of_an_epoch_that_has_not_begun_is_a_bug() -> None:

@@ -117,7 +117,7 @@ def test_a_refused_command_is_replayed_too() -> None:
 def test_the_context_is_right_again_behind_an_undo() -> None:
     scene = begun(Ledger)
     scene.apply(calls(1, ["look"], ["add", 1]), time=5)
-    scene.apply(calls(3, ["crash", 1], ["look"], ["look"]), SessionKept(2), time=7)
+    scene.apply(calls(3, ["crash", 1], ["look"], ["look"]), SessionKept(2, 0), time=7)
     places = [line.split(" Timestamp") for line in scene.machine.actor.seen]
     assert [place for place, _ in places] == [f"owner Position(epoch=1, index={at})" for at in (3, 6, 7)]
     batch = scene.log.batch_at(5)

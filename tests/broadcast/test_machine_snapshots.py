@@ -106,10 +106,10 @@ def test_a_command_sent_again_is_answered_from_the_table_and_applied_no_more() -
 def test_a_session_expires_when_it_would_have() -> None:
     scene = scene_with(every())
     scene.apply(SessionAsked(b"m" * 16, "other"), time=SECOND)
-    scene.apply(SessionKept(2), time=2 * SECOND)
+    scene.apply(SessionKept(2, 0), time=2 * SECOND)
     other = restored(scene)
     assert [number for number, _ in other.machine.sessions] == [3, 2], "the one heard of longest ago is the first"
-    assert scene.apply(SessionKept(3), time=11 * SECOND) == [Expired(3)]
+    assert scene.apply(SessionKept(3, 0), time=11 * SECOND) == [Expired(3)]
     follow(scene, other)
     assert [number for number, _ in other.machine.sessions] == [2]
     assert captured(other.machine) == captured(scene.machine)
@@ -132,7 +132,7 @@ def test_views_go_on_from_the_last_with_its_number_and_its_members() -> None:
     assert other.machine.views[-1] == scene.machine.views[-1]
     assert (other.machine.views[-1].number, other.machine.views[-1].reachable) == (4, ("a", "b", "c"))
     with pytest.raises(InvariantViolation, match="an epoch begins with its epoch-start entry"):
-        other.apply(SessionKept(2), epoch=3)
+        other.apply(SessionKept(2, 0), epoch=3)
 
 
 def test_the_context_of_a_command_is_the_same() -> None:
@@ -161,7 +161,7 @@ def test_a_marker_comes_with_the_batch_that_fills_the_entries_or_the_bytes() -> 
     sizes = sum(batch.size for batch in scene.log.between(0, 2))
     assert not scene.machine.at_marker
     while not scene.machine.at_marker:
-        sizes += scene.append(SessionKept(2)).size
+        sizes += scene.append(SessionKept(2, 0)).size
         scene.machine.apply(scene.log.read(scene.log.last.index, 1)[0])
     assert 4 * FRAME_SIZE <= sizes < 5 * FRAME_SIZE + 100
 

@@ -18,6 +18,7 @@ from broadcast._base import Base
 from broadcast._machine import Machine
 from broadcast._outcomes import pack_wait, unpack_outcome
 from broadcast._protocol.crashes import Undos
+from broadcast._protocol.effects import HELD_AT_ONCE_MAX
 from broadcast._protocol.entries import Due, EpochStart, SessionAsked, SessionEnded
 from broadcast._protocol.sessions import Outcome
 from membership._protocol.view import Configuration, Limits, Member
@@ -67,6 +68,11 @@ class Ledger(Actor):
         """Leaves so many crashes behind."""
         for number in range(count):
             self.context.after(0, Ledger.crash, number)
+
+    @command
+    def remind(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self.context.after(0, Ledger.divide, number)
 
 
 class Counting(Base):
@@ -183,8 +189,51 @@ def test_what_the_actor_tells_itself_has_a_budget_too() -> None:
     scene.apply(Due(5), time=0)
     indices = range(6, 11)
     assert [scene.machine.came_to(index) for index in indices] == [Outcome.CRASHED] * 3 + [Outcome.OVERLOADED] * 2
-    assert [each.outcome for each in scene.machine.unheard] == [Outcome.CRASHED] * 3 + [Outcome.OVERLOADED] * 2
+    assert [each.outcome for each in scene.machine.unheard] == [Outcome.CRASHED] * 3, "the others wait"
     assert came(scene, 2, ["crash", 0]) == [CRASHED], "it is nobody's session"
+
+
+def test_what_is_due_and_held_up_waits_and_runs_once_in_its_order() -> None:
+    scene = begun()
+    came(scene, 1, ["remind", [0, 0, 0, 0, 12, 6, 0, 4, 3]], ["spread", 1])
+    scene.apply(Due(10))
+    assert scene.machine.actor.entries == [1, 0], "what is of another kind does not wait"
+    assert scene.machine.due == (SECOND, 6), "all are said to be due that will be if they go well"
+    assert (len(scene.machine.effects), undos(scene)) == (6, 3)
+    scene.apply(Due(6), time=SECOND - 1)
+    assert len(scene.machine.effects) == 6
+    scene.apply(Due(6), time=SECOND)  # the first crashes
+    assert (scene.machine.due, undos(scene)) == ((2 * SECOND, 5), 4)
+    scene.apply(Due(2), time=2 * SECOND)
+    came(scene, 3, ["remind", [2]], at=2)
+    scene.apply(Due(1), time=2 * SECOND)
+    assert (scene.machine.actor.entries, undos(scene)) == ([1, 0, 12, 6], 5)
+    scene.apply(Due(9), time=3 * SECOND)
+    assert scene.machine.actor.entries == [1, 0, 12, 6, 4, 3, 2], "and what came later, later"
+    assert (scene.machine.due, scene.machine.effects.size) == ((None, 0), 0)
+    numbers = [arguments[0] for _, tag, arguments in scene.delivered() if tag in ("divide", "add")]
+    assert numbers == [0, 12, 6, 4, 3, 2], "it is delivered once, where it ran"
+
+
+def test_what_is_held_up_takes_the_room_that_it_had() -> None:
+    scene = begun(effects_max=6)
+    came(scene, 1, ["remind", [0] * 6])
+    scene.apply(Due(6))
+    assert came(scene, 2, ["spread", 4]) == [[Outcome.OVERLOADED, 3, scene.machine.effects.size]]
+    assert came(scene, 3, ["spread", 3]) == [[0, None]]
+
+
+def test_crashes_that_wait_cost_one_undo_each_second_and_few_places() -> None:
+    scene = begun()
+    came(scene, 1, ["plan", 1_000])
+    said = 0
+    for second in range(20):
+        while (due := scene.machine.due)[0] is not None and due[0] <= second * SECOND:
+            said += due[1]
+            scene.apply(Due(due[1]), time=second * SECOND)
+    assert undos(scene) == 3 + 19
+    assert len(scene.machine.effects) == 1_000 - undos(scene)
+    assert said <= 1_000 + 19 * HELD_AT_ONCE_MAX
 
 
 def test_what_was_not_run_is_not_run_again_for_an_undo() -> None:
@@ -203,13 +252,15 @@ def restored(scene: Scene[Ledger]) -> Machine[Ledger]:
 
 def test_it_is_the_same_after_a_restart() -> None:
     scene = begun()
-    came(scene, 1, ["crash", 0], ["fail", 0], ["plan", 3])
-    scene.apply(Due(3))
+    came(scene, 1, ["crash", 0], ["fail", 0], ["plan", 6])
+    scene.apply(Due(6))
+    assert scene.machine.effects.held_up
     other = restored(scene)
     for entry, time in (
         (calls(4, ["crash", 0], ["fail", 0], ["add", 1]), 0),
         (calls(7, ["fail", 0], ["plan", 1]), SECOND),
-        (Due(1), SECOND),
+        (Due(2), SECOND),
+        (Due(3), 2 * SECOND),
         (calls(9, ["crash", 0], ["crash", 0]), 3 * SECOND),
     ):
         batch = scene.append(entry, time=time)

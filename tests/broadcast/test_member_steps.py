@@ -59,7 +59,7 @@ from membership._protocol.view import Configuration, Formation, Limits, Member
 ADD_D = Change(add=(Newcomer("d", "d:1"),))
 HELLO = Forming(tuple("abcd"), Majority(), Limits(), "d:1")
 ASKED = SessionAsked(b"n" * 16, "me")
-KEPT = SessionKept(1)
+KEPT = SessionKept(1, 0)
 
 
 def configured(output: Output) -> list[Configuration]:
@@ -261,7 +261,7 @@ def test_a_configuration_is_taken_back_with_its_entry() -> None:
 
 @pytest.mark.parametrize("entry", [Configured(formation("abc").configuration), Reached(("a",))])
 def test_what_speaks_of_members_stands_alone(entry: Configured | Reached) -> None:
-    batch = Batch(1, 0, 1, 3, 0, 1, encode_entries([EpochStart("b"), entry, SessionKept(1)]))
+    batch = Batch(1, 0, 1, 3, 0, 1, encode_entries([EpochStart("b"), entry, SessionKept(1, 0)]))
     with pytest.raises(RemoteProtocolError, match="speaks of members, among other entries"):
         One().hear("b", Append(1, START, (batch,), 0))
 
@@ -291,7 +291,7 @@ def test_what_made_it_a_member_may_be_of_an_older_epoch_and_lost() -> None:
             for at, entries in enumerate(
                 (
                     encode_entries([EpochStart("a")]),
-                    *[encode_entries([SessionKept(1)])] * 5,
+                    *[encode_entries([SessionKept(1, 0)])] * 5,
                     encode_entries([Configured(formation("abc").configuration)]),
                 )
             )

@@ -103,7 +103,7 @@ class Stored:
         return self.snapshot.position if self.snapshot else START
 
 
-ENTRY = encode_entries([SessionKept(1)])
+ENTRY = encode_entries([SessionKept(1, 0)])
 START_B, START_C = encode_entries([EpochStart("b")]), encode_entries([EpochStart("c")])
 
 
@@ -111,7 +111,7 @@ def batch(epoch: int, first: int, count: int = 1, previous: int | None = None, l
     before = (epoch if first > 1 else 0) if previous is None else previous
     start = [EpochStart(leader)] if epoch != before else []
     return Batch(
-        epoch, before, first, count, 0, first, encode_entries([*start, *[SessionKept(1)] * (count - len(start))])
+        epoch, before, first, count, 0, first, encode_entries([*start, *[SessionKept(1, 0)] * (count - len(start))])
     )
 
 
@@ -543,7 +543,7 @@ def test_nothing_committed_is_ever_removed() -> None:
         (START, (Batch(1, 0, 1, 1, 0, 1, ENTRY),), "epoch 1 after 0, has epoch-start entries at []"),
         (Position(1, 1), (Batch(3, 1, 2, 1, 0, 2, ENTRY),), "epoch 3 after 1, has epoch-start entries at []"),
         (START, (batch(1, 1), Batch(1, 1, 2, 1, 0, 2, START_B)), "epoch 1 after 1, has epoch-start entries at [2]"),
-        (START, (Batch(1, 0, 1, 2, 0, 1, encode_entries([SessionKept(1), EpochStart("b")])),), "entries at [2]"),
+        (START, (Batch(1, 0, 1, 2, 0, 1, encode_entries([SessionKept(1, 0), EpochStart("b")])),), "entries at [2]"),
         (START, (Batch(1, 0, 1, 2, 0, 1, encode_entries([EpochStart("b")] * 2)),), "entries at [1, 2]"),
         (START, (Batch(4, 0, 1, 1, 0, 1, START_C),), "c begins epoch 4 at 1, and b leads it"),
     ],

@@ -9,7 +9,15 @@ from actors._protocol.errors import RemoteProtocolError
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept
 from broadcast._protocol.patience import FAR, SILENCE_MIN
 from broadcast._protocol.reports import Answers, Expired, Kept, Missing, Opened, Resend
-from broadcast._protocol.submitter import RUN_COUNT_MAX, RUN_SIZE_MAX, UNDER_WAY_SIZE_MAX, Answered, Submitter, Unknown
+from broadcast._protocol.submitter import (
+    RUN_COUNT_MAX,
+    RUN_SIZE_MAX,
+    UNACKNOWLEDGED_SIZE_MAX,
+    UNDER_WAY_SIZE_MAX,
+    Answered,
+    Submitter,
+    Unknown,
+)
 
 TERM = 600_000_000
 NONCE = b"n" * 16
@@ -177,8 +185,53 @@ def test_an_idle_session_is_kept_alive() -> None:
     one.receive(Answers(5, 1, [b"A"]), 0)
     assert one.deadline == TERM // 4
     one.tick(TERM // 4)
-    assert one.take(0, TERM // 4) == [SessionKept(5)]
+    assert one.take(0, TERM // 4) == [SessionKept(5, 1)]
     assert one.deadline == TERM // 2
+
+
+def test_what_keeps_a_session_acknowledges_what_it_has_handed_out_and_no_more() -> None:
+    one = opened("a", "b", "c")
+    sent(one)
+    one.receive(Answers(5, 1, [b"A", b"B"]), 0)
+    one.tick(TERM // 4)
+    assert one.take(0, TERM // 4)[0] == SessionKept(5, 2)
+    one.receive(Expired(5), TERM // 4)
+    one.offer(encode(["d"]))
+    (asked,) = one.take(0, TERM // 4)
+    assert isinstance(asked, SessionAsked)
+    one.receive(Opened(asked.nonce, "me", 9), TERM // 4)
+    one.tick(TERM)
+    assert one.take(0, TERM)[0] == SessionKept(9, 0)  # numbers begin again
+
+
+def test_who_has_much_and_is_idle_says_so_at_once_and_until_it_was_heard() -> None:
+    half = bytes(UNACKNOWLEDGED_SIZE_MAX // 2)
+    one = opened("a", "b", "c")
+    sent(one)
+    one.receive(Answers(5, 1, [half, half]), 0)
+    assert (one.is_due, one.take(0, 0)) == (False, [])  # not idle: the next command says so, or the last answer
+    one.receive(Answers(5, 3, [b"C"]), 0)
+    assert one.is_due
+    assert one.take(0, 0) == [SessionKept(5, 3)]
+    assert (one.is_due, one.take(0, 0)) == (False, [])
+    one.receive(Resend(), 0)
+    assert one.take(0, 0) == [SessionKept(5, 3)]
+    one.receive(Kept(5), 0)
+    one.receive(Resend(), 0)
+    assert one.take(0, 0) == []
+
+
+def test_a_command_says_so_as_well() -> None:
+    one = opened("a")
+    sent(one)
+    one.receive(Answers(5, 1, [bytes(UNACKNOWLEDGED_SIZE_MAX - 1)]), 0)
+    assert one.take(0, 0) == []
+    one.offer(encode(["b"]))
+    (run,) = one.take(0, 0)
+    assert isinstance(run, Commands)
+    assert run.acknowledged == 1
+    one.receive(Answers(5, 2, [b"B"]), 0)
+    assert one.take(0, 0) == []
 
 
 def test_after_a_long_sleep_it_asks_first_so_that_nothing_is_put_in_doubt() -> None:
@@ -187,7 +240,7 @@ def test_after_a_long_sleep_it_asks_first_so_that_nothing_is_put_in_doubt() -> N
     one.receive(Answers(5, 1, [b"A"]), 0)
     late = TERM // 2 + 1
     one.offer(encode(["b"]))
-    assert one.take(0, late) == [SessionKept(5)]
+    assert one.take(0, late) == [SessionKept(5, 1)]
     assert one.take(0, late) == []
     one.receive(Expired(5), late)
     assert one.take_results() == [Answered(1, [b"A"])]  # nothing unknown
@@ -255,7 +308,7 @@ def test_how_long_a_session_lasts_is_the_group_s_to_say() -> None:
     sent(one)
     one.receive(Answers(5, 1, [b"A"]), 0)
     one.offer(encode(["b"]))
-    assert one.take(0, 1_001) == [SessionKept(5)]  # half the term has passed: is it still there?
+    assert one.take(0, 1_001) == [SessionKept(5, 1)]  # half the term has passed: is it still there?
 
 
 def test_silence_is_counted_until_something_is_heard_or_there_is_another_way() -> None:

@@ -111,7 +111,7 @@ def test_it_stands_alone() -> None:
     both = Batch(1, 0, 1, 2, 0, 1, encode_entries([EpochStart("b"), Versioned(2)]))
     with pytest.raises(RemoteProtocolError, match="among other entries"):
         one.hear("b", Append(1, START, (both,), 0))
-    many = Batch(1, 1, 2, 2, 0, 9, encode_entries([Versioned(2), SessionKept(1)]))
+    many = Batch(1, 1, 2, 2, 0, 9, encode_entries([Versioned(2), SessionKept(1, 0)]))
     with pytest.raises(RemoteProtocolError, match="among other entries"):
         one.hear("b", Append(1, START, (batch(1, 1), many), 0))
 

@@ -126,7 +126,7 @@ def test_a_session_that_is_kept_alive_stays() -> None:
     (session,) = sessions(stage, "a")
     for _ in range(5):
         stage.run(200)
-        stage.step("a", Submitted((SessionKept(session),)))
+        stage.step("a", Submitted((SessionKept(session, 0),)))
     stage.run(10)
     assert set(sessions(stage, "a")) == {session}
 

@@ -78,7 +78,7 @@ def test_what_does_not_follow_what_is_there_is_not_taken(previous: Position) -> 
     stage = Stage("abc")
     stage.holds("a", "1", "1:p", "2", "2:r", promise=Promise(4, None))
     stage.start()
-    content = encode_entries([SessionKept(1) if previous.epoch == 4 else EpochStart("b")])
+    content = encode_entries([SessionKept(1, 0) if previous.epoch == 4 else EpochStart("b")])
     new = Batch(4, previous.epoch, previous.index + 1, 1, 10**15, 10, content)
     stage.hear("a", "b", Append(4, previous, (new,), 0))
     assert stage.epochs("a") == [1, 1, 2, 2]

@@ -120,7 +120,7 @@ def entry(chance: random.Random, numbers: dict[int, int]) -> Entry:
     if kind < 0.1:
         return SessionAsked(chance.randbytes(16), chance.choice(NAMES))
     if kind < 0.15:
-        return chance.choice((SessionKept, SessionEnded))(session)
+        return chance.choice((SessionKept(session, chance.randrange(10)), SessionEnded(session)))
     if kind < 0.25:
         return Due(chance.randrange(1, 4))
     number = max(1, numbers.get(session, 0) + chance.choice((1, 1, 1, 1, 0, -2, 2)))

@@ -214,7 +214,7 @@ def test_no_message_removes_what_is_committed(
     previous = end
     for epochs, count in made_up:
         epoch = max(1, previous.epoch + epochs)
-        content = [SessionKept(1) for _ in range(count + 1)]
+        content = [SessionKept(1, 0) for _ in range(count + 1)]
         content[:1] = [EpochStart("a")] if epoch != previous.epoch else content[:1]
         entries = encode_entries(content)
         batch = Batch(epoch, previous.epoch, previous.index + 1, count + 1, 0, 50 + previous.index, entries)

@@ -173,14 +173,15 @@ class MachineAndModel(RuleBasedStateMachine):
             expected = None
         assert self._apply(SessionAsked(nonce, owner)) == [Opened(nonce, owner, expected)]
 
-    @rule(data=st.data())
-    def keep(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), acknowledged=st.integers(0, 8))
+    def keep(self, data: st.DataObject, acknowledged: int) -> None:
         session = self._any(data)
         self._expire()
         kept = session in self.records
         if kept:
             self._hear(session)
-        assert self._apply(SessionKept(session)) == [Kept(session) if kept else Expired(session)]
+            self._acknowledge(self.records[session], acknowledged)
+        assert self._apply(SessionKept(session, acknowledged)) == [Kept(session) if kept else Expired(session)]
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
@@ -216,10 +217,13 @@ class MachineAndModel(RuleBasedStateMachine):
             expected: list[Report] = [Expired(session)]
         else:
             self._hear(session)
-            record.acknowledged = max(record.acknowledged, min(acknowledged, len(record.answers)))
+            self._acknowledge(record, acknowledged)
             expected = self._run(session, record, first, numbers)
         found = self._apply(entry)
         assert [_opened(report) for report in found] == [_opened(report) for report in expected]
+
+    def _acknowledge(self, record: Record, number: int) -> None:
+        record.acknowledged = max(record.acknowledged, min(number, len(record.answers)))
 
     def _run(self, session: int, record: Record, first: int, numbers: list[int | None]) -> list[Report]:
         last = len(record.answers)

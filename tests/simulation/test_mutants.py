@@ -338,7 +338,7 @@ def epoch_without_a_start(patch: pytest.MonkeyPatch) -> None:
     seal: Callable[[Any, Any, Now], None] = Leadership._seal
 
     def other(self: Any, entries: Any, now: Now) -> None:
-        seal(self, [SessionKept(1) if isinstance(entry, EpochStart) else entry for entry in entries], now)
+        seal(self, [SessionKept(1, 0) if isinstance(entry, EpochStart) else entry for entry in entries], now)
 
     patch.setattr(Leadership, "_seal", other)
 

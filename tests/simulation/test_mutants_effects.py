@@ -11,7 +11,7 @@ from planting import HARSH, WRONG_CLOCKS, Mutant, planted
 from broadcast._calls import open_calls, runs_of
 from broadcast._intentions import Telling
 from broadcast._machine import Machine
-from broadcast._protocol.effects import Alarm, Effects
+from broadcast._protocol.effects import Alarm, Effect, Effects, FreeAt
 from broadcast._protocol.entries import Commands
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.output import Now, Output
@@ -81,10 +81,10 @@ def run_again_in_the_next_epoch(plant: Plant) -> None:
     take: Any = Effects.take
     begin_view: Any = Machine._begin_view  # pyright: ignore[reportPrivateUsage]
 
-    def taken(self: Any, time: int) -> bytes | None:
-        call: bytes | None = take(self, time)
-        self.last = call or getattr(self, "last", None)
-        return call
+    def taken(self: Any, time: int, free_at: FreeAt) -> Effect | None:
+        effect: Effect | None = take(self, time, free_at)
+        self.last = effect[2] if effect else getattr(self, "last", None)
+        return effect
 
     def begun(self: Any, epoch: int, index: int) -> None:
         begin_view(self, epoch, index)
@@ -96,11 +96,11 @@ def run_again_in_the_next_epoch(plant: Plant) -> None:
 
 
 def left_out_of_the_snapshot(plant: Plant) -> None:
-    plant.setattr("broadcast._capture.Effects", lambda waiting, number, undos: Effects((), number, undos))
+    plant.setattr("broadcast._capture.Effects", lambda waiting, *others: Effects((), *others))
 
 
 def number_left_out_of_the_snapshot(plant: Plant) -> None:
-    plant.setattr("broadcast._capture.Effects", lambda waiting, number, undos: Effects(waiting, undos=undos))
+    plant.setattr("broadcast._capture.Effects", lambda waiting, number, *others: Effects(waiting, 0, *others))
 
 
 def due_by_the_local_clock(plant: Plant) -> None:
@@ -110,7 +110,7 @@ def due_by_the_local_clock(plant: Plant) -> None:
 
     take = Effects.take
     plant.setattr(Leadership, "_sequence_due", sequence_due)
-    plant.setattr(Effects, "take", lambda self, time: take(self, INTEGER_MAX))
+    plant.setattr(Effects, "take", lambda self, time, free_at: take(self, INTEGER_MAX, free_at))
 
 
 def kept_of_a_refused_command(plant: Plant) -> None:
@@ -189,7 +189,7 @@ MUTANTS = (
     Mutant(told_in_another_s_name, "what is told was applied", PLANNED),
     Mutant(run_again_in_the_next_epoch, ONCE, PLANNED),
     Mutant(left_out_of_the_snapshot, "each that was due once, in the log's order", SNAPPED),
-    Mutant(number_left_out_of_the_snapshot, "snapshots of one state are equal", SNAPPED),
+    Mutant(number_left_out_of_the_snapshot, "what was left waits, or was due once", SNAPPED),
     Mutant(due_by_the_local_clock, "nothing runs before it is due", CLOCKS),
     Mutant(kept_of_a_refused_command, ONCE, PLANNED),
     Mutant(kept_of_a_crashed_command, ONCE, PLANNED),

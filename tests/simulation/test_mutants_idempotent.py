@@ -7,14 +7,15 @@ from itertools import count
 from typing import Any
 
 import pytest
-from planting import HARSH, Mutant, planted
+from planting import EXPIRING, HARSH, Mutant, planted
 from test_mutants_snapshots import SNAPPED
 
 from broadcast._calls import is_call, open_calls
 from broadcast._machine import Machine
-from broadcast._protocol.entries import Commands
+from broadcast._protocol.entries import Commands, SessionKept
 from broadcast._protocol.position import Batch
 from broadcast._protocol.sessions import Session
+from broadcast._protocol.submitter import Submitter
 from broadcast._simulation.history import run
 from broadcast._simulation.registers import Swaps
 
@@ -68,9 +69,32 @@ def no_answer_is_kept(plant: Plant) -> None:
     plant.setattr(Machine, "_is_idempotent", lambda self, call: True)
 
 
+def not_acknowledged_by_what_keeps_a_session(plant: Plant) -> None:
+    """But by commands only."""
+    honest: Callable[..., Any] = Machine._apply_entry
+
+    def apply_entry(self: Any, entry: object, *more: Any) -> Any:
+        return honest(self, SessionKept(entry.session, 0) if isinstance(entry, SessionKept) else entry, *more)
+
+    plant.setattr(Machine, "_apply_entry", apply_entry)
+
+
+def acknowledged_before_it_has_come(plant: Plant) -> None:
+    """All that was asked for, by what keeps a session."""
+    honest: Callable[..., SessionKept] = Submitter._keep
+
+    def keep(self: Any, session: int) -> SessionKept:
+        kept = honest(self, session)
+        return SessionKept(session, self._runs[-1].last) if self._runs else kept
+
+    plant.setattr(Submitter, "_keep", keep)
+
+
 MUTANTS: Sequence[Mutant] = (
     Mutant(applied_again_as_if_numbers_did_not_matter, "each note once, in the log's order"),
     Mutant(applied_again_as_if_numbers_did_not_matter, "the clients' history is linearizable", play=Swaps),
+    Mutant(not_acknowledged_by_what_keeps_a_session, "what is acknowledged is forgotten, and no more", EXPIRING),
+    Mutant(acknowledged_before_it_has_come, "no answer is forgotten that its owner has not had", EXPIRING),
     Mutant(not_told_to_anybody, "an answer is missing only for who asks again"),
     Mutant(kept_by_every_other_replica, "snapshots of one state are equal", SNAPPED),
     Mutant(no_answer_is_kept, "each call has its outcome"),

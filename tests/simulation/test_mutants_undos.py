@@ -22,30 +22,31 @@ Plant = pytest.MonkeyPatch
 HELD_UP = replace(HARSH, undos_max=1, idle=20 * MILLISECOND)
 PLANNED = replace(HELD_UP, effects=True, undos_max=2)
 KEPT = replace(SNAPPED, undos_max=1, idle=20 * MILLISECOND)
+PLANNED_AND_KEPT = replace(KEPT, effects=True)
 
 
 def crashes_cost_nothing(plant: Plant) -> None:
-    plant.setattr(Undos, "wait", lambda self, tag, time, limits, times=1: 0)
+    plant.setattr(Undos, "free_at", lambda self, tag, limits, times=1: 0)
 
 
 def many_have_as_much_as_they_are(plant: Plant) -> None:
     """There is no budget of all."""
-    honest: Callable[[Undos, str, int, Any], int] = Undos.wait
+    honest: Callable[[Undos, str, Any], int] = Undos.free_at
 
-    def wait(self: Undos, tag: str, time: int, limits: Any, times: int = 1) -> int:
-        return honest(self, tag, time, limits) if times == 1 else 0
+    def free_at(self: Undos, tag: str, limits: Any, times: int = 1) -> int:
+        return honest(self, tag, limits) if times == 1 else 0
 
-    plant.setattr(Undos, "wait", wait)
+    plant.setattr(Undos, "free_at", free_at)
 
 
 def all_have_no_more_than_one(plant: Plant) -> None:
     """So that one session keeps others from being run."""
-    honest: Callable[[Undos, str, int, Any], int] = Undos.wait
+    honest: Callable[[Undos, str, Any], int] = Undos.free_at
 
-    def wait(self: Undos, tag: str, time: int, limits: Any, times: int = 1) -> int:
-        return honest(self, tag, time, limits)
+    def free_at(self: Undos, tag: str, limits: Any, times: int = 1) -> int:
+        return honest(self, tag, limits)
 
-    plant.setattr(Undos, "wait", wait)
+    plant.setattr(Undos, "free_at", free_at)
 
 
 def that_of_all_left_out_of_a_snapshot(plant: Plant) -> None:
@@ -84,13 +85,36 @@ def what_is_due_pays_twice(plant: Plant) -> None:
     plant.setattr(Machine, "_pay", pay)
 
 
+def held_up_and_lost(plant: Plant) -> None:
+    plant.setattr(Effects, "hold", lambda self, tag, effect: None)
+
+
+def held_up_and_run_twice(plant: Plant) -> None:
+    """Once it is free, and where it stood as well."""
+    honest: Callable[[Effects, str, Any], None] = Effects.hold
+
+    def hold(self: Effects, tag: str, effect: Any) -> None:
+        honest(self, tag, effect)
+        honest(self, tag, effect)
+
+    plant.setattr(Effects, "hold", hold)
+
+
+def held_up_for_ever(plant: Plant) -> None:
+    plant.setattr(Effects, "_take_free", lambda self, time, free_at: None)
+
+
+def held_up_and_left_out_of_a_snapshot(plant: Plant) -> None:
+    plant.setattr("broadcast._capture.Effects", lambda waiting, number, undos, held_up: Effects(waiting, number, undos))
+
+
 def healthy_methods_are_held_up(plant: Plant) -> None:
     """Whatever a session sends."""
 
-    def wait(self: Undos, tag: str, time: int, limits: Any, times: int = 1) -> int:
-        return max(0, self.paid_at - time - (times * limits.undos_max - 1) * limits.undo_interval)
+    def free_at(self: Undos, tag: str, limits: Any, times: int = 1) -> int:
+        return max(0, self.paid_at - (times * limits.undos_max - 1) * limits.undo_interval)
 
-    plant.setattr(Undos, "wait", wait)
+    plant.setattr(Undos, "free_at", free_at)
 
 
 def left_out_of_a_snapshot(plant: Plant) -> None:
@@ -126,6 +150,10 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(that_of_all_left_out_of_a_snapshot, "equal", KEPT),
     Mutant(all_pay_for_one, "only what was undone too often is not run", HELD_UP),
     Mutant(what_is_due_pays_twice, "what is due is run, unless it was undone too often", PLANNED),
+    Mutant(held_up_and_lost, "what was left waits, or was due once", PLANNED),
+    Mutant(held_up_and_run_twice, "what was left waits, or was due once", PLANNED),
+    Mutant(held_up_and_left_out_of_a_snapshot, "what was left waits, or was due once", PLANNED_AND_KEPT),
+    Mutant(held_up_for_ever, "what is due is run in its turn", PLANNED),
     Mutant(healthy_methods_are_held_up, "only what was undone too often is not run", HELD_UP),
     Mutant(left_out_of_a_snapshot, "equal", KEPT),
     Mutant(counted_by_each_replica_s_own_time, "what had to be undone too often is not run", HELD_UP),
@@ -137,3 +165,7 @@ test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_withou
 
 def test_crashes_that_are_held_up_are_met() -> None:
     assert sum(run(seed, options=HELD_UP).marks["crashes held up"] for seed in range(3)) > 0
+
+
+def test_effects_that_are_held_up_are_met() -> None:
+    assert sum(run(seed, options=PLANNED).marks["effects held up"] for seed in range(3)) > 0
