@@ -1,7 +1,9 @@
 """Nobody is elected while another holds a lease, and may answer for what is out of date then (rule 20; 6.4.1).
 
 But for who is elected too late: votes of an epoch before the holder's may be counted by one that was stopped meanwhile.
-It commits nothing, and hears so from each that it asks. Looked at from outside, at the moment of the election, on the clock of each that takes itself to lead: of one that is
+It commits nothing, and hears so from each that it asks.
+
+Looked at from outside, at the moment of the election, on the clock of each that takes itself to lead: of one that is
 stopped too, as it may go on at any time.
 """
 
