@@ -23,6 +23,5 @@ class Leases(Invariant):
 
     def elected(self, process: Process) -> None:
         for other in self._processes.values():
-            late = process.replica.epoch < other.replica.epoch
-            held = other.name != process.name and other.holds_lease and not late
+            held = other.name != process.name and other.holds_lease and other.replica.epoch <= process.replica.epoch
             check(not held, "nobody is elected while another holds a lease", elected=process.name, holds=other.name)
