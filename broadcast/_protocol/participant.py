@@ -41,7 +41,7 @@ from broadcast._protocol.output import (
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.position import Position
 from broadcast._protocol.reads import Reads
-from broadcast._protocol.snapshots import Divergence, Snapshot
+from broadcast._protocol.snapshots import NOTHING, Compared, Divergence, Snapshot
 from membership._protocol.configurations import Agreed
 from membership._protocol.election import Election
 from membership._protocol.messages import (
@@ -71,10 +71,13 @@ class Participant:
         outbox: Outbox,
         reads: Reads,
         now: Now,
+        compared: Compared = NOTHING,
         ahead: FormedNotice | None = None,
         version: int = 1,
     ) -> None:
-        """ahead: by what this member was taken in, in this life, where its log has not come to that yet.
+        """compared: what was kept in mind of what replicas compare.
+
+        ahead: by what this member was taken in, in this life, where its log has not come to that yet.
 
         version: of our class.
         """
@@ -89,10 +92,14 @@ class Participant:
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
         self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead)
-        self._digests = Digests(election.name)
+        self._digests = Digests(election.name, compared)
+        self._compared = compared
+        self._met: set[str] = set()  # members heard since this life, or the newest link to them, began
         self._now = now
         self._reconfigure(now.monotonic)
         self._belonging.tell_links()
+        for name in self._belonging.others:
+            self._compare_with(name)
 
     @property
     def configuration(self) -> Configuration:
@@ -293,7 +300,22 @@ class Participant:
         voters = self.configuration.voter_names
         self._look_for_divergence(self._digests.took(snapshot, voters), snapshot.position)
 
+    def _compare_with(self, name: str) -> None:
+        """Tell it what ours came to: the rest of us may have been away, or have begun anew."""
+        for place in self._digests.compared.places:
+            self._outbox.send(name, Digested(place.position, place.layout, place.digest))
+
+    def _meet(self, name: str) -> None:
+        """A member is heard. What it was told before may have come to a replica that had not begun yet."""
+        if name not in self._met:
+            self._met = {name for name in self._met if self.configuration.includes(name)} | {name}
+            self._compare_with(name)
+
     def _look_for_divergence(self, opinion: Opinion, position: Position) -> None:
+        compared = self._digests.compared
+        if compared != self._compared:
+            self._compared = compared
+            self._own.writes.compare(compared)
         if opinion is Opinion.DIVERGED:
             agreed = self._digests.agreed
             divergence = Divergence(position.index, agreed.index if agreed else 0)
@@ -316,6 +338,7 @@ class Participant:
     def _on_loaded(self, given: Loaded) -> None:
         installed = self._following.incoming.on_loaded(given)
         if installed is not None:
+            self._digests.forget()
             self._took(installed)
 
     def _on_load_failed(self, given: LoadFailed) -> None:
@@ -323,9 +346,8 @@ class Participant:
 
     def _on_connected(self, given: Connected) -> None:
         """A new link: what was under way on the old one may be lost."""
-        newest = self._digests.newest
-        if newest is not None:
-            self._outbox.send(given.name, Digested(newest.position, newest.layout, newest.digest))
+        self._met.discard(given.name)
+        self._compare_with(given.name)
         if self.leadership is not None:
             self._belonging.introduce(given.name)
             self.leadership.connected(given.name, self._now)
@@ -357,7 +379,9 @@ class Participant:
         if isinstance(given.message, Forming | FormedNotice):
             _ON_MESSAGE[type(given.message)](self, given, given.message)
         elif given.cluster == self.formation.cluster:
-            if not self._belonging.counts(given):
+            if self._belonging.counts(given):
+                self._meet(given.sender)
+            else:
                 self._belonging.meet_stranger(given)
             _ON_MESSAGE[type(given.message)](self, given, given.message)
         elif given.cluster:

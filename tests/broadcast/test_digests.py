@@ -21,7 +21,7 @@ from broadcast._protocol.output import (
     Submitted,
 )
 from broadcast._protocol.position import Position
-from broadcast._protocol.snapshots import Divergence, Snapshot
+from broadcast._protocol.snapshots import NOTHING, Compared, Divergence, Place, Snapshot
 
 ONE, OTHER, THIRD = b"1" * 32, b"2" * 32, b"3" * 32
 
@@ -91,9 +91,87 @@ def test_while_no_majority_is_known_to_agree_nothing_is_sequenced() -> None:
     output = one.hear("b", told(1, OTHER))
     assert "differ at index 1, and no majority" in texts(output)[0]
     assert one.replica.divided == 1
+    one.written()
     assert one.step(Submitted((ASKED,))).persist == []
     output = one.hear("c", told(1, ONE))
     assert [batch.first for batch in output.persist[0].batches] == [2]
+
+
+def test_what_is_known_of_it_outlasts_a_restart_until_a_majority_is_known_to_agree() -> None:
+    """Were it forgotten, who restarts a group that has stopped would have it go on with two states."""
+    kept = Compared((Place(Position(1, 1), 1, ONE, ("a", "b", "c")),), Position(1, 1))
+    one = leading(compared=kept)
+    assert one.replica.divided == 1
+    assert one.step(Submitted((ASKED,))).persist == []
+    assert sent(one.step(Connected("b")), Digested) == [("b", told(1, ONE))]
+    (persist,) = one.hear("c", told(1, ONE)).persist
+    assert persist.compared == Compared(kept.places)
+
+
+def test_who_begins_tells_all_and_who_hears_it_for_the_first_time_answers() -> None:
+    """What comes to a node on which the replica has not begun yet is lost, and so is word of the link."""
+    one = One("abc", *run(3), epoch=1, compared=Compared((Place(Position(1, 3), 1, ONE, ("a", "b", "c")),)))
+    assert sent(one.begun, Digested) == [("b", told(3, ONE)), ("c", told(3, ONE))]
+    heard = [one.hear("b", Append(1, Position(1, 3), (), 3)) for _ in range(2)]
+    assert [sent(output, Digested) for output in heard] == [[("b", told(3, ONE))], []]
+    one.step(Connected("b"))
+    assert sent(one.hear("b", Append(1, Position(1, 3), (), 3)), Digested) == [("b", told(3, ONE))]
+
+
+def test_who_was_wrong_before_has_no_word_further_on() -> None:
+    """It stops; what it told of later places must not keep the others from going on."""
+    digests = Digests("a", NOTHING)
+    for index in (3, 5):
+        digests.took(of(index), "abc")
+        assert digests.heard("b", Position(1, index), 1, OTHER, "abc") is Opinion.DIVIDED
+    assert digests.heard("c", Position(1, 3), 1, ONE, "abc") is Opinion.AGREED
+    assert digests.divided is None
+
+
+def test_where_those_differ_next_who_were_equal_is_looked_at() -> None:
+    digests = Digests("a", NOTHING)
+    digests.took(of(3), "abc")
+    digests.heard("b", Position(1, 3), 1, OTHER, "abc")
+    digests.took(of(5), "abc")
+    digests.heard("c", Position(1, 5), 1, THIRD, "abc")
+    assert digests.divided == Position(1, 3)
+    assert digests.heard("c", Position(1, 3), 1, ONE, "abc") is Opinion.AGREED
+    assert digests.divided == Position(1, 5)
+
+
+def test_what_was_found_is_on_disk_with_the_snapshot() -> None:
+    one = applying(3)
+    place = Place(Position(1, 3), 1, ONE, ("a", "b", "c"))
+    assert one.step(SnapshotTaken(of(3))).persist[0].compared == Compared((place,))
+    assert one.hear("b", told(3, OTHER)).persist[0].compared == Compared((place,), place.position)
+
+
+def test_the_place_at_which_voters_differ_is_kept_whatever_comes() -> None:
+    """Each restart makes a place of its own; and who was away may come to the old one at last."""
+    digests = Digests("a", NOTHING)
+    digests.took(of(3), "abc")
+    digests.heard("b", Position(1, 3), 1, OTHER, "abc")
+    for index in range(4, 40):
+        digests.took(of(index), "abc")
+        digests.heard("b", Position(1, index + 100), 1, ONE, "abc")
+    assert digests.heard("c", Position(1, 3), 1, ONE, "abc") is Opinion.AGREED
+    assert digests.divided is None
+
+
+def test_a_place_of_which_no_voter_is_left_divides_nobody() -> None:
+    digests = Digests("a", NOTHING)
+    digests.took(of(3), "abc")
+    digests.heard("b", Position(1, 3), 1, OTHER, "abc")
+    assert digests.opinion(Position(1, 3), "xyz") is Opinion.OPEN
+    assert digests.divided is None
+
+
+def test_what_ours_came_to_says_nothing_of_a_state_that_was_installed() -> None:
+    digests = Digests("c", NOTHING)
+    digests.took(of(3, OTHER), "abc")
+    digests.forget()
+    assert digests.took(of(5), "abc") is Opinion.OPEN
+    assert [digests.heard(name, Position(1, 3), 1, ONE, "abc") for name in "ab"] == [Opinion.OPEN] * 2
 
 
 def test_a_stranger_s_word_does_not_count() -> None:
@@ -117,7 +195,7 @@ def test_what_was_installed_is_compared_as_well() -> None:
 
 def test_who_has_left_decides_nothing_any_more() -> None:
     """So that an operator can end a division."""
-    digests = Digests("a")
+    digests = Digests("a", NOTHING)
     digests.took(of(3), "abc")
     assert digests.heard("b", Position(1, 3), 1, OTHER, "abc") is Opinion.DIVIDED
     assert digests.opinion(Position(1, 3), "ac") is Opinion.OPEN
@@ -126,7 +204,7 @@ def test_who_has_left_decides_nothing_any_more() -> None:
 
 
 def test_only_voters_decide_and_only_what_is_laid_out_alike_is_compared() -> None:
-    digests = Digests("a")
+    digests = Digests("a", NOTHING)
     assert digests.took(of(3), "abc") is Opinion.OPEN
     assert digests.heard("observer", Position(1, 3), 1, OTHER, "abc") is Opinion.OPEN
     assert digests.heard("b", Position(1, 3), 2, OTHER, "abc") is Opinion.OPEN
@@ -137,7 +215,7 @@ def test_what_is_remembered_is_bounded_and_who_names_much_spoils_its_own_word_on
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(digests, "PLACES_MAX", 2)
-    told_by = Digests("a")
+    told_by = Digests("a", NOTHING)
     told_by.heard("c", Position(1, 3), 1, ONE, "abc")
     for index in range(1, 100):
         told_by.heard("b", Position(9, 2**40 + index), 1, ONE, "abc")
@@ -146,7 +224,7 @@ def test_what_is_remembered_is_bounded_and_who_names_much_spoils_its_own_word_on
 
 
 def test_a_majority_further_on_ends_a_division() -> None:
-    digests = Digests("a")
+    digests = Digests("a", NOTHING)
     digests.took(of(3), "abc")
     assert digests.heard("b", Position(1, 3), 1, OTHER, "abc") is Opinion.DIVIDED
     digests.took(of(5), "abc")
