@@ -17,7 +17,6 @@ from broadcast._protocol.position import Position
 from broadcast._protocol.snapshots import Compared, Digest, Place, Snapshot
 
 PLACES_MAX = 8  # markers whose digests are remembered
-TOLD_MAX = 64  # members whose digests are remembered
 
 
 class Opinion(enum.Enum):
@@ -55,6 +54,11 @@ class Digests:
         """Another's state takes the place of ours: what ours came to was that of a state that is gone."""
         self._mine.clear()
 
+    def left(self, names: Iterable[str]) -> None:
+        """These are members no more, or with other disks: what they have told is no word of who is one now."""
+        for name in names:
+            self._told.pop(name, None)
+
     def took(self, snapshot: Snapshot, voters: Sequence[str]) -> Opinion:
         """Ours. voters: those of now: who has left decides nothing any more."""
         position, deciding = snapshot.position, snapshot.agreed.configuration.voter_names
@@ -63,12 +67,11 @@ class Digests:
         return self.opinion(position, voters)
 
     def heard(self, name: str, position: Position, layout: int, digest: Digest, voters: Sequence[str]) -> Opinion:
-        """A member's. It may come before our own."""
-        if name in self._told or len(self._told) < TOLD_MAX:
-            told = self._told.setdefault(name, {})
-            told.pop(position, None)
-            told[position] = layout, digest
-            _keep_last(told, self.divided)
+        """A member's, and nobody else's. It may come before our own."""
+        told = self._told.setdefault(name, {})
+        told.pop(position, None)
+        told[position] = layout, digest
+        _keep_last(told, self.divided)
         return self.opinion(position, voters)
 
     def opinion(self, position: Position, voters: Sequence[str]) -> Opinion:

@@ -204,10 +204,14 @@ class Participant:
 
     def _reconfigure(self, now: int) -> None:
         """Another configuration is in force, by an entry that was appended or taken back (rule 14; 4.1)."""
-        self.election.configure(self._configurations.latest, now)
+        before, latest = self.election.configuration, self._configurations.latest
+        self.election.configure(latest, now)
         if self.leadership is not None:
             self.leadership.configured(now)
-        self._outbox.settle(Reconfigured(self._configurations.latest))
+        self._outbox.settle(Reconfigured(latest))
+        gone = {member.name for member in before.members if latest.disk_of(member.name) != member.storage}
+        self._met -= gone
+        self._digests.left(gone)
         if (divided := self._digests.divided) is not None:  # who differs may have left
             opinion = self._digests.opinion(divided, self.configuration.voter_names)
             self._look_for_divergence(opinion, divided)
@@ -308,7 +312,7 @@ class Participant:
     def _meet(self, name: str) -> None:
         """A member is heard. What it was told before may have come to a replica that had not begun yet."""
         if name not in self._met:
-            self._met = {name for name in self._met if self.configuration.includes(name)} | {name}
+            self._met.add(name)
             self._compare_with(name)
 
     def _look_for_divergence(self, opinion: Opinion, position: Position) -> None:

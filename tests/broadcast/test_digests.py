@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from test_replica_steps import ASKED, One, disk, leading, sent
+from test_replica_steps import ASKED, CLUSTER, FLOOR, One, disk, formation, leading, sent
 from test_snapshot_steps import AGREED, following, receiving, run, snapshot
 
 from broadcast._protocol import digests
 from broadcast._protocol.digests import Digests, Opinion
+from broadcast._protocol.entries import Configured, encode_entries
 from broadcast._protocol.messages import Append, Digested
 from broadcast._protocol.output import (
     Applied,
@@ -20,8 +21,9 @@ from broadcast._protocol.output import (
     SnapshotTaken,
     Submitted,
 )
-from broadcast._protocol.position import Position
+from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.snapshots import NOTHING, Compared, Divergence, Place, Snapshot
+from membership._protocol.view import Configuration, Limits, Member
 
 ONE, OTHER, THIRD = b"1" * 32, b"2" * 32, b"3" * 32
 
@@ -230,3 +232,36 @@ def test_a_majority_further_on_ends_a_division() -> None:
     digests.took(of(5), "abc")
     digests.heard("c", Position(1, 5), 1, ONE, "abc")
     assert digests.divided is None
+
+
+def test_only_who_is_a_member_is_remembered_however_many_came_and_went() -> None:
+    """The observers of a group that grows and shrinks with its load, say."""
+    one, last = applying(3), 3
+    one.step(SnapshotTaken(of(3)))
+    for number in range(200):
+        last += 1
+        name = f"o{number}"
+        members = (*formation("abc").configuration.members, Member(name, name.encode().ljust(16)))
+        changed = Configuration(members[:3], members[3:], limits=Limits(election_timeout=FLOOR))
+        change = Batch(1, 1, last, 1, 0, last, encode_entries([Configured(changed)]))
+        one.hear("b", Append(1, Position(1, last - 1), (change,), last))
+        one.step(Received(name, CLUSTER, name.encode().ljust(16), one.stamp + 1, told(3, OTHER)))
+    known = one.replica._participant._digests._told  # type: ignore[union-attr]
+    assert set(known) == {"o199"}
+    one.hear("b", told(3, OTHER))
+    assert [each for each in one.hear("c", told(3, OTHER)).settle if isinstance(each, Diverged)]
+
+
+def test_who_comes_back_with_another_disk_begins_anew() -> None:
+    """What it told before was of a state that is gone: it has a word again, and is told what ours comes to."""
+    one = applying(3)
+    one.hear("c", told(3, OTHER))
+    members = tuple(Member(name, disk("x" if name == "c" else name)) for name in "abc")
+    changed = Configuration(members, limits=Limits(election_timeout=FLOOR))
+    change = Batch(1, 1, 4, 1, 0, 4, encode_entries([Configured(changed)]))
+    one.hear("b", Append(1, Position(1, 3), (change,), 4))
+    one.hear("b", told(3, ONE))
+    output = one.step(SnapshotTaken(of(3)))
+    assert not texts(output)
+    output = one.step(Received("c", CLUSTER, disk("x"), one.stamp + 1, told(3, ONE)))
+    assert sent(output, Digested) == [("c", told(3, ONE))]
