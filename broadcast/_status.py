@@ -62,6 +62,8 @@ def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
         return f"the group has not formed: all of {', '.join(voters)} must have been reachable once"
     if replica.divided is not None:
         return f"the members' states differ at index {replica.divided}, and no majority of them is known to agree"
+    if replica.uncapturable is not None:
+        return replica.uncapturable
     if replica.leader is None:
         return f"no leader is known: an election quorum of {', '.join(voters)} must reach each other"
     return None

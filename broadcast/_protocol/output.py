@@ -123,6 +123,12 @@ class SnapshotTaken(msgspec.Struct, frozen=True, gc=False):
     snapshot: Snapshot
 
 
+class Uncapturable(msgspec.Struct, frozen=True, gc=False):
+    """At a marker no snapshot could be taken, because of what is in the state: the log cannot be compacted."""
+
+    why: str
+
+
 class PartRead(msgspec.Struct, frozen=True, gc=False):
     """What `ReadPart` asked for; None: it could not be read."""
 
@@ -164,6 +170,7 @@ Input = (
     | Suspected
     | Wanted
     | SnapshotTaken
+    | Uncapturable
     | PartRead
     | PartStored
     | Loaded

@@ -36,6 +36,7 @@ from broadcast._protocol.output import (
     Submitted,
     Suspected,
     Tick,
+    Uncapturable,
     Wanted,
 )
 from broadcast._protocol.own import OwnLog
@@ -58,6 +59,8 @@ from membership._protocol.messages import (
     Wished,
 )
 from membership._protocol.view import Configuration, Formation
+
+UNCOMPACTED_MAX = 8  # markers, one after the other, at which no snapshot could be taken, before nothing is sequenced
 
 
 class Participant:
@@ -94,6 +97,8 @@ class Participant:
         self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead)
         self._digests = Digests(election.name, compared)
         self._compared = compared
+        self._uncaptured = 0  # markers since the last at which a snapshot could be taken
+        self._why_uncaptured = ""
         self._met: set[str] = set()  # members heard since this life, or the newest link to them, began
         self._now = now
         self._reconfigure(now.monotonic)
@@ -150,6 +155,17 @@ class Participant:
         """The index at which voters have different states, while no majority of them is known to have the same."""
         return self._digests.divided.index if self._digests.divided else None
 
+    @property
+    def uncapturable(self) -> str | None:
+        """Why no snapshot can be taken at present, and what follows from that."""
+        if not self._uncaptured:
+            return None
+        left = UNCOMPACTED_MAX - self._uncaptured
+        then = f"at {left} more of the places where one is due" if left > 0 else "by now"
+        return (
+            f"no snapshot can be taken, and the log grows, so that {then} nothing is sequenced: {self._why_uncaptured}"
+        )
+
     # -- the step --------------------------------------------------------------------------------------------------
 
     def begin(self, now: Now) -> None:
@@ -184,7 +200,7 @@ class Participant:
         if leadership is not None:
             leadership.count()
             leadership.go_on(now)
-            if self._digests.divided is None:
+            if self._digests.divided is None and self._uncaptured < UNCOMPACTED_MAX:
                 leadership.sequence(now)
             if self._configurations.latest is not self.election.configuration:
                 self._reconfigure(now.monotonic)
@@ -297,8 +313,13 @@ class Participant:
         self._own.compact(given.snapshot, last if leadership is None else leadership.supply.needed(self._now.monotonic))
         self._took(given.snapshot)
 
+    def _on_uncapturable(self, given: Uncapturable) -> None:
+        self._uncaptured += 1
+        self._why_uncaptured = given.why
+
     def _took(self, snapshot: Snapshot) -> None:
         """Of our own state, or of another's that has become ours: the others should know what that comes to."""
+        self._uncaptured = 0
         told = Digested(snapshot.position, snapshot.layout, snapshot.digest)
         self._outbox.broadcast(told, self._belonging.others)
         voters = self.configuration.voter_names
@@ -479,6 +500,7 @@ _ON_INPUT: dict[type, Callable[[Participant, Any], None]] = {
     Connected: Participant._on_connected,  # pyright: ignore[reportPrivateUsage]
     Suspected: Participant._on_suspected,  # pyright: ignore[reportPrivateUsage]
     SnapshotTaken: Participant._on_snapshot_taken,  # pyright: ignore[reportPrivateUsage]
+    Uncapturable: Participant._on_uncapturable,  # pyright: ignore[reportPrivateUsage]
     PartRead: Participant._on_part_read,  # pyright: ignore[reportPrivateUsage]
     PartStored: Participant._on_part_stored,  # pyright: ignore[reportPrivateUsage]
     Loaded: Participant._on_loaded,  # pyright: ignore[reportPrivateUsage]

@@ -207,6 +207,11 @@ class Replica:
         return self._participant.divided if self._participant else None
 
     @property
+    def uncapturable(self) -> str | None:
+        """Why no snapshot can be taken at present, and what follows from that."""
+        return self._participant.uncapturable if self._participant else None
+
+    @property
     def commit(self) -> int:
         return self._own.commit
 

@@ -32,7 +32,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     version, newest: of the class, in force there, and the one that this replica runs.
     members: name -> address, as this replica knows them. reachable: as leader, those heard of within an election
     timeout; else None.
-    waiting: why nothing can be committed at present, as far as this replica can tell; None if nothing is amiss.
+    waiting: why nothing can be committed now, or soon, as far as this replica can tell; None if nothing is amiss.
     """
 
     node: str

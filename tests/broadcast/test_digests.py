@@ -20,7 +20,9 @@ from broadcast._protocol.output import (
     Received,
     SnapshotTaken,
     Submitted,
+    Uncapturable,
 )
+from broadcast._protocol.participant import UNCOMPACTED_MAX
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.snapshots import NOTHING, Compared, Divergence, Place, Snapshot
 from membership._protocol.view import Configuration, Limits, Member
@@ -265,3 +267,16 @@ def test_who_comes_back_with_another_disk_begins_anew() -> None:
     assert not texts(output)
     output = one.step(Received("c", CLUSTER, disk("x"), one.stamp + 1, told(3, ONE)))
     assert sent(output, Digested) == [("c", told(3, ONE))]
+
+
+def test_where_no_snapshot_can_be_taken_again_and_again_nothing_is_sequenced_until_one_is() -> None:
+    one = leading()
+    for left in range(UNCOMPACTED_MAX - 1, -1, -1):
+        assert one.step(Submitted((ASKED,))).persist
+        one.written()
+        one.step(Uncapturable("a lock"))
+        assert one.replica.uncapturable is not None
+        assert (f"at {left} more" if left else "by now nothing is sequenced: a lock") in one.replica.uncapturable
+    assert one.step(Submitted((ASKED,))).persist == []
+    (persist,) = one.step(SnapshotTaken(of(1))).persist
+    assert (one.replica.uncapturable, len(persist.batches)) == (None, 1)
