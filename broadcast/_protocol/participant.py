@@ -77,12 +77,13 @@ class Participant:
         compared: Compared = NOTHING,
         ahead: FormedNotice | None = None,
         version: int = 1,
+        address: str = "",
     ) -> None:
         """compared: what was kept in mind of what replicas compare.
 
         ahead: by what this member was taken in, in this life, where its log has not come to that yet.
 
-        version: of our class.
+        version: of our class. address: where this replica is found.
         """
         self.formation = formation
         self.election = election
@@ -94,7 +95,7 @@ class Participant:
         self._following = Following(own, election, outbox, reads, version)
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
-        self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead)
+        self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead, address)
         self._digests = Digests(election.name, compared)
         self._compared = compared
         self._uncaptured = 0  # markers since the last at which a snapshot could be taken
@@ -433,6 +434,7 @@ class Participant:
 
     def _on_member_asked(self, received: Received, message: MemberAsked) -> None:
         """That we heard of it was answered already, if it is no member."""
+        self._belonging.look_where(received.sender, received.storage, message.address)
 
     def _on_wished(self, received: Received, message: Wished) -> None:
         if self.leadership is not None and self.configuration.includes(received.sender):

@@ -127,8 +127,10 @@ class Replica:
             priority=self.plan.priority,
         )
         self._outbox.settle(Formed(formation))
-        own, outbox, version, compared = self._own, self._outbox, self.plan.version, self._compared
-        participant = Participant(formation, own, election, outbox, self._reads, self._now, compared, ahead, version)
+        plan, reads, now = self.plan, self._reads, self._now
+        participant = Participant(
+            formation, self._own, election, self._outbox, reads, now, self._compared, ahead, plan.version, plan.address
+        )
         overruled = self.plan.overruled(ahead.configuration if ahead else participant.configuration)
         if overruled is not None:
             self._outbox.notice(overruled)
