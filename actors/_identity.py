@@ -96,10 +96,16 @@ class DataDirectory:
 
         first_incarnation: the least of this life; greater than any that a lost directory may have had.
         Raises DataDirectoryInUse, DataDirectoryError (of another node, damaged, not a data directory, not to be
-        written), OSError.
+        made or written), OSError.
         """
-        make_directory(path)
-        lock = _lock(path)
+        try:
+            make_directory(path)
+            lock = _lock(path)
+        except OSError as error:
+            raise DataDirectoryError(
+                f"{path} is no data directory, and cannot be made one ({error.strerror}): name a directory that this "
+                "process may write to, or a place for a new one"
+            ) from error
         try:
             record = _read(path, name)
             counter = 0 if record is None else record.mark

@@ -113,6 +113,9 @@ class Group(GroupRef[A]):
         from_index: the first one that is held here, unless given. The same sequence on every replica. A slow consumer
         holds nobody up: it reads from the log at its own pace. Raises `Compacted`, which says where what is held
         begins, if that is beyond what is wanted next: never is anything left out.
+
+        It is an asynchronous generator: who leaves the loop early has it closed, by
+        `async with contextlib.aclosing(group.deliveries()) as deliveries`, or Python warns that it was not.
         """
         host, index = self._host, None if from_index is None else max(from_index, 1)
         while True:

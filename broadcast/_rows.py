@@ -27,7 +27,7 @@ import msgspec
 
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import START, Batch, Position
-from broadcast._protocol.snapshots import Divergence, Snapshot
+from broadcast._protocol.snapshots import NOTHING, Compared, Divergence, Snapshot
 from broadcast._storage import DiskDamaged, Ledger
 from membership._protocol.view import Formation, Promise
 
@@ -60,6 +60,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     snapshot: Snapshot | None = None
     start: Position = START
     divergence: Divergence | None = None
+    compared: Compared = NOTHING
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
@@ -120,6 +121,7 @@ def store(connection: sqlite3.Connection, group: Group, ledger: Ledger, persist:
         promise=persist.promise or group.record.promise,
         snapshot=persist.snapshot or group.record.snapshot,
         divergence=persist.divergence or group.record.divergence,
+        compared=persist.compared or group.record.compared,
         start=ledger.start,
     )
     group = msgspec.structs.replace(group, written=record.serial, record=record)
@@ -134,8 +136,9 @@ def is_one_statement(persist: Persist) -> bool:
 
 def is_append(persist: Persist) -> bool:
     """Are rows appended, and is nothing else done?"""
-    changed = persist.promise, persist.formation, persist.truncate, persist.snapshot, persist.divergence
-    return bool(persist.batches) and not persist.compact and all(each is None for each in changed)
+    changed = persist.promise, persist.formation, persist.truncate, persist.snapshot
+    kept_in_mind = persist.divergence, persist.compared
+    return bool(persist.batches) and not persist.compact and all(each is None for each in (*changed, *kept_in_mind))
 
 
 def end_before(connection: sqlite3.Connection, group: Group, index: int) -> Position:

@@ -17,7 +17,7 @@ from broadcast._errors import CannotRestore
 from broadcast._large import aside
 from broadcast._log import log
 from broadcast._machine import Machine
-from broadcast._protocol.output import Input, Persist, SnapshotTaken, Transfer
+from broadcast._protocol.output import Input, Persist, SnapshotTaken, Transfer, Uncapturable
 from broadcast._protocol.position import Batch
 from broadcast._protocol.snapshots import Snapshot
 from broadcast._storage import Snapshots, Stored
@@ -54,7 +54,7 @@ class SnapshotKeeper(Generic[A]):
         self._asked: Snapshot | None = None
         """The one that the disk names, or will once it is done with what it was asked for."""
         self._writing: list[tuple[int, Snapshot]] = []  # number of a write, and the one that the disk names after it
-        self._taking = Taking(group, files, 0, self._taken, failed)
+        self._taking = Taking(group, files, 0, self._taken, failed, lambda why: give(Uncapturable(why)))
         self._transfers = Transfers[A](group, files, self._load, give, failed)
         self._progressed = trio.lowlevel.ParkingLot()
 

@@ -110,6 +110,7 @@ class SqliteDisk:
             record.snapshot,
             record.start,
             record.divergence,
+            record.compared,
         )
 
     def snapshots(self, group: str) -> FileSnapshots:

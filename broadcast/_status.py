@@ -8,6 +8,11 @@ from actors._protocol.errors import violated
 from broadcast._protocol.visits import Status
 from broadcast._replica import ReplicaHost
 
+_MOVED = (
+    ". A member that has a new address is heard of, and hears nothing, until another member moves it there "
+    "(membership.move)"
+)
+
 
 def status_of(host: ReplicaHost[Any]) -> Status:
     """What this replica knows of its group at this moment."""
@@ -19,9 +24,9 @@ def status_of(host: ReplicaHost[Any]) -> Status:
     return Status(
         node=node.name,
         group=host.plan.group,
-        role=replica.role,
+        role="closed" if host.closed else replica.role,
         epoch=replica.epoch,
-        leader=replica.leader,
+        leader=None if host.closed else replica.leader,
         commit=replica.commit,
         applied=replica.applied,
         last=replica.log.last.index,
@@ -59,9 +64,18 @@ def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
     if replica is not None and replica.complaints:
         return "; ".join(replica.complaints)
     if replica is None or replica.formation is None:
-        return f"the group has not formed: all of {', '.join(voters)} must have been reachable once"
+        return f"the group has not formed here: all of {', '.join(voters)} must have been reachable once{_MOVED}"
     if replica.divided is not None:
         return f"the members' states differ at index {replica.divided}, and no majority of them is known to agree"
+    if replica.uncapturable is not None:
+        return replica.uncapturable
     if replica.leader is None:
-        return f"no leader is known: an election quorum of {', '.join(voters)} must reach each other"
+        return f"no leader is known: an election quorum of {', '.join(voters)} must reach each other{_elsewhere(host)}"
     return None
+
+
+def _elsewhere(host: ReplicaHost[Any]) -> str:
+    """What to do, if this node is not where the group has it, as far as it knows."""
+    configuration = host.replica.configuration if host.replica else None
+    member = configuration.member(host.node.name) if configuration else None
+    return "" if member is not None and member.address in ("", host.plan.address) else _MOVED

@@ -19,7 +19,7 @@ from actors._protocol.errors import RemoteProtocolError, invariant
 from broadcast._protocol.entries import check_content
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import START, Batch, Position
-from broadcast._protocol.snapshots import DIGEST_SIZE, Divergence, Snapshot
+from broadcast._protocol.snapshots import DIGEST_SIZE, NOTHING, Compared, Divergence, Snapshot
 from membership._protocol.view import Formation, Promise
 
 STORAGE_ID_SIZE = 16  # bytes
@@ -63,6 +63,7 @@ class Stored:
     snapshot: the last one, whose file `Disk.snapshots` has. It holds what the log does not.
     start: position of the entry before the log's first; it is at or below the snapshot.
     divergence: why the state that was kept here must not be used, if it must not.
+    compared: what is kept in mind of what replicas compare.
     """
 
     storage: bytes
@@ -73,6 +74,7 @@ class Stored:
     snapshot: Snapshot | None = None
     start: Position = START
     divergence: Divergence | None = None
+    compared: Compared = NOTHING
 
     @property
     def end(self) -> Position:
@@ -380,6 +382,7 @@ class _Group:
     ledger: Ledger = field(default_factory=Ledger)
     snapshot: Snapshot | None = None
     divergence: Divergence | None = None
+    compared: Compared = NOTHING
     files: MemorySnapshots = field(default_factory=MemorySnapshots)
 
     def end_before(self, index: int) -> Position:
@@ -397,6 +400,7 @@ class _Group:
         if persist.snapshot is not None:
             self.snapshot = persist.snapshot
         self.divergence = persist.divergence or self.divergence
+        self.compared = persist.compared or self.compared
         if persist.compact:
             self.batches = [batch for batch in self.batches if batch.first > persist.compact]
         self.batches.extend(persist.batches)
@@ -426,6 +430,7 @@ class MemoryDisk:
             found.snapshot,
             ledger.start,
             found.divergence,
+            found.compared,
         )
 
     def copy(self) -> MemoryDisk:

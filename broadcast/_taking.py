@@ -75,13 +75,15 @@ class Taking:
         size: int,
         taken: Callable[[Snapshot], None],
         failed: Callable[[DiskFailed], None],
+        uncapturable: Callable[[str], None],
     ) -> None:
-        """`size`: of the state, about, in bytes."""
+        """`size`: of the state, about, in bytes. uncapturable: called with the reason, where it is in the state."""
         self._group = group
         self._files = files
         self._size = size
         self._taken = taken
         self._failed = failed
+        self._uncapturable = uncapturable
         self._work: _Work | None = None
         self._begun = trio.Event()
         self._idle = trio.lowlevel.ParkingLot()
@@ -189,6 +191,8 @@ class Taking:
 
     def _tell(self, error: Exception) -> None:
         log.warning("no snapshot could be taken: the log stays as it is", group=self._group, reason=str(error))
+        if isinstance(error, CannotCapture):
+            self._uncapturable(str(error))
 
 
 def _in_child(draft: Draft, machine: Capturable, parent: int) -> bytes:

@@ -100,6 +100,7 @@ def _group(connection: sqlite3.Connection, group: Group, data: Path) -> GroupFou
         snapshot=record.snapshot,
         start=record.start,
         divergence=record.divergence,
+        compared=record.compared,
     )
     try:
         batches, _, commit = _rows.read_batches(connection, group, str(data / DATABASE))

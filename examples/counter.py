@@ -1,6 +1,7 @@
 """A counter that survives the loss of any minority of its replicas."""
 
 import argparse
+import signal
 import sys
 
 import trio
@@ -29,7 +30,8 @@ async def main(name: str) -> None:
     async with open_group("counter", Counter, node=name, members=PEERS, data=f"data/{name}") as counter:
         with trio.fail_after(60):  # the first time until all three are there
             print("the count is now", await counter.ask(Counter.add, 1))
-        await trio.sleep_forever()  # stay a replica, until Ctrl-C
+        with trio.open_signal_receiver(signal.SIGTERM) as told_to_end:
+            await anext(told_to_end)  # stay a replica, until that, or Ctrl-C: then leave in order
 
 
 if __name__ == "__main__":

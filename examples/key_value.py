@@ -1,11 +1,12 @@
 """A linearizable key-value store, served by three replicas and used from any other process.
 
-key_value.py serve a|b|c         be a replica, until Ctrl-C
+key_value.py serve a|b|c         be a replica, until Ctrl-C or SIGTERM
 key_value.py get KEY             print the value and its version
 key_value.py put KEY VALUE       set it, whatever it was
 key_value.py cas KEY VERSION VALUE   set it only if its version is still VERSION (0: if there is none)
 """
 
+import signal
 import sys
 
 import trio
@@ -46,7 +47,8 @@ class KeyValue(Actor):
 
 async def serve(name: str) -> None:
     async with open_group("kv", KeyValue, node=name, members=PEERS, data=f"data/kv/{name}"):
-        await trio.sleep_forever()
+        with trio.open_signal_receiver(signal.SIGTERM) as told_to_end:
+            await anext(told_to_end)
 
 
 async def use(words: list[str]) -> None:

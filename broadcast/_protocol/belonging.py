@@ -27,14 +27,19 @@ class Belonging:
         election: Election,
         outbox: Outbox,
         ahead: FormedNotice | None,
+        address: str,
     ) -> None:
-        """ahead: by what this member was taken in, in this life, where its log has not come to that yet."""
+        """ahead: by what this member was taken in, in this life, where its log has not come to that yet.
+
+        address: where this member is found.
+        """
         self.formation = formation
         self._own = own
         self._configurations = configurations
         self._election = election
         self._outbox = outbox
         self._joined = self._ahead = ahead
+        self._address = address
         self._removed = False
         self._linked: tuple[object, ...] = (None,)  # what whom to keep a link to was told from last
 
@@ -87,7 +92,7 @@ class Belonging:
 
     def ask(self) -> None:
         """Who has no vote cannot look for a leader by itself: does anybody still know us?"""
-        self._outbox.broadcast(MemberAsked(), self.others)
+        self._outbox.broadcast(MemberAsked(self._address), self.others)
 
     def look_for_removal(self) -> None:
         """Is this a member no more, and is that committed (rule 15)? One that leads sees to its succession first."""
@@ -167,9 +172,19 @@ class Belonging:
         if agreed.configuration.includes(self._election.name) and (is_committed or not is_in):
             self._notify(sender, agreed)
         if is_in:
+            self.look_where(sender, received.storage, message.address)
             return None
         member = Member(sender, received.storage, message.address)
         return Joining(member, message.observer, message.version, message.takes)
+
+    def look_where(self, name: str, storage: bytes, address: str) -> None:
+        """A member that has nothing yet, and speaks from elsewhere than the group says, hears no answer."""
+        member = self.configuration.member(name)
+        if member is not None and member.storage == storage and address not in ("", member.address):
+            self._outbox.notice(
+                f"{name} is found at {address} now, and at {member.address} as far as the group knows, so that it "
+                f"hears nothing: move it there, membership.move({name!r}, {address!r})"
+            )
 
     def on_formed(self, received: Received, message: FormedNotice) -> None:
         """We know how it began. Who is in now may be news, and where to find them, to one that is far behind."""

@@ -15,7 +15,7 @@ from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.messages import Message
 from broadcast._protocol.position import Batch, Position
-from broadcast._protocol.snapshots import Divergence, Snapshot
+from broadcast._protocol.snapshots import Compared, Divergence, Snapshot
 from membership._protocol.messages import Verdict, Wish
 from membership._protocol.view import Configuration, Formation, Member, Promise
 
@@ -123,6 +123,12 @@ class SnapshotTaken(msgspec.Struct, frozen=True, gc=False):
     snapshot: Snapshot
 
 
+class Uncapturable(msgspec.Struct, frozen=True, gc=False):
+    """At a marker no snapshot could be taken, because of what is in the state: the log cannot be compacted."""
+
+    why: str
+
+
 class PartRead(msgspec.Struct, frozen=True, gc=False):
     """What `ReadPart` asked for; None: it could not be read."""
 
@@ -164,6 +170,7 @@ Input = (
     | Suspected
     | Wanted
     | SnapshotTaken
+    | Uncapturable
     | PartRead
     | PartStored
     | Loaded
@@ -185,6 +192,7 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     compact: remove all batches whose `first` is at or below this index, after `truncate` and before `batches`.
     batches: to append, consecutive.
     divergence: keep in mind that the state here is not what the others have: it must not be used again.
+    compared: replaces what was kept in mind of what replicas compare.
     commit: the commit index known when this was asked for, but below `truncate`: nothing committed is ever cut.
         Stored beside each batch, to tell a torn tail (which nobody was told of) from damage (rule 26).
     """
@@ -198,6 +206,7 @@ class Persist(msgspec.Struct, frozen=True, gc=False):
     snapshot: Snapshot | None = None
     compact: int = 0
     divergence: Divergence | None = None
+    compared: Compared | None = None
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):

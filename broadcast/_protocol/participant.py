@@ -36,12 +36,13 @@ from broadcast._protocol.output import (
     Submitted,
     Suspected,
     Tick,
+    Uncapturable,
     Wanted,
 )
 from broadcast._protocol.own import OwnLog
 from broadcast._protocol.position import Position
 from broadcast._protocol.reads import Reads
-from broadcast._protocol.snapshots import Divergence, Snapshot
+from broadcast._protocol.snapshots import NOTHING, Compared, Divergence, Snapshot
 from membership._protocol.configurations import Agreed
 from membership._protocol.election import Election
 from membership._protocol.messages import (
@@ -59,6 +60,8 @@ from membership._protocol.messages import (
 )
 from membership._protocol.view import Configuration, Formation
 
+UNCOMPACTED_MAX = 8  # markers, one after the other, at which no snapshot could be taken, before nothing is sequenced
+
 
 class Participant:
     """Follower, candidate or leader, as the election has it."""
@@ -71,13 +74,17 @@ class Participant:
         outbox: Outbox,
         reads: Reads,
         now: Now,
+        compared: Compared = NOTHING,
         ahead: FormedNotice | None = None,
         version: int = 1,
         interface: bytes = b"",
+        address: str = "",
     ) -> None:
-        """ahead: by what this member was taken in, in this life, where its log has not come to that yet.
+        """compared: what was kept in mind of what replicas compare.
 
-        version, interface: of our class.
+        ahead: by what this member was taken in, in this life, where its log has not come to that yet.
+
+        version, interface: of our class. address: where this replica is found.
         """
         self.formation = formation
         self.election = election
@@ -90,11 +97,17 @@ class Participant:
         self._following = Following(own, election, outbox, reads, version, interface)
         self._configurations = own.form(formation)
         self._told: tuple[int, str | None] | None = None  # epoch and leader, as told last
-        self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead)
-        self._digests = Digests(election.name)
+        self._belonging = Belonging(formation, own, self._configurations, election, outbox, ahead, address)
+        self._digests = Digests(election.name, compared)
+        self._compared = compared
+        self._uncaptured = 0  # markers since the last at which a snapshot could be taken
+        self._why_uncaptured = ""
+        self._met: set[str] = set()  # members heard since this life, or the newest link to them, began
         self._now = now
         self._reconfigure(now.monotonic)
         self._belonging.tell_links()
+        for name in self._belonging.others:
+            self._compare_with(name)
 
     @property
     def configuration(self) -> Configuration:
@@ -150,6 +163,17 @@ class Participant:
         """The index at which voters have different states, while no majority of them is known to have the same."""
         return self._digests.divided.index if self._digests.divided else None
 
+    @property
+    def uncapturable(self) -> str | None:
+        """Why no snapshot can be taken at present, and what follows from that."""
+        if not self._uncaptured:
+            return None
+        left = UNCOMPACTED_MAX - self._uncaptured
+        then = f"at {left} more of the places where one is due" if left > 0 else "by now"
+        return (
+            f"no snapshot can be taken, and the log grows, so that {then} nothing is sequenced: {self._why_uncaptured}"
+        )
+
     # -- the step --------------------------------------------------------------------------------------------------
 
     def begin(self, now: Now) -> None:
@@ -184,7 +208,7 @@ class Participant:
         if leadership is not None:
             leadership.count()
             leadership.go_on(now)
-            if self._digests.divided is None:
+            if self._digests.divided is None and self._uncaptured < UNCOMPACTED_MAX:
                 leadership.sequence(now)
             if self._configurations.latest is not self.election.configuration:
                 self._reconfigure(now.monotonic)
@@ -204,10 +228,14 @@ class Participant:
 
     def _reconfigure(self, now: int) -> None:
         """Another configuration is in force, by an entry that was appended or taken back (rule 14; 4.1)."""
-        self.election.configure(self._configurations.latest, now)
+        before, latest = self.election.configuration, self._configurations.latest
+        self.election.configure(latest, now)
         if self.leadership is not None:
             self.leadership.configured(now)
-        self._outbox.settle(Reconfigured(self._configurations.latest))
+        self._outbox.settle(Reconfigured(latest))
+        gone = {member.name for member in before.members if latest.disk_of(member.name) != member.storage}
+        self._met -= gone
+        self._digests.left(gone)
         if (divided := self._digests.divided) is not None:  # who differs may have left
             opinion = self._digests.opinion(divided, self.configuration.voter_names)
             self._look_for_divergence(opinion, divided)
@@ -294,14 +322,34 @@ class Participant:
         self._own.compact(given.snapshot, last if leadership is None else leadership.supply.needed(self._now.monotonic))
         self._took(given.snapshot)
 
+    def _on_uncapturable(self, given: Uncapturable) -> None:
+        self._uncaptured += 1
+        self._why_uncaptured = given.why
+
     def _took(self, snapshot: Snapshot) -> None:
         """Of our own state, or of another's that has become ours: the others should know what that comes to."""
+        self._uncaptured = 0
         told = Digested(snapshot.position, snapshot.layout, snapshot.digest)
         self._outbox.broadcast(told, self._belonging.others)
         voters = self.configuration.voter_names
         self._look_for_divergence(self._digests.took(snapshot, voters), snapshot.position)
 
+    def _compare_with(self, name: str) -> None:
+        """Tell it what ours came to: the rest of us may have been away, or have begun anew."""
+        for place in self._digests.compared.places:
+            self._outbox.send(name, Digested(place.position, place.layout, place.digest))
+
+    def _meet(self, name: str) -> None:
+        """A member is heard. What it was told before may have come to a replica that had not begun yet."""
+        if name not in self._met:
+            self._met.add(name)
+            self._compare_with(name)
+
     def _look_for_divergence(self, opinion: Opinion, position: Position) -> None:
+        compared = self._digests.compared
+        if compared != self._compared:
+            self._compared = compared
+            self._own.writes.compare(compared)
         if opinion is Opinion.DIVERGED:
             agreed = self._digests.agreed
             divergence = Divergence(position.index, agreed.index if agreed else 0)
@@ -324,6 +372,7 @@ class Participant:
     def _on_loaded(self, given: Loaded) -> None:
         installed = self._following.incoming.on_loaded(given)
         if installed is not None:
+            self._digests.forget()
             self._took(installed)
 
     def _on_load_failed(self, given: LoadFailed) -> None:
@@ -331,9 +380,8 @@ class Participant:
 
     def _on_connected(self, given: Connected) -> None:
         """A new link: what was under way on the old one may be lost."""
-        newest = self._digests.newest
-        if newest is not None:
-            self._outbox.send(given.name, Digested(newest.position, newest.layout, newest.digest))
+        self._met.discard(given.name)
+        self._compare_with(given.name)
         if self.leadership is not None:
             self._belonging.introduce(given.name)
             self.leadership.connected(given.name, self._now)
@@ -365,7 +413,9 @@ class Participant:
         if isinstance(given.message, Forming | FormedNotice):
             _ON_MESSAGE[type(given.message)](self, given, given.message)
         elif given.cluster == self.formation.cluster:
-            if not self._belonging.counts(given):
+            if self._belonging.counts(given):
+                self._meet(given.sender)
+            else:
                 self._belonging.meet_stranger(given)
             _ON_MESSAGE[type(given.message)](self, given, given.message)
         elif given.cluster:
@@ -392,6 +442,7 @@ class Participant:
 
     def _on_member_asked(self, received: Received, message: MemberAsked) -> None:
         """That we heard of it was answered already, if it is no member."""
+        self._belonging.look_where(received.sender, received.storage, message.address)
 
     def _on_wished(self, received: Received, message: Wished) -> None:
         if self.leadership is not None and self.configuration.includes(received.sender):
@@ -459,6 +510,7 @@ _ON_INPUT: dict[type, Callable[[Participant, Any], None]] = {
     Connected: Participant._on_connected,  # pyright: ignore[reportPrivateUsage]
     Suspected: Participant._on_suspected,  # pyright: ignore[reportPrivateUsage]
     SnapshotTaken: Participant._on_snapshot_taken,  # pyright: ignore[reportPrivateUsage]
+    Uncapturable: Participant._on_uncapturable,  # pyright: ignore[reportPrivateUsage]
     PartRead: Participant._on_part_read,  # pyright: ignore[reportPrivateUsage]
     PartStored: Participant._on_part_stored,  # pyright: ignore[reportPrivateUsage]
     Loaded: Participant._on_loaded,  # pyright: ignore[reportPrivateUsage]

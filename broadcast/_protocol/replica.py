@@ -20,7 +20,7 @@ from broadcast._protocol.own import OwnLog
 from broadcast._protocol.participant import Participant
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.reads import Reads
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import Compared, Snapshot
 from broadcast._protocol.writes import Writes
 from membership._protocol.configurations import Agreed
 from membership._protocol.election import Chance, Election
@@ -46,6 +46,8 @@ class Found(Protocol):
     def start(self) -> Position: ...
     @property
     def snapshot(self) -> Snapshot | None: ...
+    @property
+    def compared(self) -> Compared: ...
 
 
 class Replica:
@@ -72,6 +74,7 @@ class Replica:
         self._outbox = Outbox(self._writes)
         self._own = OwnLog(self.log, self._writes, self._outbox, clock, found.commit, found.snapshot)
         self._reads = Reads()
+        self._compared = found.compared
         self._chance = chance
         self._now = now
         founding = Founding(name=name, storage=found.storage, plan=plan, cluster=cluster, now=now.monotonic)
@@ -124,8 +127,9 @@ class Replica:
             priority=self.plan.priority,
         )
         self._outbox.settle(Formed(formation))
-        own, outbox, known = self._own, self._outbox, (self.plan.version, self.plan.interface)
-        participant = Participant(formation, own, election, outbox, self._reads, self._now, ahead, *known)
+        plan, own, outbox, reads = self.plan, self._own, self._outbox, self._reads
+        known = plan.version, plan.interface, plan.address
+        participant = Participant(formation, own, election, outbox, reads, self._now, self._compared, ahead, *known)
         overruled = self.plan.overruled(ahead.configuration if ahead else participant.configuration)
         if overruled is not None:
             self._outbox.notice(overruled)
@@ -211,6 +215,11 @@ class Replica:
     def divided(self) -> int | None:
         """The index at which voters have different states, while no majority of them is known to have the same."""
         return self._participant.divided if self._participant else None
+
+    @property
+    def uncapturable(self) -> str | None:
+        """Why no snapshot can be taken at present, and what follows from that."""
+        return self._participant.uncapturable if self._participant else None
 
     @property
     def commit(self) -> int:

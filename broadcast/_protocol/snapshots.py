@@ -50,3 +50,26 @@ class Divergence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
     at: Positive
     agreed: Natural
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What this replica's own state came to at one place. voters: those that it had, who decide what is right there."""
+
+    position: Position
+    layout: Natural
+    digest: Digest
+    voters: tuple[str, ...]
+
+
+class Compared(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a replica keeps in mind over a restart of what replicas compare (rule 28).
+
+    places: the newest of its own, the last at the end.
+    divided: where voters differ first, and no majority was known to agree.
+    """
+
+    places: tuple[Place, ...] = ()
+    divided: Position | None = None
+
+
+NOTHING = Compared()

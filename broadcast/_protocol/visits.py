@@ -26,13 +26,14 @@ class StatusAsked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="status"):
     """What a replica knows of its group at this moment.
 
-    role: "forming", "follower", "canvasser", "candidate" or "leader". leader: whom it knows to lead.
+    role: "forming", "follower", "canvasser", "candidate" or "leader"; "closed" once it was left here.
+    leader: whom it knows to lead.
     first, snapshot, applied, commit, last, durable: indices. The log holds the entries `first` to `last`; the snapshot
     is of the state at an index beyond which none is missing, 0 without one. `snapshot <= applied <= commit <= last`.
     version, newest: of the class, in force there, and the one that this replica runs.
     members: name -> address, as this replica knows them. reachable: as leader, those heard of within an election
     timeout; else None.
-    waiting: why nothing can be committed at present, as far as this replica can tell; None if nothing is amiss.
+    waiting: why nothing can be committed now, or soon, as far as this replica can tell; None if nothing is amiss.
     """
 
     node: str

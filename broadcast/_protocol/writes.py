@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from actors._protocol.errors import invariant
 from broadcast._protocol.output import Persist, Send
 from broadcast._protocol.position import Batch
-from broadcast._protocol.snapshots import Divergence, Snapshot
+from broadcast._protocol.snapshots import Compared, Divergence, Snapshot
 from membership._protocol.view import Formation, Promise
 
 
@@ -48,6 +48,7 @@ class Writes:
         self._snapshot: Snapshot | None = None
         self._compact = 0
         self._divergence: Divergence | None = None
+        self._compared: Compared | None = None
         self._held: dict[tuple[str, type], tuple[Promise, Send]] = {}  # by receiver and kind of message
 
     @property
@@ -97,13 +98,17 @@ class Writes:
         """Keep in mind that the state here is not what the others have."""
         self._divergence = divergence
 
+    def compare(self, compared: Compared) -> None:
+        """Keep in mind what replicas compare, as far as it goes now."""
+        self._compared = compared
+
     def flush(self, promise: Promise, commit: int, now: int) -> Persist | None:
         """What must be written now, given the promise as it stands; None if that is nothing."""
         if self._truncate is not None:
             commit = min(commit, self._truncate - 1)  # of what takes the place of the cut, none is on disk so far
         changed = promise if promise != self._asked_promise else None
-        others = self._truncate, self._formation, self._snapshot, self._divergence
-        if changed is None and not self._batches and others == (None, None, None, None):
+        others = self._truncate, self._formation, self._snapshot, self._divergence, self._compared
+        if changed is None and not self._batches and all(other is None for other in others):
             return None
         self._number += 1
         batches = tuple(self._batches)
@@ -121,9 +126,10 @@ class Writes:
             snapshot,
             self._compact,
             self._divergence,
+            self._compared,
         )
         self._asked_promise, self._batches, self._truncate, self._formation = promise, [], None, None
-        self._snapshot, self._compact, self._divergence = None, 0, None
+        self._snapshot, self._compact, self._divergence, self._compared = None, 0, None, None
         return asked
 
     def persisted(self, number: int) -> None:

@@ -134,4 +134,9 @@ class WishAnswer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 class MemberAsked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="member?"):
-    """No leader is heard: am I still a member? Answered by `Dismissed` if not, else by nothing."""
+    """No leader is heard: am I still a member? Answered by `Dismissed` if not, else by nothing.
+
+    address: where the asker is found.
+    """
+
+    address: Address = ""

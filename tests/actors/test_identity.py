@@ -167,6 +167,13 @@ def test_every_directory_that_is_made_is_synced_into_the_one_above_it(
     assert synced[:3] == [tmp_path, tmp_path / "x", tmp_path / "x" / "y"]
 
 
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_what_is_no_place_for_a_directory_is_told_with_what_to_do(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataDirectoryError, match=f"{place} is no data directory.*name a directory"):
+        DataDirectory.open(tmp_path / place, "a")
+
+
 def test_a_mark_that_could_not_be_written_is_not_reserved(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = DataDirectory.open(path, "a")
     before = directory.reserved

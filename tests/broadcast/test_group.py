@@ -472,6 +472,13 @@ async def test_status_says_what_each_replica_knows(count: LocalGroup[Count]) -> 
         assert (said.role == "leader") == (said.node == leader.node)
 
 
+async def test_who_has_left_says_so_and_does_not_lead() -> None:
+    async with local_group(Count, replicas=1) as group:
+        await group.ask(Count.add, 1)
+        replica = group.replicas[0]
+    assert (replica.status().role, replica.status().leader) == ("closed", None)
+
+
 # -- opening and closing ---------------------------------------------------------------------------------------------
 
 

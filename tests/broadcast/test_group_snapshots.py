@@ -15,7 +15,7 @@ from shelf_scene import LIMITS, SECONDS_MAX, Shelf, events, keep_nothing, put, t
 from structlog.testing import capture_logs
 
 from actors import command
-from broadcast import Compacted, Group, _applying, connect, local_group, open_group
+from broadcast import Compacted, Consistency, Group, _applying, connect, local_group, open_group
 from broadcast import _snapshot_files as snapshot_files
 from broadcast import _snapshots as keeping
 from broadcast import _taking as taking
@@ -32,6 +32,14 @@ class Opaque(Shelf):
     @command
     def spoil(self) -> None:
         self.lock = object()
+
+
+class Mended(Opaque):
+    """The same, as it should have been."""
+
+    @command
+    def spoil(self) -> None:
+        pass
 
 
 @pytest.fixture(autouse=True)
@@ -270,8 +278,35 @@ async def test_a_state_that_cannot_be_captured_is_told_and_the_group_goes_on(tmp
             await group.ask(Opaque.spoil)
             await put(group, 20)
             assert group.status().snapshot == 0
+            waiting = str(group.status().waiting)
     told = events(logs, TOLD)
     assert "lock" in told[0]["reason"]
+    assert "at 6 more of the places where one is due nothing is sequenced" in waiting
+    assert "self.lock" in waiting
+
+
+async def test_where_no_snapshot_can_be_taken_again_and_again_nothing_is_sequenced_until_the_class_is_mended(
+    tmp_path: Path,
+) -> None:
+    """Else the log would grow until there is no memory left for it; and what is on the disk is all still there."""
+    with trio.CancelScope() as life:  # to leave waits for what was asked
+        async with one(tmp_path, actor=Opaque) as group:
+            await group.ask(Opaque.spoil)
+            asked = 0
+            with trio.CancelScope() as scope:
+                while True:
+                    scope.deadline = trio.current_time() + 2
+                    await group.ask(Shelf.put, "more")
+                    asked += 1
+            said, content = str(group.status().waiting), await group.reading(Consistency.LOCAL).ask(Shelf.content)
+            life.cancel()
+    assert 7 * LIMITS.snapshot_entries <= asked <= 9 * LIMITS.snapshot_entries
+    assert "by now nothing is sequenced: Opaque: self.lock" in said
+    assert content["more"] == asked
+    async with one(tmp_path, actor=Mended) as group:
+        await taken(group, 80)
+        assert group.status().waiting is None
+        assert (await group.ask(Shelf.content))["more"] >= asked
 
 
 async def test_a_damaged_snapshot_is_not_begun_with(tmp_path: Path) -> None:

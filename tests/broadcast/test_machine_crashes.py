@@ -157,9 +157,36 @@ def test_after_the_first_crash_what_is_replayed_has_a_bound(monkeypatch: pytest.
         for _ in range(length):
             scene.apply(calls(number, *[["add", 1]] * 3, acknowledged=number - 1))
             number += 3
-        assert replayed(scene, number) <= 20 + 3
+        assert replayed(scene, number) <= max(20, 2 * length) + 3
         number += 1
     assert scene.machine.actor.entries == [1] * 160 * 3
+
+
+def test_who_crashes_no_more_is_soon_left_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To keep a state is to do nothing else meanwhile."""
+    monkeypatch.setattr(_base, "COUNT_MIN", 20)
+    kept: list[int] = []
+    honest = _base.Base.take
+
+    def take(self: _base.Base, actor: Ledger, index: int) -> None:
+        kept.append(index)
+        honest(self, actor, index)
+
+    monkeypatch.setattr(_base.Base, "take", take)
+    scene = begun(Ledger)
+    scene.apply(calls(1, ["crash", 0]))
+    for number in range(2, 2000):
+        scene.apply(calls(number, ["add", 1], acknowledged=number - 1))
+    assert len(kept) == 1 + 6
+
+
+def test_a_state_that_takes_long_to_keep_is_kept_after_an_undo_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, base = begun(Ledger), _base.Base()
+    base.undone(scene.machine.actor, 1)
+    assert base.due < _base.NEVER
+    monkeypatch.setattr(_base, "KEPT_SIZE_MAX", 10)
+    base.undone(scene.machine.actor, 1000)
+    assert (base.index, base.due) == (1000, _base.NEVER)
 
 
 def test_a_large_state_is_kept_less_often() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from test_replica_steps import FLOOR, One, disk, formation, leading, sent
 
@@ -629,6 +630,20 @@ def test_while_a_change_is_under_way_priorities_do_not_matter() -> None:
     lead_on(one, CALM_TIMEOUTS - 1, "bcd", c=1)
     level(one)
     assert told_to_stand(lead_on(one, 3, "bcd", c=1)) == []
+
+
+def test_a_member_that_begins_at_another_address_hears_nothing_and_that_is_told() -> None:
+    one = leading()
+    one.hear("d", Forming(tuple("abcd"), Majority(), Limits(), "d:1", observer=True))
+    level(one)
+    hellos = [msgspec.structs.replace(HELLO, address=address) for address in ("d:1", "d:2")]
+    told = [[each.text for each in one.hear("d", hello).settle if isinstance(each, Noticed)] for hello in hellos]
+    assert told[0] == []
+    assert "d is found at d:2 now, and at d:1 as far as the group knows" in told[1][0]
+    assert "membership.move('d', 'd:2')" in told[1][0]
+    (again,) = one.hear("d", MemberAsked("d:3")).settle
+    assert isinstance(again, Noticed)
+    assert "membership.move('d', 'd:3')" in again.text
 
 
 def test_an_observer_is_no_heir_whatever_its_priority() -> None:

@@ -285,6 +285,20 @@ async def test_a_member_that_moves_is_found_by_all() -> None:
         assert {it[name].status().members[moved] for name in it.groups} <= {f"{moved}:1", "elsewhere:9"}
 
 
+async def test_an_observer_that_begins_elsewhere_without_a_move_says_what_to_do(tmp_path: Path) -> None:
+    """It hears nothing: the others look for it where it was."""
+    async with town(disks=tmp_path) as it:
+        await it.start("o", "a", role="observer")
+        await it["o"].ask(Count.add, 4)
+        await it.stop("o")
+        it.places["o"] = "o:2"
+        await it.start("o", "a", role="observer")
+        assert "until another member moves it there (membership.move)" in str(it["o"].status().waiting)
+        await it["a"].membership.move("o", "o:2")
+        await it["o"].ask(Count.add, 4)
+        assert it["o"].status().waiting is None
+
+
 async def test_a_client_follows_members_of_which_each_has_moved(tmp_path: Path) -> None:
     """None of the addresses that it was told, or heard first, is of any use in the end."""
     async with town(disks=tmp_path) as it:

@@ -53,7 +53,7 @@ from broadcast._protocol.output import (
 from broadcast._protocol.position import START, Batch, Position
 from broadcast._protocol.progress import Flow, Progress
 from broadcast._protocol.replica import Replica
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import NOTHING, Compared, Snapshot
 from membership._protocol.change import Change
 from membership._protocol.election import LEAP_MAX
 from membership._protocol.formation import Plan
@@ -95,6 +95,7 @@ class Stored:
     batches: list[Batch] = field(default_factory=list[Batch])
     commit: int = 0
     snapshot: Snapshot | None = None
+    compared: Compared = NOTHING
 
     @property
     def start(self) -> Position:
@@ -132,11 +133,12 @@ class One:
         version: int = 1,
         interface: bytes = b"",
         takes: dict[str, int] | None = None,
+        compared: Compared = NOTHING,
     ) -> None:
         epochs = [*(each.epoch for each in batches), snapshot.position.epoch if snapshot else 0]
         promise = Promise(epoch or max(epochs), None)
         record = formation(names, Limits(election_timeout=FLOOR, leases=leases)) if formed else None
-        found = Stored(disk("a"), record, promise, list(batches), commit, snapshot)
+        found = Stored(disk("a"), record, promise, list(batches), commit, snapshot, compared)
         self.now = 0
         self.number = 0
         self.stamp = 1_000
@@ -196,10 +198,16 @@ def sent(output: Output, kind: type[Message]) -> list[tuple[str, Message]]:
 
 
 def leading(
-    names: str = "abc", *, priority: int = 0, leases: bool = False, version: int = 1, interface: bytes = b""
+    names: str = "abc",
+    *,
+    priority: int = 0,
+    leases: bool = False,
+    version: int = 1,
+    interface: bytes = b"",
+    compared: Compared = NOTHING,
 ) -> One:
     """A leader in epoch 1 whose epoch-start entry is durable everywhere, committed and applied."""
-    one = One(names, priority=priority, leases=leases, version=version, interface=interface)
+    one = One(names, priority=priority, leases=leases, version=version, interface=interface, compared=compared)
     one.lead()
     one.written()
     for name in names[1:]:

@@ -76,6 +76,10 @@ class Program:
         """As Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
+    def terminate(self) -> None:
+        """As systemd and containers do: by SIGTERM."""
+        self._process.terminate()
+
     def kill(self) -> None:
         self._process.kill()
 

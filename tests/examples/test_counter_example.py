@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import three_counters
 import trio
-from programs import listened_on, open_programs
+from programs import Program, listened_on, open_programs
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "counter.py"
@@ -24,14 +25,17 @@ def test_they_go_on_counting_where_they_were(tmp_path: Path) -> None:
     assert sorted(three_counters.run(EXAMPLE, tmp_path)) == [4, 5, 6]
 
 
-async def test_ctrl_c_ends_each_without_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [Program.interrupt, Program.terminate])
+async def test_what_ends_a_program_ends_each_in_order_and_without_a_word(
+    tmp_path: Path, end: Callable[[Program], None]
+) -> None:
     with trio.fail_after(SECONDS_MAX):
         async with open_programs(EXAMPLE, tmp_path) as programs:
             members = [await programs.start(name) for name in "abc"]
             for member in members:
                 await member.wait_lines(1)
             for member in members:
-                member.interrupt()
+                end(member)
                 assert await member.wait_ended() == 0
     assert [member.errors for member in members] == ["", "", ""]
 

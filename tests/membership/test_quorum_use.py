@@ -9,7 +9,7 @@ from broadcast._protocol.messages import AppendReply, Heartbeat, HeartbeatReply,
 from broadcast._protocol.output import Applied, Input, Now, Output, Persisted, ReadAsked, ReadReady, Received, Tick
 from broadcast._protocol.position import START, Batch
 from broadcast._protocol.replica import Replica
-from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.snapshots import NOTHING, Snapshot
 from membership import Configuration, Flexible, Limits, Member, QuorumSystem
 from membership._protocol.formation import Plan
 from membership._protocol.messages import VoteReply
@@ -37,6 +37,7 @@ class Stored:
         self.batches: list[Batch] = []
         self.commit = 0
         self.snapshot: Snapshot | None = None
+        self.compared = NOTHING
         self.start = START
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from broadcast._protocol.entries import SessionAsked
 from broadcast._protocol.output import Submitted
 from broadcast._simulation.disk import Disk
@@ -29,8 +31,8 @@ SEED = 1
 class QuietGroup:
     """Formed, with a leader, when it is made. Every invariant is checked at every step."""
 
-    def __init__(self, seed: int = SEED) -> None:
-        self._stage = Stage(seed, QUIET, Diaries())
+    def __init__(self, seed: int = SEED, options: Options = QUIET) -> None:
+        self._stage = Stage(seed, options, Diaries())
         self.idle(SECOND)
 
     @property
@@ -48,6 +50,10 @@ class QuietGroup:
     @property
     def disks(self) -> dict[str, Disk]:
         return self._stage.disks
+
+    @property
+    def chance(self) -> Random:
+        return self._stage.world.chance
 
     def idle(self, span: int) -> None:
         self._stage.world.schedule.run(self.now + span)
