@@ -1,7 +1,7 @@
 """What a replica hands out of the total order to its clients: a piece at a time, each client in its turn (rule 9).
 
-One task does it, and makes room for all others after each piece: nobody who follows holds up the group, however far
-behind, and however many they are.
+One task does it. After each piece it rests for as long as that took: so nobody who follows holds up the group, however
+far behind, and however many they are; and all of them together have half of the time at most.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ class Feeder:
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
+                began = trio.current_time()
                 while self._tell_next():
-                    await trio.lowlevel.checkpoint()
+                    await trio.sleep(trio.current_time() - began)
+                    began = trio.current_time()
 
     async def _watch(self) -> None:
         while True:
@@ -58,14 +60,16 @@ class Feeder:
 
     def _tell_next(self) -> bool:
         """Is there anybody whose turn it is? A replica that has stopped vouches for nothing, and is left soon."""
-        host = self._host
-        first = first_held(host)
-        asked = None if host.stopped else self._turns.next(first, host.applied)
+        machine, replica = self._host.machine, self._host.replica
+        if machine is None or replica is None or self._host.stopped:
+            return False
+        first = first_held(machine, replica.log)
+        asked = self._turns.next(first, machine.applied)
         if asked is None:
             return False
         if 0 < asked.index < first:
             asked.who(Unheld(asked.slot, asked.index, first))
         else:
-            commands, following = piece(host, asked.index or first)
+            commands, following = piece(machine, replica.log, asked.index or first)
             asked.who(Piece(asked.slot, asked.index, commands, following))
         return True

@@ -7,25 +7,24 @@ from typing import Any
 
 import trio
 
+from actors._protocol.errors import violated
 from broadcast._delivery import Deliveries, Delivery
 from broadcast._errors import Compacted, GroupClosed
 from broadcast._protocol.following import LOOKED_AT_MAX, Harvest, Ordered
+from broadcast._protocol.log import Log
 from broadcast._replica import ReplicaHost
+from broadcast._running import Running
 
 
-def first_held(host: ReplicaHost[Any]) -> int:
-    """The first index that is held here, once the group has formed."""
-    machine, replica = host.machine, host.replica
-    return 1 if machine is None or replica is None else max(machine.first_index, replica.log.start.index + 1)
+def first_held(machine: Running[Any], log: Log) -> int:
+    """The first index of which both the entry is held, and what became of it."""
+    return max(machine.first_index, log.start.index + 1)
 
 
-def piece(host: ReplicaHost[Any], index: int) -> tuple[tuple[Ordered, ...], int]:
+def piece(machine: Running[Any], log: Log, index: int) -> tuple[tuple[Ordered, ...], int]:
     """What was applied from `index` on, which is held, as much as a message takes; and where it goes on."""
-    machine, replica = host.machine, host.replica
     harvest = Harvest()
-    if machine is None or replica is None:
-        return (), index
-    for batch in replica.log.between(index - 1, min(machine.applied, index + LOOKED_AT_MAX - 1)):
+    for batch in log.between(index - 1, min(machine.applied, index + LOOKED_AT_MAX - 1)):
         for command in machine.ordered(batch, index):
             if not harvest.takes(command):
                 return tuple(harvest.commands), command.index
@@ -49,13 +48,15 @@ class HeldDeliveries(Deliveries):
                     f"the group {host.plan.group} is closed here: join it again, and go on from the next index"
                 )
             await host.progressed.park()
-        machine, replica, first = host.machine, host.replica, first_held(host)
-        index = first if self._index is None else self._index
+        machine, replica = host.machine, host.replica
+        if machine is None or replica is None:
+            violated("what has applied something has formed", group=host.plan.group)
+        first = first_held(machine, replica.log)
+        self._index = index = first if self._index is None else self._index
         if index < first:
             raise Compacted(first)
-        self._index = index
-        batch = replica.log.batch_at(index) if replica is not None and index <= host.applied else None
-        if batch is None or machine is None:
+        batch = replica.log.batch_at(index) if index <= machine.applied else None
+        if batch is None:
             return ()
         self._index = batch.last + 1
         return list(machine.deliveries(batch, index))

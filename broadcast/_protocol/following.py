@@ -17,11 +17,12 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from actors._protocol.errors import Overloaded, RemoteProtocolError
-from broadcast._protocol.portions import COUNT_MAX, SIZE_MAX
+from broadcast._protocol.portions import COUNT_MAX
 from broadcast._protocol.position import Natural, Positive
 from membership._protocol.view import Name
 
 SLOTS_MAX = 32  # pieces that a client may wait for at once
+PIECE_SIZE_MAX = 2**16  # bytes of commands in one piece; a single larger one makes one alone
 LOOKED_AT_MAX = 10_000  # entries that one piece is looked for in, and what their last batch has beyond
 
 Slot = Annotated[int, msgspec.Meta(ge=0, lt=SLOTS_MAX)]
@@ -184,7 +185,7 @@ class Turns(Generic[K]):
 
 
 class Harvest:
-    """Collects a piece: as many commands as a message holds."""
+    """Collects a piece: few enough that nobody is held up, and no client has much to take."""
 
     def __init__(self) -> None:
         self.commands: list[Ordered] = []
@@ -192,7 +193,7 @@ class Harvest:
 
     def takes(self, command: Ordered) -> bool:
         """Take this, if there is room for it; for the first there is."""
-        full = len(self.commands) == COUNT_MAX or self._size + command.size > SIZE_MAX
+        full = len(self.commands) == COUNT_MAX or self._size + command.size > PIECE_SIZE_MAX
         if self.commands and full:
             return False
         self.commands.append(command)
