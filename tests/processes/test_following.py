@@ -26,11 +26,11 @@ async def test_whoever_is_killed_a_client_is_delivered_the_one_order(leader: boo
             members = await started(replicas)
             load, kill = Load(members), Kill(replicas, chance, leader=leader)
             load.at(chance.randint(100, 900), kill)
-            orders = [Order() for _ in members]
+            orders = [Order() for _ in range(len(members) + 1)]
             async with connect("tally", Tally, members=members) as all_of_them, trio.open_nursery() as nursery:
-                for order, (name, address) in zip(orders, members.items(), strict=True):
+                for order, (name, address) in zip(orders[1:], members.items(), strict=True):
                     nursery.start_soon(_follow_from, {name: address}, order)
-                nursery.start_soon(_follow, all_of_them, Order())
+                nursery.start_soon(_follow, all_of_them, orders[0])
                 nursery.start_soon(kill.bring_back)
                 assert await load.run() == INCREMENTS
             await assert_all_agree(replicas, load.answers, INCREMENTS)
