@@ -55,7 +55,7 @@ class Feeder:
     async def _watch(self) -> None:
         while True:
             await self._host.progressed.park()
-            self._turns.progressed(self._host.applied)
+            self._turns.progressed()
             self._wake.set()
 
     def _tell_next(self) -> bool:

@@ -117,7 +117,7 @@ def check(answer: Piece | Unheld) -> None:
         return
     asked, following = answer.asked, answer.following
     indices = [asked, *(each.index for each in answer.commands), following]
-    if not (asked < following and asked <= indices[1] and indices[-2] < following):
+    if not (asked <= indices[1] and indices[-2] < following):
         raise RemoteProtocolError(f"a piece of the order from {asked} to {following} that is not in there")
     for one, other in pairwise(answer.commands):
         if not (one.index < other.index and one.stamp < other.stamp):
@@ -165,11 +165,10 @@ class Turns(Generic[K]):
         for slot in range(SLOTS_MAX):
             self.withdraw(who, slot)
 
-    def progressed(self, applied: int) -> None:
-        """All up to this index was applied."""
-        for key, index in list(self._early.items()):
-            if index <= applied:
-                self._due[key] = self._early.pop(key)
+    def progressed(self) -> None:
+        """More was applied."""
+        self._due.update(self._early)
+        self._early.clear()
 
     def next(self, first: int, applied: int) -> Asked[K] | None:
         """Whose turn it is; it waits no more. The entries from `first` to `applied` are held: either, or that it is

@@ -115,9 +115,9 @@ def test_who_asks_for_more_than_is_applied_waits_for_it() -> None:
     turns.ask("y", 0, 8)
     assert turns.next(1, 5) is None
     assert turns.next(1, 6) is None  # nobody said that there is more
-    turns.progressed(7)
+    turns.progressed()
     assert [turns.next(1, 7) for _ in range(2)] == [Asked("x", 0, 6), None]
-    turns.progressed(8)
+    turns.progressed()
     assert turns.next(1, 8) == Asked("y", 0, 8)
 
 
@@ -125,9 +125,9 @@ def test_who_asks_for_the_first_that_is_held_waits_until_one_is() -> None:
     turns = Turns[str]()
     turns.ask("x", 0, 0)
     assert turns.next(9, 8) is None
-    turns.progressed(8)
+    turns.progressed()
     assert turns.next(9, 8) is None
-    turns.progressed(9)
+    turns.progressed()
     assert turns.next(9, 9) == Asked("x", 0, 0)
 
 
@@ -150,7 +150,7 @@ def test_who_waits_no_more_is_told_nothing() -> None:
     turns.withdraw("x", 3)
     assert len(turns) == 2
     turns.leave("x")
-    turns.progressed(8)
+    turns.progressed()
     assert [turns.next(1, 8) for _ in range(2)] == [Asked("y", 0, 7), None]
     assert len(turns) == 0
 
@@ -161,8 +161,13 @@ def test_what_is_asked_anew_in_a_slot_takes_the_place_of_what_was() -> None:
     assert turns.next(1, 5) is None
     turns.ask("x", 0, 6)
     assert turns.next(1, 5) is None
-    turns.progressed(7)
+    turns.progressed()
     assert [turns.next(1, 7) for _ in range(2)] == [Asked("x", 0, 6), None]
+    turns.ask("x", 0, 9)
+    assert turns.next(1, 7) is None
+    turns.ask("x", 0, 3)
+    turns.progressed()
+    assert [turns.next(1, 9) for _ in range(2)] == [Asked("x", 0, 3), None]
 
 
 # -- a piece --------------------------------------------------------------------------------------------------------
