@@ -17,6 +17,7 @@ from test_clients import impostor, welcoming
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, Origin, Overloaded, command, open_node
+from actors._interface import Interface
 from broadcast import (
     Compacted,
     Consistency,
@@ -377,6 +378,19 @@ async def test_they_wait_for_a_first_link(count: LocalGroup[Count]) -> None:
         with trio.move_on_after(0.05) as scope:
             await anext(client.deliveries())
         assert scope.cancelled_caught
+
+
+async def test_nothing_is_said_on_a_way_that_is_lost() -> None:
+    feed, said = feeding.Feed("local", Interface.of(Count)), list[object]()
+    feed.take_way(said.append, b"c" * 16)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(anext, feed.deliveries(7))
+        await wait_all_tasks_blocked()
+        feed.lose_way()
+        nursery.start_soon(anext, feed.deliveries(8))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert said == [Follow(0, 7)]
 
 
 async def test_who_does_not_take_them_is_kept_nothing_for_and_misses_nothing(count: LocalGroup[Count]) -> None:
