@@ -28,8 +28,13 @@ $(READY): pyproject.toml
 demo: setup ## three replicas; the leader is killed; one order (FILE=some.txt for your own lines)
 	@$(BIN)/troupe demo $(FILE)
 
-test: setup ## the tests
+test: setup ## the tests: on all processors, but for those marked `alone`, which come last (ARGS=...: some, in one run)
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m 'not alone'
+	@$(BIN)/python -m pytest -m alone
+endif
 
 # What says `assert` proves nothing under -O; pytest rewrites those of test modules, so that these do all the same.
 harsh: setup ## the unit tests under -O, -X dev, warnings as errors, a random hash seed

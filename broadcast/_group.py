@@ -118,9 +118,7 @@ class Group(GroupRef[A]):
 
     def state(self) -> bytes:
         """This replica's actor, encoded: equal bytes on replicas that agree. Local, and as of the applied index."""
-        if self._host.machine is None:
-            raise RuntimeError(f"the group {self.name} has not formed yet")
-        return self._host.machine.state()
+        return self._host.state()
 
 
 class _LocalWay(Way):

@@ -12,7 +12,7 @@ and a command that came with a version is not run before that is in force, which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
 from trio.lowlevel import enable_ki_protection
@@ -20,7 +20,7 @@ from trio.lowlevel import enable_ki_protection
 from actors._actor import VERSION_MAX, Actor
 from actors._interface import Interface
 from actors._protocol.codec import decode
-from actors._protocol.errors import InvariantViolation, invariant
+from actors._protocol.errors import InvariantViolation, invariant, violated
 from broadcast._base import Base, Load
 from broadcast._calls import is_call, open_calls, runs_of, tag_of
 from broadcast._capture import Counted, Tables, decode_tables, encode_tables
@@ -72,6 +72,10 @@ _RAN = (_APPLIED, Outcome.REFUSED, Outcome.QUERIED)
 """Outcomes of commands whose effects, if any, stayed: what a replay runs again. (A query has none, or is wrong.)"""
 
 
+def _never() -> bool:
+    return False
+
+
 def check_version(group: str, interface: Interface, in_force: int, index: int) -> None:
     """Raise `Outdated` if the version in force from `index` on is later than what this class is."""
     if in_force > interface.version:
@@ -115,6 +119,7 @@ class Machine(Running[A]):
         self._due_size = 0  # bytes of the calls that were due in the present batch
         self._payer: Session | Effects = self.effects  # whose commands are run at present
         self._undos = Undos()  # of all, whoever pays
+        self._is_late: Callable[[], bool] = _never
 
     @property
     def due(self) -> tuple[int | None, int]:
@@ -141,35 +146,48 @@ class Machine(Running[A]):
         What it raises ends the replica: nothing of the batch counts then, and this machine is of no use any more.
         `CannotApply`: an entry has no outcome that is sure to be the same everywhere.
         """
+        reports: list[Report] = []
+        for _ in self.applying(batch, reports, _never):
+            violated("who is never late is done at once")
+        return reports
+
+    @enable_ki_protection
+    def applying(self, batch: Batch, reports: list[Report], is_late: Callable[[], bool]) -> Iterator[None]:
+        """The same bit by bit: it stops behind each command at which it is late, and counts when it has ended.
+
+        reports: what to tell is added there. What is looked at meanwhile is of no index that there is, so that nobody
+        should look; no other batch, and no snapshot, comes in between.
+        """
         invariant(batch.first == self.applied + 1, "batches are applied in index order, once", first=batch.first)
         self.time = batch.time
         if not self.views or batch.epoch > self.views[-1].epoch:
             self.sessions.renew(batch.time)  # while nobody led, nobody could be heard of (rule 12)
         for number, session in self.sessions.expire(batch.time):
             self._past.left(number, session.owner, batch.first)
-        reports: list[Report] = []
-        self._due_size = 0
+        self._due_size, self._is_late = 0, is_late
         if self.tells or self.unheard:
             self.tells, self.unheard = [], []
         entries, index = decode_entries(batch.entries), batch.first
         begins = not self._past.began(batch.epoch)
         invariant(not begins or isinstance(entries[0], EpochStart), "an epoch begins with its epoch-start entry")
         for entry in entries:
-            self._apply_entry(entry, batch, index, reports)
+            match entry:
+                case Commands():
+                    yield from self._apply_commands(entry, batch, index, reports)
+                case Due():
+                    yield from self._apply_due(entry, batch, index)
+                case _:
+                    self._apply_entry(entry, batch, index, reports)
             index += span(entry)
         invariant(index == batch.last + 1, "a batch holds as many entries as it says", index=index)
         self.applied = batch.last
         self.stamp = batch.last_stamp
         if self._markers.passed(batch, self._due_size, self.configuration.limits):
             self._forget()
-        return reports
 
     def _apply_entry(self, entry: object, batch: Batch, index: int, reports: list[Report]) -> None:
+        """One that is no run of commands."""
         match entry:
-            case Commands():
-                self._apply_commands(entry, batch, index, reports)
-            case Due():
-                self._apply_due(entry, batch, index)
             case EpochStart():
                 once = not self._past.began(batch.epoch)
                 invariant(once, "an epoch has one epoch-start entry", epoch=batch.epoch, index=index)
@@ -198,7 +216,7 @@ class Machine(Running[A]):
             case _:
                 invariant(False, "every kind of entry can be applied", entry=entry)
 
-    def _apply_commands(self, entry: Commands, batch: Batch, index: int, reports: list[Report]) -> None:
+    def _apply_commands(self, entry: Commands, batch: Batch, index: int, reports: list[Report]) -> Iterator[None]:
         session = self.sessions.touch(entry.session, batch.time)
         if session is None:
             self._past.note(index, entry.count, Outcome.EXPIRED)
@@ -214,11 +232,13 @@ class Machine(Running[A]):
             self._past.note(index, repeated, Outcome.DUPLICATE)
         first, outcomes = session.remembered(entry.number, entry.number + entry.count - 1)
         if repeated < entry.count:
-            outcomes += self._apply_calls(entry, session, batch, index, repeated)
+            outcomes += yield from self._apply_calls(entry, session, batch, index, repeated)
         if outcomes:
             reports.append(Answers(entry.session, first, outcomes))
 
-    def _apply_calls(self, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> list[bytes]:
+    def _apply_calls(
+        self, entry: Commands, session: Session, batch: Batch, index: int, skip: int
+    ) -> Generator[None, None, list[bytes]]:
         """Returns what to tell the asker, which is more than what is kept for one that asks again (rule 22)."""
         calls, told = open_calls(entry), list[bytes]()
         self._enter(entry, batch, session)
@@ -233,6 +253,8 @@ class Machine(Running[A]):
             if outcome is _APPLIED and self._idempotent and self._is_idempotent(calls[at]):
                 answer = NOT_KEPT
             session.answered(answer)
+            if self._is_late():
+                yield from self._pause(entry, batch, session)
         self._applied_calls(index + entry.count - 1)
         return told
 
@@ -240,7 +262,7 @@ class Machine(Running[A]):
         """As of the version in force: one way for all replicas, whatever class they run."""
         return self._idempotent.get(tag_of(call), VERSION_MAX + 1) <= self._context.version
 
-    def _apply_due(self, entry: Due, batch: Batch, index: int) -> None:
+    def _apply_due(self, entry: Due, batch: Batch, index: int) -> Iterator[None]:
         """Run those that are due. Nobody waits for their answers; what became of them is told by `deliveries`."""
         self._enter(entry, batch, self.effects)
         last = index + entry.count - 1
@@ -256,7 +278,15 @@ class Machine(Running[A]):
                 self._past.note(at, 1, outcome)
                 if outcome is not Outcome.REFUSED:
                     self.unheard.append(Unheard(at, call, outcome))
+            if self._is_late():
+                yield from self._pause(entry, batch, self.effects)
         self._applied_calls(last)
+
+    def _pause(self, entry: Run, batch: Batch, payer: Session | Effects) -> Iterator[None]:
+        """Let others have a turn, in the midst of a run."""
+        self._context.end()
+        yield
+        self._enter(entry, batch, payer)
 
     def _enter(self, entry: Run, batch: Batch, payer: Session | Effects) -> None:
         """payer: for what has to be undone."""

@@ -63,7 +63,7 @@ class Reader:
         """Have these answered at this level; by a lease only if there is one here."""
         numbers = [query.number for query in queries]
         if consistency is Consistency.LOCAL:
-            self._answer(numbers)
+            self._host.between(partial(self._answer, numbers))
             return
         if consistency is Consistency.LEASE and not self._host.holds_lease():
             consistency = Consistency.LINEARIZABLE

@@ -213,7 +213,7 @@ class ReplicaHost(Generic[A]):
 
     async def take_last_snapshot(self) -> None:
         """Before a clean stop: keep what was applied as a snapshot, if that takes no longer than a few seconds."""
-        if self._keeper is not None and not self.stopped:
+        if self._keeper is not None and not self.stopped and self._applier.is_between:
             await self._keeper.take_last()
 
     def close(self) -> None:
@@ -418,7 +418,7 @@ class ReplicaHost(Generic[A]):
     def _on_read_ready(self, ready: ReadReady) -> None:
         fresh = self._reads.pop(ready.token, None)
         if fresh is not None:
-            fresh()
+            self._applier.between(fresh)
 
     # -- the disk --------------------------------------------------------------------------------------------------
 
@@ -484,6 +484,19 @@ class ReplicaHost(Generic[A]):
         self.give(ReadAsked(token, consistency, index))
         return token
 
+    def state(self) -> bytes:
+        """The actor, encoded. A batch that is half applied is finished first, however long that takes."""
+        while not (self._applier.is_between or self._stepping or self.stopped or self.closed):
+            self._take(None)
+        machine = self.machine
+        if machine is None:
+            raise RuntimeError(f"the group {self.plan.group} has not formed yet")
+        return machine.state()
+
+    def between(self, then: Callable[[], None]) -> None:
+        """Call this when the state here is one of an index: now, or soon, as a batch is half applied."""
+        self._applier.between(then)
+
     def holds_lease(self) -> bool:
         """Does this replica lead for certain, at this moment (rule 20)?"""
         return self.replica is not None and not self.stopped and self.replica.holds_lease(now())
@@ -499,6 +512,7 @@ class ReplicaHost(Generic[A]):
         if machine is None:
             violated("nothing is asked before the group has formed", group=self.plan.group)
         invariant(self._failure is None, "a replica that has stopped answers nobody", group=self.plan.group)
+        invariant(self._applier.is_between, "nobody looks while a batch is half applied", group=self.plan.group)
         return machine.query(call, sender)
 
     def leave(self, owner: Owner) -> None:

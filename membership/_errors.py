@@ -10,7 +10,8 @@ class ChangeRefused(Rejected):
 
 
 class ChangeUnknown(OutcomeUnknown):
-    """The change was refused after an earlier try of it that may still come to something: look at the views."""
+    """The change was refused after an earlier try of it that may still come to something, or it was called off before
+    all of it was so, by the removal of who was to come: look at the views."""
 
 
 class MemberRemoved(Exception):

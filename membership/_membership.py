@@ -11,7 +11,7 @@ import trio
 
 from actors._protocol.address import check_name, parse_address
 from membership._errors import ChangeRefused, ChangeUnknown
-from membership._protocol.change import Change, Newcomer, is_reached
+from membership._protocol.change import Change, Newcomer, destination, is_reached
 from membership._protocol.messages import ChangeWish, HandOver, Verdict, Wish
 from membership._protocol.quorum import QuorumSystem
 from membership._protocol.view import Configuration, View
@@ -29,16 +29,30 @@ class Steward(Protocol):
 
 
 class _Waiting:
-    """Somebody waits for a change. reached: the first view in which it is so; another may take it back at once."""
+    """Somebody waits for a change. reached: the first view in which it is so; another may take it back at once.
+
+    missing: of those that it was to bring, who was removed before it was reached. It is not tried again then: whoever
+    did that does not want it, and who is missing could not come back as it is.
+    """
 
     def __init__(self, change: Change) -> None:
         self.change = change
         self.reached: View | None = None
+        self.missing: list[str] = []
+        self._was_under_way = False
 
     def look(self, view: View, configuration: Configuration) -> None:
         """A view began."""
         if self.reached is None and is_reached(self.change, configuration):
             self.reached = view
+        self.follow(configuration)
+
+    def follow(self, configuration: Configuration) -> None:
+        """This is agreed: does it lead there, or has somebody seen to it that it does not any more?"""
+        self._was_under_way = self._was_under_way or is_reached(self.change, destination(configuration))
+        if self._was_under_way and self.reached is None and not self.missing:
+            brought = [*(newcomer.name for newcomer in self.change.add), *self.change.promote]
+            self.missing = [name for name in brought if not configuration.includes(name)]
 
 
 VIEWS_MAX = 10_000
@@ -124,7 +138,8 @@ class Membership:
     async def remove(self, name: str, *, quorum: QuorumSystem | None = None, force: bool = False) -> View:
         """Remove a member; it learns of it and ends. It may be the leader, which hands over. quorum: as in `add`.
 
-        Of itself: raises `MemberRemoved` here, if that comes before the view without it.
+        One that has not caught up yet: its `add` or `replace` is called off, and the voters stay as they are, by the
+        quorum system that they have. Of itself: raises `MemberRemoved` here, if that comes before the view without it.
         """
         return await self.change(Change(remove=(name,), quorum=quorum, force=force))
 
@@ -150,7 +165,8 @@ class Membership:
         """Several at once, or another quorum system; returns the view in which it is so.
 
         Raises TypeError or ValueError for what is no change, `ChangeRefused` if the group does not make it as things
-        are, `ChangeUnknown` if it refuses after an earlier try whose answer was lost, `broadcast.GroupClosed`.
+        are, `ChangeUnknown` if it refuses after an earlier try whose answer was lost, or if somebody removes who is to
+        come before that has caught up, `broadcast.GroupClosed`.
         """
         _check(change)
         waiting = _Waiting(change)
@@ -168,6 +184,8 @@ class Membership:
             if waiting.reached is not None and tries:
                 await trio.lowlevel.checkpoint()
                 return waiting.reached
+            if waiting.missing:
+                raise ChangeUnknown(_called_off(waiting.missing))
             self._check_open()
             number = self._newest
             answer = await self._steward.wish(ChangeWish(change))
@@ -184,6 +202,8 @@ class Membership:
                     unknown += verdict is Verdict.TAKEN
                     if verdict is Verdict.REACHED and self._configuration is not None:
                         waiting.look(self._views[-1], self._configuration)
+                    elif verdict is Verdict.TAKEN and self._configuration is not None:
+                        waiting.follow(self._configuration)
                 case None:
                     unknown += 1
             tries += 1
@@ -237,6 +257,15 @@ class Membership:
     def _check_open(self) -> None:
         if self._ended is not None:
             raise self._ended.with_traceback(None)  # several may be told: each with its own traceback
+
+
+def _called_off(missing: list[str]) -> str:
+    names = ", ".join(missing)
+    return (
+        f"{names} was removed before this was reached, which calls it off: it is not tried again. What else it asked "
+        f"for may have come about, or still may: look at the views. To add {names} after all, start it with another, "
+        "empty data directory"
+    )
 
 
 def _check(change: Change) -> None:

@@ -67,10 +67,9 @@ _Decoder = partial(
 )
 
 
-_spare: list[cbor2.CBORDecoder] = []
-"""Decoders that wait for their next value: to make one costs as much as to decode a small value. Threads may parse side
-by side, and each takes one of its own; one that has raised is not put back."""
-_NOTHING = BytesIO()
+_spare: list[tuple[BytesIO, cbor2.CBORDecoder]] = []
+"""Decoders that wait for their next value, each with the stream that it reads: to make these costs more than to decode
+a small value. Threads may parse side by side, and each takes one of its own; one that has raised is not put back."""
 
 
 def encode(value: object) -> bytes:
@@ -117,11 +116,6 @@ def check_plain(value: object) -> None:
 def encode_struct(struct: msgspec.Struct) -> bytes:
     """The bytes of one of our own `array_like` structs, as `decode_struct` reads them."""
     return cbor2.dumps(msgspec.to_builtins(struct, builtin_types=_BYTES_AS_THEY_ARE))
-
-
-def encode_around(values: Sequence[object], last: bytes) -> bytes:
-    """The array of these plain values and of one more, which is encoded already, and is not opened."""
-    return cbor2.dumps((*values, None))[:-1] + last  # None takes the last byte
 
 
 def decode_struct(data: bytes, type: type[T], size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> T:  # noqa: A002
@@ -180,21 +174,21 @@ def parse(data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) -> 
     # Each value takes a byte at least, so that ordinary messages need no counting.
     if len(data) > count_max and not _holds_at_most(count_max, data):
         raise DecodeError(f"more than {count_max} values in one")
-    stream = BytesIO(data)
     try:
-        decoder = _spare.pop()
+        spare = _spare.pop()
     except IndexError:
-        decoder = _Decoder(stream)
-    else:
-        decoder.fp = stream
+        stream = BytesIO()
+        spare = stream, _Decoder(stream)
+    stream, decoder = spare
+    BytesIO.__init__(stream, data)  # it shares what it is made of, and copies what is written to it
     try:
         value: object = decoder.decode()
     except cbor2.CBORError as error:
         raise DecodeError(f"{error}: {error.__cause__}" if error.__cause__ else str(error)) from error
-    decoder.fp = _NOTHING  # or it would keep the data
-    _spare.append(decoder)
     if stream.tell() != len(data):
         raise DecodeError(f"{len(data) - stream.tell()} bytes behind the value")
+    BytesIO.__init__(stream, b"")  # or it would keep the data
+    _spare.append(spare)
     return value
 
 

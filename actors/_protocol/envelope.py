@@ -136,8 +136,6 @@ def pack_envelope(
     """The frame of an `Envelope`, its fields checked. Raises TooLarge if the body is."""
     if len(body) > body_size_max:
         raise TooLarge(f"the body of {tag!r} to {to!r}", len(body), body_size_max)
-    if not (len(to) <= _NAME_LENGTH_MAX and len(sender) <= _NAME_LENGTH_MAX and 0 < len(tag) <= _TAG_LENGTH_MAX):
-        violated("names fit", to=to, tag=tag)
     if not 0 <= correlation <= COUNTER_MAX:
         violated("a correlation is within bounds", correlation=correlation)
     names = _names(to, sender, tag)
@@ -148,6 +146,8 @@ def pack_envelope(
 
 @lru_cache(KNOWN_MAX)
 def _names(to: str, sender: str, tag: str) -> bytes:
+    if not (len(to) <= _NAME_LENGTH_MAX and len(sender) <= _NAME_LENGTH_MAX and 0 < len(tag) <= _TAG_LENGTH_MAX):
+        violated("names fit", to=to, tag=tag)
     return text(to) + text(sender) + text(tag)
 
 
@@ -161,36 +161,32 @@ def pack_part(data: bytes, begin: int, size: int) -> bytes:
 
 def unpack(payload: bytes) -> LinkMessage:
     """The message in a frame's payload. Raises RemoteProtocolError."""
-    begun = _begun(payload)
     end = 2 + int.from_bytes(payload[:2], "big")
     if end > HEADER_SIZE_MAX + 2 or end > len(payload):
         raise RemoteProtocolError(f"a header of {end - 2} bytes in a frame of {len(payload)}")
-    names = None if begun is None else known.get(payload[_NUMBERS.size : end])
-    if begun is not None and names is not None:
-        return Envelope(*begun, *names, payload[end:])
+    names: bytes | None = None
+    if end >= _NUMBERS.size:
+        _, begin, wide, counter, also_wide, correlation = _NUMBERS.unpack_from(payload)
+        # As `pack_envelope` has it begin, and within bounds.
+        if begin == _ENVELOPE and wide == also_wide == WIDE and counter <= COUNTER_MAX and correlation <= COUNTER_MAX:
+            names = payload[_NUMBERS.size : end]
+            said = known.get(names)
+            if said is not None:
+                return Envelope(counter, correlation, *said, payload[end:])
     plain = parse(payload[2:end])
     items = cast("list[object]", plain) if type(plain) is list else []
     kind = items[0] if items else None
     if kind == "envelope":
         items.append(payload[end:])
         envelope = convert(items, Envelope)
-        if begun is not None:
-            _remember(payload[_NUMBERS.size : end], envelope)
+        if names is not None:
+            _remember(names, envelope)
         return envelope
     if kind == "part":
         items.append(payload[end:])
     elif len(payload) > end:
         raise RemoteProtocolError(f"a message of the link with a body of {len(payload) - end} bytes")
     return _KINDS.convert(items)
-
-
-def _begun(payload: bytes) -> tuple[int, int] | None:
-    """Counter and correlation, if the header begins as `pack_envelope` has it begin, and they are within bounds."""
-    if len(payload) < _NUMBERS.size:
-        return None
-    _, kind, wide, counter, also_wide, correlation = _NUMBERS.unpack_from(payload)
-    is_so = kind == _ENVELOPE and wide == also_wide == WIDE and counter <= COUNTER_MAX and correlation <= COUNTER_MAX
-    return (counter, correlation) if is_so else None
 
 
 def _remember(names: bytes, envelope: Envelope) -> None:

@@ -10,13 +10,15 @@ nothing twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias, cast
+from functools import lru_cache
+from typing import Annotated, TypeAlias
 
+import cbor2
 import msgspec
 
 from actors._protocol.address import ACTOR_NAME_LENGTH_MAX
-from actors._protocol.codec import COUNT_MAX, OneOf, check_plain, encode_around
-from actors._protocol.envelope import Natural
+from actors._protocol.codec import COUNT_MAX, OneOf, check_plain
+from actors._protocol.envelope import KNOWN_MAX, Natural
 
 CHAIN_LENGTH_MAX = 64
 """Actors that are told to wait for a message: the last ones, if there are more."""
@@ -87,30 +89,38 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 Parcel: TypeAlias = Asked | Told | Withdrawn | Stopped | Watched | Answered | Ended
+_NOBODY_FOR_EVER = cbor2.dumps(()) + cbor2.dumps(None)
+"""A chain and a patience, encoded: nearly all there are."""
 _KINDS = OneOf[Parcel](Asked, Told, Withdrawn, Stopped, Watched, Answered, Ended)
 
 
 def pack_asked(actor: str, sender: str, chain: Sequence[str], patience: int | None, call: bytes) -> bytes:
     """The bytes of an `Asked`, of a call that is encoded already."""
-    return encode_around(("ask", actor, sender, chain, patience), call)
+    waits = _NOBODY_FOR_EVER if patience is None and not chain else cbor2.dumps(chain) + cbor2.dumps(patience)
+    return _begin(3, "ask", actor, sender) + waits + call
 
 
 def pack_told(actor: str, sender: str, call: bytes) -> bytes:
     """The bytes of a `Told`, of a call that is encoded already."""
-    return encode_around(("tell", actor, sender), call)
+    return _begin(1, "tell", actor, sender) + call
 
 
 def pack_answered(incarnation: int, outcome: bytes) -> bytes:
     """The bytes of an `Answered`, of an outcome that is encoded already."""
-    return encode_around(("answer", incarnation), outcome)
+    return _begin(1, "answer", incarnation) + outcome
+
+
+@lru_cache(KNOWN_MAX)
+def _begin(more: int, *values: str | int) -> bytes:
+    """How the array begins of these values and of so many more, which follow. Few say much to each other."""
+    return cbor2.dumps((*values, *[None] * more))[:-more]  # None takes a byte
 
 
 def open_parcel(data: bytes) -> Parcel:
     """The parcel that `data` is. Raises DecodeError. What is in a call or an outcome is plain, and no more is known."""
     parcel = _KINDS.decode(data, count_max=_COUNT_MAX)
-    kind = type(parcel)
-    if kind is Asked or kind is Told:
-        check_plain(cast("Asked | Told", parcel).call)
-    elif kind is Answered:
-        check_plain(cast(Answered, parcel).outcome)
+    if type(parcel) is Asked or type(parcel) is Told:
+        check_plain(parcel.call)
+    elif type(parcel) is Answered:
+        check_plain(parcel.outcome)
     return parcel

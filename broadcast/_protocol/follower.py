@@ -31,6 +31,7 @@ class Following:
         self.heard = (0, 0)
         """Epoch of the leader that was followed last, and the stamp of its newest word."""
         self._acknowledges = False  # something new to tell the leader
+        self._asked = 0  # the number of the question that it waits to have answered
         self.incoming = Incoming(own, election, outbox)
 
     def on_append(self, received: Received, message: Append, now: int) -> None:
@@ -47,6 +48,7 @@ class Following:
         own.place(missing(own.log, message, own.fixed), now)
         own.verify(message.batches[-1].last if message.batches else previous.index)
         self._learn_commit(message.commit)
+        self._asked = message.number or self._asked
         self._acknowledges = self._acknowledges or not own.writes.unsynced_size
 
     def on_heartbeat(self, received: Received, message: Heartbeat, now: int) -> None:
@@ -75,7 +77,11 @@ class Following:
         """Tell the leader what it may count on: shown by it, and durable here (rule 9)."""
         leader, own = self._election.leader, self._own
         if self._acknowledges and leader not in (None, self._election.name):
-            self._answer(str(leader), AppendReply(self._election.epoch, min(own.verified, own.writes.durable)))
+            number = 0
+            if not own.writes.unsynced_size:
+                number, self._asked = self._asked, 0
+            match = min(own.verified, own.writes.durable)
+            self._answer(str(leader), AppendReply(self._election.epoch, match, number=number))
         self._acknowledges = False
 
     def _follow(self, received: Received, epoch: int, now: int) -> bool:
@@ -86,6 +92,7 @@ class Following:
             return False
         if (election.leader, election.epoch) != (sender, epoch):  # the same member may lead again
             self._reads.lose()
+            self._asked = 0
         election.follow(sender, epoch, now)
         self.heard = max(self.heard, (epoch, received.stamp))
         self._own.follow(epoch)

@@ -192,13 +192,14 @@ class Leadership:
             self._tell_at = now + COMMIT_TOLD_WITHIN
 
     def _append_to(self, name: str, progress: Progress, now: int, *, listening: bool) -> None:
-        """One that is not `listening` gets probes without content.
+        """One that is not `listening`, or was silent about the last one, gets probes without content.
 
         A stream goes on (it is bounded by what is in flight) until its silence turns it into a probe.
         """
         log, commit = self._own.log, self._own.commit
         while progress.may_send() and (progress.next <= log.last.index or progress.flow is Flow.PROBE):
-            has_content = progress.next > log.start.index and (listening or progress.flow is Flow.STREAM)
+            speaks = listening and not progress.is_silent
+            has_content = progress.next > log.start.index and (speaks or progress.flow is Flow.STREAM)
             batches = log.read(progress.next, BATCH_SIZE_MAX) if has_content else ()
             previous = batches[0].previous if batches else log.last
             if not batches and log.start.index < progress.next <= log.last.index:
@@ -209,6 +210,15 @@ class Leadership:
             progress.sent(previous.index, batches, now)
             progress.commit = commit
 
+    def _ask(self, name: str, progress: Progress, now: int) -> None:
+        """What has it of that which it is silent about?"""
+        number, log = progress.ask(now), self._own.log
+        held = log.batch_at(progress.match + 1) if number else None
+        if held is not None:
+            self._outbox.send(name, Append(self.epoch, held.previous, (), self._own.commit, number))
+        elif number:
+            progress.probe()
+
     def on_append_reply(self, received: Received, message: AppendReply, now: int) -> None:
         """A follower tells what it holds."""
         check(message, self._own.log)
@@ -216,7 +226,7 @@ class Leadership:
         if progress is None:
             return
         if message.conflict is None or message.rejected is None:
-            progress.acknowledged(message.match, received.stamp, now)
+            progress.acknowledged(message.match, received.stamp, now, message.number)
         else:
             progress.rejected(message.rejected, message.conflict, received.stamp)
         if progress.flow is Flow.SNAPSHOT and progress.match >= self._own.log.start.index:
@@ -336,7 +346,7 @@ class Leadership:
             if progress.flow is Flow.SNAPSHOT:
                 progress.repeat(now.monotonic)
             else:
-                progress.probe()  # what was sent may be lost
+                self._ask(name, progress, now.monotonic)  # what was sent may be lost
                 if not progress.match:
                     silent.append(name)
         self.succession.tick(now.monotonic)

@@ -26,24 +26,30 @@ from membership._protocol.view import Epoch, Priority, Version
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="append"):
-    """The leader's batches for a follower, to stand right after `previous` (Ongaro 2014, 3.5: AppendEntries)."""
+    """The leader's batches for a follower, to stand right after `previous` (Ongaro 2014, 3.5: AppendEntries).
+
+    number: of the question what it has of all that went before this; 0 if that is not asked.
+    """
 
     epoch: Epoch
     previous: Position
     batches: tuple[Batch, ...]
     commit: Natural
+    number: Natural = 0
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="appended"):
     """Up to `match` the follower holds durably what this epoch's leader holds.
 
     With `conflict`, it could not place the batches that follow index `rejected`; the leader should go on at `conflict`.
+    number: of the question that this answers: all that had come before that is durable.
     """
 
     epoch: Epoch
     match: Natural
     rejected: Natural | None = None
     conflict: Positive | None = None
+    number: Natural = 0
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="beat"):

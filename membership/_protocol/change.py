@@ -8,6 +8,14 @@ A change is a *goal* that is kept in the configuration itself, so that whoever l
 
 Each step is one log entry, and each waits for the one before it to be committed. Any change of voters, weights or
 quorum system goes through a joint configuration (Ongaro 2014, 4.3), also that of a single voter.
+
+Until then a goal waits for those of it that have no vote yet, its *late* ones, and is called off by their removal:
+
+* all of them removed: nothing is left of it. The group stays as it decides now, by its voters and its quorum system;
+* some of them: it goes on with the others, and by its own quorum system.
+
+Voters that were to leave with it stay in both cases: nobody knows who was to take whose place. What else the same
+change asks for, another quorum system too, starts from there.
 """
 
 from __future__ import annotations
@@ -63,11 +71,12 @@ class ChangeTooEarly(ChangeImpossible):
 def is_reached(change: Change, configuration: Configuration) -> bool:
     """Is a group with this configuration where the change leads?"""
     voters, members = set(configuration.voter_names), {member.name: member.address for member in configuration.members}
-    to_vote = {newcomer.name for newcomer in change.add if not newcomer.observer} | set(change.promote)
+    goal = configuration.goal
     return (
         not configuration.is_joint
         and change.quorum in (None, configuration.quorum)
-        and to_vote <= voters
+        and (goal is None or change.quorum in (None, goal.quorum))  # else another takes its place before long
+        and _to_vote(change) <= voters
         and all(newcomer.name in members for newcomer in change.add)
         and not any(name in members for name in change.remove)
         and all(members.get(name) == address for name, address in change.move.items())
@@ -112,18 +121,21 @@ def begun(change: Change, configuration: Configuration, disks: Mapping[str, byte
 
 def _goal(change: Change, configuration: Configuration) -> Goal | None:
     """Who is to vote in the end, and by what; None if it is who votes now."""
-    pending = configuration.goal or Goal(configuration.voter_names, _single(configuration))
-    to_vote = {newcomer.name for newcomer in change.add if not newcomer.observer} | set(change.promote)
-    late = set(pending.voters).difference(configuration.voter_names)
-    if late and (to_vote - set(pending.voters) or change.quorum not in (None, pending.quorum)):
+    now = Goal(configuration.voter_names, _single(configuration))
+    pending = configuration.goal or now
+    late = set(pending.voters).difference(now.voters)
+    coming = late.difference(change.remove)
+    is_called_off = coming != late
+    if is_called_off:
+        pending = Goal((*now.voters, *coming), pending.quorum if coming else now.quorum)
+    to_vote = _to_vote(change)
+    is_other = not is_called_off and change.quorum not in (None, pending.quorum)
+    if coming and (to_vote.difference(pending.voters) or is_other):
         raise ChangeTooEarly(
-            f"{', '.join(sorted(late))} must catch up before the next change of voters can begin: wait, or remove who "
-            "does not come"
+            f"{', '.join(sorted(coming))} must catch up before the next change of voters can begin: wait, or remove "
+            "who does not come"
         )
-    before = set(pending.voters)
-    if late.intersection(change.remove):  # it does not come: whose place it was to take stays
-        before |= set(configuration.voter_names)
-    names = tuple(sorted(to_vote.union(before).difference(change.remove)))
+    names = tuple(sorted(to_vote.union(pending.voters).difference(change.remove)))
     if not names:
         raise ChangeImpossible("this would leave no voter: at least one must stay")
     quorum = change.quorum or pending.quorum
@@ -131,8 +143,12 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
         raise ChangeImpossible(
             f"{', '.join(names)} could not decide by {quorum}: {flaw}; give another system by quorum="
         )
-    same = set(names) == set(configuration.voter_names) and quorum == configuration.quorum
+    same = set(names) == set(now.voters) and quorum == now.quorum
     return None if same else Goal(names, quorum)
+
+
+def _to_vote(change: Change) -> set[str]:
+    return {newcomer.name for newcomer in change.add if not newcomer.observer}.union(change.promote)
 
 
 def _single(configuration: Configuration) -> QuorumSystem:

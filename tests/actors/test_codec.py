@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import sys
 import time
 from decimal import Decimal
 from typing import Annotated
@@ -120,6 +121,23 @@ def test_every_long_simple_value_is_refused() -> None:
 def test_ill_formed_bytes_are_refused_with_the_reason(data: bytes, why: str) -> None:
     with pytest.raises(DecodeError, match=why):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    "refused", [b"\x01\x02", b"\x01" + encode(["a"]) * 3_000, b"\x82\x01", b"\x5f\x41a\xff", b"\xc1\x01"]
+)
+def test_what_is_refused_leaves_nothing_to_the_next_value(refused: bytes) -> None:
+    for _ in range(3):
+        with pytest.raises(DecodeError):
+            decode(refused)
+        assert decode(encode(["next", 1])) == ["next", 1]
+
+
+def test_nothing_large_is_kept_once_it_is_decoded() -> None:
+    data = encode([bytes(100_000)])
+    held = sys.getrefcount(data)
+    decode(data)
+    assert sys.getrefcount(data) == held
 
 
 def test_the_limits_are_inclusive() -> None:

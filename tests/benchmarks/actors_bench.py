@@ -63,6 +63,8 @@ ROWS = (
     Row("CPU, ask an async def", "us/ask", "async ask cpu"),
     Row("ask another process: p50", "ms", "remote p50"),
     Row("ask another process: p99", "ms", "remote p99"),
+    Row("the same, and an echo of typed messages: p50", "ms", "typed p50"),
+    Row("the same, and an echo of typed messages: p99", "ms", "typed p99"),
     Row("small asks alone: p50", "ms", "alone p50"),
     Row("small asks alone: p99", "ms", "alone p99"),
     Row("small asks beside large messages: p50", "ms", "beside p50"),
@@ -76,7 +78,8 @@ two. Everything is counted: what a counter says at the end, and in each answer, 
 floor: Trio alone, in the same run. tell: a memory channel, without waiting where there is room, the same look at the
   cancellation for each and the same turns. ask a def: a checkpoint and a call. ask an async def: two tasks that wake
   each other. Another process: a bare Trio echo of as many bytes between the same two, turn and
-  turn about with the asks; nothing of ours is in Trio's loop then.
+  turn about with the asks; nothing of ours is in Trio's loop then. An echo of typed messages: cbor2 and msgspec on
+  both sides, a task that reads, and nothing else.
 tasks: Trio alone, as one writes it for many askers. An async def: over two memory channels. Another process: an
   echo whose answers are read by a task of its own, which wakes who waits for them.
 Pykka: an actor is a thread; its ask blocks. casty: asyncio and Rust, Python 3.12 and newer; its tell takes it all.
@@ -138,7 +141,7 @@ async def _cases(directory: Path, script: str, counts: Mapping[str, int]) -> dic
 
 
 async def _remote(directory: Path, amounts: Amounts) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Ours, the bare echo, and the one that is shared."""
+    """Ours, the echoes, and the one that is shared."""
     async with AsyncExitStack() as stack:
         far = await stack.enter_async_context(open_child("far", "actors_far.py", directory))
         near = await stack.enter_async_context(
@@ -147,16 +150,23 @@ async def _remote(directory: Path, amounts: Amounts) -> tuple[dict[str, float], 
         await far.ask("meet", SECONDS_MAX, address=near.ready["address"])
         asked, answered = await _sizes(near, far)
         echo = await far.ask("listen", SECONDS_MAX, asked=asked, answered=answered)
-        compared = await near.ask(
-            "compare", SECONDS_MAX, count=amounts.remote, port=echo["port"], asked=asked, answered=answered
-        )
+        typed = await far.ask("listen_typed", SECONDS_MAX)
+        ports = {"port": echo["port"], "typed_port": typed["port"]}
+        compared = await near.ask("compare", SECONDS_MAX, count=amounts.remote, asked=asked, answered=answered, **ports)
         alone = await near.ask("alone", SECONDS_MAX, seconds=amounts.seconds)
         beside = await near.ask(
             "beside", SECONDS_MAX, seconds=amounts.seconds, size=amounts.large, streams=amounts.streams
         )
-    ours = _named("remote", compared["asks"]) | _named("alone", alone["times"]) | _named("beside", beside["times"])
+    asks = compared["asks"]
+    ours = (
+        _named("remote", asks)
+        | _named("typed", asks)
+        | _named("alone", alone["times"])
+        | _named("beside", beside["times"])
+    )
     ours |= {"beside rate": beside["rate"], "bytes asked": asked, "bytes answered": answered}
-    return ours, _named("remote", compared["echoes"]), _named("remote", compared["shared"])
+    echoes = _named("remote", compared["echoes"]) | _named("typed", compared["typed"])
+    return ours, echoes, _named("remote", compared["shared"])
 
 
 async def _sizes(near: Child, far: Child) -> tuple[int, int]:

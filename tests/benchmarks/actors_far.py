@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
+import actors_typed
 import trio
 from actors_frames import Sizes
 from bench_actors import Counter, Store
@@ -37,9 +40,16 @@ class Far:
     async def listen(self, asked: int, answered: int) -> Message:
         """Echo so many bytes for so many, on a port of 127.0.0.1."""
 
+        return await self._listen(partial(echo, asked=asked, answered=answered))
+
+    async def listen_typed(self) -> Message:
+        """Answer typed messages, on a port of 127.0.0.1."""
+        return await self._listen(actors_typed.serve)
+
+    async def _listen(self, talk: Callable[[trio.SocketStream], Awaitable[None]]) -> Message:
         async def serve(stream: trio.SocketStream) -> None:
             with suppress(trio.BrokenResourceError):
-                await echo(stream, asked, answered)
+                await talk(stream)
 
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         self._nursery.start_soon(trio.serve_listeners, serve, [listener])
@@ -60,7 +70,13 @@ async def main(near: str) -> None:
             node.set_peers({near: address})
             return {}
 
-        table = {"meet": meet, "size": far.size, "listen": far.listen, "status": far.status}
+        table = {
+            "meet": meet,
+            "size": far.size,
+            "listen": far.listen,
+            "listen_typed": far.listen_typed,
+            "status": far.status,
+        }
         await answer({"address": str(node.address)}, table)
         nursery.cancel_scope.cancel()
 

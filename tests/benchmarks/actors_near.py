@@ -11,6 +11,7 @@ from functools import partial
 
 import trio
 from actors_frames import Sizes
+from actors_typed import TypedEcho
 from bench_actors import Counter, Store
 from spread import timings
 from talking import Message, answer, settings
@@ -40,18 +41,26 @@ class Near:
             await self._ask()
         return {"size": self._sizes.end()}
 
-    async def compare(self, count: int, port: int, asked: int, answered: int) -> Message:
-        """So many asks, one after another, and as many echoes of the same bytes, of either kind."""
+    async def compare(self, count: int, port: int, typed_port: int, asked: int, answered: int) -> Message:
+        """So many asks, one after another, and as many echoes of the same bytes, of either kind, and of typed
+        messages."""
         took: dict[str, list[float]] = {}
         async with (
             await trio.open_tcp_stream("127.0.0.1", port) as stream,
             await trio.open_tcp_stream("127.0.0.1", port) as shared_stream,
+            await trio.open_tcp_stream("127.0.0.1", typed_port) as typed_stream,
             trio.open_nursery() as nursery,
         ):
             shared = SharedEcho(shared_stream, bytes(asked), answered)
+            typed = TypedEcho(typed_stream)
             nursery.start_soon(shared.read)
-            message = bytes(asked)
-            ways = {"asks": self._ask, "echoes": partial(_echo, stream, message, answered), "shared": shared.echo}
+            nursery.start_soon(typed.read)
+            ways = {
+                "asks": self._ask,
+                "echoes": partial(_echo, stream, bytes(asked), answered),
+                "shared": shared.echo,
+                "typed": typed.echo,
+            }
             for turn in range(TURNS + 1):
                 for name, way in ways.items():
                     times = [await way() for _ in range(count // TURNS)]

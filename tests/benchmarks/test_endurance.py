@@ -13,8 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from children import Message
 from lasting import MIB, NAMES, START_SECONDS_MAX, Group, mib, open_lasting, size_of, told_of_start
+
+pytestmark = pytest.mark.alone  # memory is judged, and how much is waiting for a processor counts
 
 WANTED = int(os.environ.get("COMMANDS") or 0)
 COMMANDS = WANTED or 60_000

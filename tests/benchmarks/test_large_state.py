@@ -11,8 +11,11 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 import trio
 from lasting import MIB, NAMES, Group, mib, open_lasting
+
+pytestmark = pytest.mark.alone  # seconds are measured
 
 WANTED = int(os.environ.get("STATE") or 0)
 STATE = WANTED or 8  # megabytes

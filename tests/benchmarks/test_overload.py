@@ -10,7 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from lasting import MIB, NAMES, mib, open_lasting
+
+pytestmark = pytest.mark.alone  # memory is judged, and how much is waiting for a processor counts
 
 SECONDS = float(os.environ.get("SECONDS") or 3)
 TASKS = 1_000

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import trio
 from bench_store import Store
 from lasting import NAMES, START_SECONDS_MAX, Group, open_lasting, told_of_start
@@ -24,6 +25,8 @@ from broadcast._protocol.entries import Commands, encode_entries
 from broadcast._protocol.output import Persist
 from broadcast._protocol.position import Batch
 from membership import Limits
+
+pytestmark = pytest.mark.alone  # seconds are measured
 
 PATIENCE_SECONDS_MAX = 180.0
 FEW = 30  # batches that come of starts, and of elections

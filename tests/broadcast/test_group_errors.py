@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import structlog.testing
 import trio
+from msgspec.structs import replace
 from provoked import Fate, Patch, Row, Seen, came_to, check, missing, name, only, raised_by
 from test_divergence import Crooked, Tally, Village
 from test_group_idempotent import lose_the_first_answers
@@ -50,17 +51,18 @@ from broadcast import (
     GroupRef,
     Outdated,
     SessionExpired,
+    _replica,
     connect,
     local_group,
     open_group,
 )
 from broadcast._protocol import own
-from broadcast._protocol.output import Persisted
+from broadcast._protocol.output import Now, Persisted
 from membership import ChangeRefused, ChangeUnknown, Limits, MemberRemoved
 
 SECONDS_MAX = 30  # of a test
 LIMITS = Limits(election_timeout=50_000, snapshot_entries=10, command_size_max=100, effects_max=1)
-SHORT = Limits(election_timeout=50_000, session_term=300_000)
+FAST = Limits(election_timeout=50_000)
 
 
 class Purse(Actor):
@@ -222,25 +224,33 @@ class Apart:
             self.network.cut("me", "m")
 
 
-async def expired_before_it_was_applied(_: Path, __: Patch) -> Seen:
-    return await _expired(reaches=False)
+async def expired_before_it_was_applied(_: Path, patch: Patch) -> Seen:
+    return await _expired(patch, reaches=False)
 
 
-async def expired_after_it_was_applied(_: Path, __: Patch) -> Seen:
-    return await _expired(reaches=True)
+async def expired_after_it_was_applied(_: Path, patch: Patch) -> Seen:
+    return await _expired(patch, reaches=True)
 
 
-async def _expired(*, reaches: bool) -> Seen:
+async def _expired(patch: Patch, *, reaches: bool) -> Seen:
     network = MemoryNetwork(random=Random(1))
     members, me = {"m": "m:1"}, network.host("me")
-    async with purse(limits=SHORT, network=network.host("m")) as group, trio.open_nursery() as nursery:
+    ahead, moment = 0, _replica.now
+
+    def later() -> Now:
+        shown = moment()
+        return replace(shown, wall=shown.wall + ahead)
+
+    patch.setattr(_replica, "now", later)
+    patch.setattr(own, "CLOCK_BOUND", 2 * FAST.session_term)  # log time follows a clock that goes faster, here
+    async with purse(limits=FAST, network=network.host("m")) as group, trio.open_nursery() as nursery:
         async with connect("purse", Purse, members=members, network=me) as client:
             apart = Apart(network, group, client, [])
             await client.ask(Purse.put, 0)
             await apart.lose(reaches, nursery)
             while group.status().sessions > 1:
+                ahead += FAST.session_term // 10  # as far as the group's clock shows
                 await group.ask(Purse.put, 0)
-                await trio.sleep(0.01)
             network.lose("me", "m")
             network.heal("me", "m")
             network.heal("m", "me")
@@ -289,9 +299,8 @@ async def looked_back_too_far(data: Path, patch: Patch) -> Seen:
     patch.setattr(own, "KEPT_SIZE_MAX", 0)
     patch.setattr(own, "HELD_SIZE_MAX", 0)
     async with purse(data) as group:
-        for _ in range(45):
+        while group.status().snapshot < 40:  # one in every ten, where the one before was taken by then
             await group.ask(Purse.put, 1)
-        await until(lambda: group.status().snapshot >= 40)
         async with aclosing(group.deliveries(1)) as deliveries:
             return Seen(await raised_by(anext(deliveries)))
 

@@ -19,7 +19,6 @@ from broadcast import Compacted, Group, _applying, connect, local_group, open_gr
 from broadcast import _snapshot_files as snapshot_files
 from broadcast import _snapshots as keeping
 from broadcast import _taking as taking
-from broadcast._protocol.position import Batch
 from broadcast._storage import DiskDamaged, DiskFailed, DiskFull, Written
 from membership import Limits
 
@@ -383,11 +382,11 @@ async def test_who_is_behind_applies_by_and_by_and_everybody_has_turns_meanwhile
         await put(group, 20)
         state, applied = group.state(), group.status().applied
     turn, applied_in = 0, list[int]()
-    apply = _applying.Applier[Any]._apply
+    end = _applying.Applier[Any]._end
 
-    def apply_and_note(applier: _applying.Applier[Any], batch: Batch) -> None:
+    def end_and_note(applier: _applying.Applier[Any], done: Any) -> None:
         applied_in.append(turn)
-        apply(applier, batch)
+        end(applier, done)
 
     async def count_turns() -> None:
         nonlocal turn
@@ -396,7 +395,7 @@ async def test_who_is_behind_applies_by_and_by_and_everybody_has_turns_meanwhile
             turn += 1
 
     monkeypatch.setattr(_applying, "APPLYING_SECONDS_MAX", 0)
-    monkeypatch.setattr(_applying.Applier, "_apply", apply_and_note)
+    monkeypatch.setattr(_applying.Applier, "_end", end_and_note)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns)
         async with one(tmp_path, NEVER) as group:

@@ -53,7 +53,7 @@ from membership._protocol.messages import (
     WishAnswer,
     Wished,
 )
-from membership._protocol.quorum import Flexible, Majority
+from membership._protocol.quorum import Flexible, Majority, Weighted
 from membership._protocol.view import Configuration, Formation, Limits, Member
 
 ADD_D = Change(add=(Newcomer("d", "d:1"),))
@@ -332,6 +332,28 @@ def test_whose_place_a_newcomer_was_to_take_stays_if_that_does_not_come() -> Non
     level(one)
     (configuration,) = configured(wanting(one, Change(remove=("d",))))
     assert (configuration.voter_names, configuration.goal) == (tuple("abc"), None)
+
+
+def test_a_quorum_system_that_was_to_come_with_a_newcomer_goes_with_it() -> None:
+    one = leading()
+    before = one.replica.configuration
+    one.hear("d", HELLO)
+    with_d = Change(add=(Newcomer("d", "d:1"),), quorum=Weighted(dict.fromkeys("abcd", 1)))
+    assert configured(wanting(one, with_d))
+    level(one)
+    waits = wanting(one, Change(quorum=Majority())).settle
+    assert waits == [
+        Answered(
+            7,
+            Verdict.WAITS,
+            "d must catch up before the next change of voters can begin: wait, or remove who does not come",
+        )
+    ], "that is what the group decides by now, and not for long"
+    assert configured(wanting(one, Change(remove=("d",)))) == [before]
+    level(one)
+    for _ in "ab":
+        assert wanting(one, Change(remove=("d",))).settle == [Answered(7, Verdict.REACHED, "")]
+    assert configured(wanting(one, Change(remove=("c",)))), "its members can be changed again"
 
 
 def test_one_that_has_lost_what_it_acknowledged_has_not_caught_up() -> None:

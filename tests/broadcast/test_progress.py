@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from broadcast._protocol.position import Batch
+from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.progress import IN_FLIGHT_MAX, Flow, Progress
+from broadcast._protocol.snapshots import Snapshot
+from membership._protocol.configurations import Agreed
+from membership._protocol.view import Configuration, Member
 
 
 def batch(first: int, size: int = 1) -> Batch:
@@ -59,6 +62,85 @@ def test_silence_about_what_was_sent_is_noticed_and_ends_with_an_answer() -> Non
     assert (progress.overdue(189, 100), progress.overdue(190, 100)) == (False, True)
     progress.acknowledged(12, stamp=7, now=100)
     assert not progress.overdue(10**9, 100)
+
+
+def test_who_was_silent_is_asked_and_nothing_is_sent_again_before_it_has_answered() -> None:
+    """It may all be on its way, behind much else."""
+    progress = streaming(match=10, stamp=5)
+    for first in (11, 12, 13):
+        progress.sent(first - 1, (batch(first),), now=0)
+    assert progress.ask(now=100) == 1
+    assert (progress.flow, progress.next) == (Flow.STREAM, 14)
+    progress.acknowledged(11, stamp=6, now=110)
+    assert (progress.flow, progress.next) == (Flow.STREAM, 14), "that is no answer yet"
+    progress.acknowledged(13, stamp=7, now=120, number=1)
+    assert (progress.flow, progress.next, progress.overdue(10**9, 100)) == (Flow.STREAM, 14, False)
+
+
+def test_what_is_missing_in_the_answer_is_sent_again() -> None:
+    progress = streaming(match=10, stamp=5)
+    for first in (11, 12, 13):
+        progress.sent(first - 1, (batch(first, IN_FLIGHT_MAX // 3 + 1),), now=0)
+    assert progress.ask(now=100) == 1
+    assert not progress.may_send()
+    progress.acknowledged(11, stamp=6, now=120, number=1)
+    assert (progress.flow, progress.next, progress.may_send()) == (Flow.STREAM, 12, True)
+
+
+def test_the_answer_to_an_earlier_question_shows_nothing_to_be_lost() -> None:
+    progress = streaming(match=10, stamp=5)
+    progress.sent(10, (batch(11),), now=0)
+    assert (progress.ask(now=100), progress.ask(now=300)) == (1, 2)
+    progress.acknowledged(10, stamp=6, now=310, number=1)
+    assert progress.next == 12
+    progress.acknowledged(10, stamp=7, now=320, number=2)
+    assert progress.next == 11
+
+
+def test_a_new_link_makes_an_answer_to_what_was_asked_before_it_worthless() -> None:
+    progress = streaming(match=10, stamp=5)
+    progress.sent(10, (batch(11),), now=0)
+    assert progress.ask(now=100) == 1
+    progress.probe()
+    progress.sent(10, (), now=110)
+    progress.acknowledged(10, stamp=6, now=120)
+    progress.sent(10, (batch(11),), now=130)
+    progress.acknowledged(10, stamp=7, now=140, number=1)
+    assert progress.next == 12
+
+
+def test_each_silence_about_a_snapshot_may_last_longer_and_each_word_makes_it_shorter() -> None:
+    progress = Progress(1)
+    agreed = Agreed.formed(Configuration((Member("a", b"a" * 16),)), 1)
+    progress.restore(Snapshot(Position(1, 20), 0, 20, agreed, 100, bytes(32)), 20, now=0)
+    lasted: list[int] = []
+    now = 0
+
+    def wait() -> None:
+        nonlocal now
+        begun = now
+        while not progress.overdue(now, patience=10):
+            now += 1
+        progress.repeat(now)
+        lasted.append(now - begun)
+
+    for _ in range(6):
+        wait()
+    assert lasted == [10, 20, 40, 80, 160, 160]
+    progress.confirmed(10, stamp=6, now=now)
+    wait()
+    assert lasted[-1] == 80
+
+
+def test_who_is_silent_about_a_probe_gets_another_until_it_speaks() -> None:
+    progress = Progress(11)
+    progress.sent(10, (batch(11),), now=0)
+    assert not progress.is_silent
+    assert progress.ask(now=100) == 0
+    assert (progress.flow, progress.may_send(), progress.is_silent) == (Flow.PROBE, True, True)
+    progress.sent(10, (), now=100)
+    progress.acknowledged(10, stamp=1, now=110)
+    assert (progress.flow, progress.next, progress.is_silent) == (Flow.STREAM, 11, False)
 
 
 def test_who_says_the_same_again_and_again_does_not_get_on() -> None:

@@ -412,6 +412,32 @@ def test_what_is_taken_in_is_acknowledged_when_it_is_durable() -> None:
     assert one.hear("b", Append(1, START, (batch(1, 1, 3),), 0)).send == [Send("b", AppendReply(1, 3))]
 
 
+def test_what_it_has_it_is_asked_behind_what_was_sent_and_says_once_that_is_durable() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1, 3),), 0))
+    assert sent(one.hear("b", Append(1, START, (), 0, 7)), AppendReply) == []
+    assert one.written().send == [Send("b", AppendReply(1, 3, number=7))]
+    one.hear("b", Append(1, Position(1, 3), (batch(1, 4),), 0))
+    assert one.written().send == [Send("b", AppendReply(1, 4))], "one answer to one question"
+
+
+def test_who_is_asked_answers_once_all_that_came_before_is_durable() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1, 3),), 0))
+    one.hear("b", Append(1, Position(1, 3), (batch(1, 4),), 0))
+    one.hear("b", Append(1, START, (), 0, 7))
+    assert one.step(Persisted(1)).send == [Send("b", AppendReply(1, 3))]
+    assert one.step(Persisted(2)).send == [Send("b", AppendReply(1, 4, number=7))]
+
+
+def test_another_leader_has_asked_nothing_yet() -> None:
+    one = One()
+    one.hear("b", Append(1, START, (batch(1, 1, 3),), 0))
+    one.hear("b", Append(1, START, (), 0, 7))
+    one.hear("c", Append(2, Position(1, 3), (batch(2, 4, previous=1, leader="c"),), 0))
+    assert sent(one.written(), AppendReply) == [("c", AppendReply(2, 4))]
+
+
 def test_commit_is_what_the_leader_says_as_far_as_it_has_shown_its_log() -> None:
     one = One("abc", batch(1, 1, 3), batch(1, 4))
     assert one.hear("b", Heartbeat(2, 4, 1, 0)).deliver == []  # ours may be others
@@ -875,6 +901,20 @@ def test_reads_that_put_off_heartbeats_do_not_hide_a_follower_s_silence() -> Non
         output = one.tick(FLOOR // 10)
         probed += [to for to, _ in sent(output, Append)]
     assert "b" in probed
+
+
+def test_what_a_slow_follower_has_not_acknowledged_is_sent_once_and_again_only_what_it_lacks() -> None:
+    one = leading()
+    appended = sent(one.step(Submitted((ASKED,))), Append)
+    one.written()
+    assert [to for to, _ in appended] == ["b", "c"]
+    one.hear("c", AppendReply(1, 2))
+    question = Append(1, Position(1, 1), (), 2, 1)
+    assert [message for to, message in sent(one.tick(FLOOR // 2), Append) if to == "b"] == [question]
+    for said in (AppendReply(1, 1), AppendReply(1, 1, number=0)):
+        assert sent(one.hear("b", said), Append) == [], "it may be on its way"
+    (again,) = sent(one.hear("b", AppendReply(1, 1, number=1)), Append)
+    assert (again[0], len(again[1].batches)) == ("b", 1)  # type: ignore[union-attr]  # pyright: ignore
 
 
 def test_a_leader_that_hears_nobody_steps_down() -> None:

@@ -29,6 +29,8 @@ from broadcast import GroupRef, connect
 from broadcast.cli._process import newest_view, open_replicas
 from membership._protocol.view import Limits
 
+pytestmark = pytest.mark.alone  # how late heartbeats come is judged
+
 MINUTES = number_wanted("MINUTES", 0)
 SECONDS = 60 * MINUTES or 5.0
 SHORTEST_TIMEOUT_SECONDS = Limits().election_timeout / 1_000_000

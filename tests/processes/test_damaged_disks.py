@@ -231,6 +231,7 @@ async def test_an_older_state_of_database_and_journal_is_refused(library: Path, 
         await writing.write(5)
 
 
+@pytest.mark.alone  # it needs a leader that stays
 async def test_an_older_state_of_the_whole_volume_is_found_out_by_the_leader(library: Path, tmp_path: Path) -> None:
     """Nothing on it can tell. The leader that was told more finds out, and counts it no more; another one could not."""
     for attempt in range(ATTEMPTS):

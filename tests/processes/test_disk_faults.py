@@ -153,6 +153,7 @@ async def test_a_full_disk_takes_part_again_once_there_is_room(library: Path, tm
 # -- slow (T33) ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone  # seconds are judged
 async def test_a_leader_whose_disk_hangs_is_replaced_and_does_not_lead_while_it_does(
     library: Path, tmp_path: Path, machine: Machine
 ) -> None:
@@ -175,6 +176,7 @@ async def test_a_leader_whose_disk_hangs_is_replaced_and_does_not_lead_while_it_
             await load.answers(50)
 
 
+@pytest.mark.alone  # seconds are judged
 async def test_a_follower_whose_disk_is_slow_costs_nothing(library: Path, tmp_path: Path) -> None:
     """Beside the same follower's healthy disk, by turns: whatever else the machine does costs both of them time."""
     async with started(library, tmp_path, SYNC_MS) as rig:

@@ -32,6 +32,8 @@ from broadcast import connect
 from broadcast.cli._order import differences
 from broadcast.cli._process import newest_view, open_replicas
 
+pytestmark = pytest.mark.alone  # seconds are judged
+
 KILLS = count_wanted("TRIALS", 5)
 CUTS = max(1, KILLS * 2 // 5)
 ATTEMPTS = 3  # at as many trials as are wanted, on a machine that stands still

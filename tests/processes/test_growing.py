@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 from statistics import quantiles
 
+import pytest
 import trio
 from changing import Changing
 from rig import PATIENCE_SECONDS_MAX, Rig, open_rig, tell, until
@@ -19,6 +20,8 @@ from tally import Tally
 from wanted import count_wanted
 
 from broadcast.cli._order import state_digest
+
+pytestmark = pytest.mark.alone  # the longest pause is judged
 
 ROUNDS = count_wanted("ROUNDS", 1)
 RATE = 500

@@ -22,6 +22,8 @@ from stalls import Machine
 
 from broadcast.cli._process import open_replicas
 
+pytestmark = pytest.mark.alone  # seconds are judged
+
 NAMES = "abc"
 CLIENTS = "clients"
 PORT = 7000

@@ -25,6 +25,8 @@ from wires import Wire, between, parted
 
 from membership._protocol.view import Limits
 
+pytestmark = pytest.mark.alone  # seconds and elections are judged
+
 SECONDS = number_wanted("SECONDS", 5)
 TIMEOUT_SECONDS = Limits().election_timeout / 1_000_000
 RESUMED_TIMEOUTS_MAX = 10

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import trio
 from rig import tell, until
 from stalls import Machine
@@ -19,6 +20,8 @@ from wanted import count_wanted
 
 from broadcast import connect
 from broadcast.cli._process import newest_view, open_replicas
+
+pytestmark = pytest.mark.alone  # the longest gap is judged
 
 ROUNDS = count_wanted("ROUNDS", 1)
 GAP_SECONDS_MAX = 0.3  # without an answer to anybody

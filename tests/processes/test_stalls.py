@@ -68,6 +68,7 @@ async def test_what_is_measured_begins_at_the_last_stall(tmp_path: Path, nursery
     assert [machine.stalls_since(101.0), machine.stalls_since(102.0)] == [1, 0]
 
 
+@pytest.mark.alone  # it is about the machine
 async def test_a_machine_that_runs_has_its_ticks(machine: Machine) -> None:
     """Whether it stands still meanwhile or not."""
     with pytest.raises(trio.TooSlowError), machine.limit(0.3):

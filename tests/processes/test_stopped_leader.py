@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from rig import tell
 from stalls import Machine
@@ -22,6 +23,8 @@ from wanted import count_wanted
 
 from broadcast import GroupRef, connect
 from broadcast.cli._process import ReplicaProcess, newest_view, open_replicas
+
+pytestmark = pytest.mark.alone  # seconds are judged
 
 TRIALS = count_wanted("TRIALS", 3)
 TRIAL_SECONDS_MAX = 120  # it takes two or three

@@ -9,7 +9,7 @@ from effort import CI
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors._actor import Actor, command
+from actors._actor import Actor, command, query
 from actors._interface import Interface
 from actors._protocol.codec import decode, encode, join_array
 from actors._protocol.errors import Refused
@@ -50,11 +50,17 @@ class Tally(Actor):
     def __init__(self) -> None:
         self.sum = 0
         self.done: list[int] = []
+        self.came_from: list[tuple[str, int]] = []
+
+    @query
+    def done_so_far(self) -> list[int]:
+        return self.done
 
     @command
     def add(self, number: int) -> int:
         self.sum += number
         self.done.append(number)
+        self.came_from.append((self.context.sender, self.context.position.index))
         if number % 7 == 3:
             raise LookupError(self.sum)
         if number % 7 == 5:
@@ -105,6 +111,7 @@ class MachineAndModel(RuleBasedStateMachine):
         self.machine = Machine(Tally, INTERFACE, CONFIGURATION, self._held, group="tally")
         self.compacted = 0
         self.markers: list[tuple[int, bytes]] = []
+        self.is_late = True
         self.records: dict[int, Record] = {}
         self.budget = Budget.of(2 * UNDOS_MAX)  # of all of them
         self.done: list[int] = []
@@ -140,6 +147,11 @@ class MachineAndModel(RuleBasedStateMachine):
         self.compacted = self.machine.applied
         self.machine = Machine.restored(Tally, INTERFACE, self._held, lambda: [kept], group="tally")
         assert b"".join(self.machine.capture()) == kept
+
+    @rule(is_late=st.booleans())
+    def haste(self, is_late: bool) -> None:
+        """From now on, is it late after each command, so that somebody could look in between?"""
+        self.is_late = is_late
 
     @rule(by=st.sampled_from((0, 1, TERM // 3, TERM - 1, TERM, 2 * TERM)))
     def time_passes(self, by: int) -> None:
@@ -259,7 +271,9 @@ class MachineAndModel(RuleBasedStateMachine):
             encode_entries([entry]),
         )
         self.log.append(batch)
-        reports = self.machine.apply(batch)
+        reports: list[Report] = []
+        for _ in self.machine.applying(batch, reports, lambda: self.is_late):
+            self.machine.query(encode(["done_so_far"]), "somebody")
         if self.machine.at_marker:
             self.markers.append((self.machine.applied, b"".join(self.machine.capture())))
         return reports

@@ -22,6 +22,7 @@ from actors import Actor, ActorRef, Mailbox, Node, Ref, Supervision, command, op
 from actors.testing import MemoryNetwork
 
 PEERS = {"a": "a:1", "b": "b:1"}
+WORKERS = 6  # of a town
 TOLD = {"answer", "ActorCrashed", "ActorStopped", "NoSuchActor", "OutcomeUnknown", "Overloaded"}
 Action = Callable[[], Awaitable[object]]
 
@@ -335,75 +336,101 @@ def test_it_ends_at_any_moment_and_nobody_waits_in_vain(place: str, kind: type[C
     assert moments > 20
 
 
+# -- teams ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Town:
+    """A team x, y, z on b; workers who ask and tell it from both nodes, and what came of each text, as they know."""
+
+    network: MemoryNetwork
+    chance: Random
+    nodes: tuple[Node, Node]
+    outcomes: dict[str, str] = field(default_factory=dict)
+
+    async def work(self, worker: int) -> None:
+        chance = self.chance
+        ref = chance.choice(self.nodes).ref(f"b/{chance.choice('xyz')}", Clerk)
+        for number in range(40):
+            text = f"{worker} {number}"
+            self.outcomes[text] = "open"
+            with trio.move_on_after(chance.uniform(0.001, 0.1)):
+                self.outcomes[text] = await self._say(ref, text)
+            await trio.sleep(chance.uniform(0, 0.02))
+
+    async def _say(self, ref: ActorRef[Clerk], text: str) -> str:
+        marked = self.chance.choice((Clerk.note, Clerk.note_slowly))
+        try:
+            await (ref.ask if self.chance.random() < 0.6 else ref.tell)(marked, text)
+        except Exception as error:
+            return type(error).__name__
+        return "done"
+
+    async def strike(self) -> None:
+        """Lose the link, or have one of the team crash, again and again."""
+        chance, (_, b) = self.chance, self.nodes
+        while True:
+            await trio.sleep(chance.uniform(0, 0.05))
+            ref = b.ref(chance.choice("xyz"), Clerk)
+            if chance.random() < 0.3:
+                self.network.lose("a", "b")
+            else:
+                with trio.move_on_after(0.1):
+                    await ref.tell(Clerk.crash)
+
+
+async def struck_town(seed: int, notes: dict[str, Notes]) -> dict[str, str]:
+    """What came of all that was said in a town, which is sound in the end."""
+    chance = Random(seed)
+    network = MemoryNetwork(random=chance, latency=0.002)
+    strategy = chance.choice(("one-for-one", "one-for-all", "rest-for-one"))
+    policy = Supervision(strategy, restarts_max=1_000, backoff_min=0.001, backoff_max=0.01)  # type: ignore[arg-type]
+    with trio.fail_after(3_600):
+        async with (
+            open_node("a", peers=PEERS, network=network.host("a"), random=chance) as a,
+            open_node("b", peers=PEERS, network=network.host("b"), random=chance) as b,
+        ):
+            team, town = b.supervised(policy), Town(network, chance, (a, b))
+            for name, kind in zip("xyz", (Clerk, Plain, Clerk), strict=True):
+                await make(team, name, kind, notes[name])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(town.strike)
+                async with trio.open_nursery() as workers:
+                    for worker in range(WORKERS):
+                        workers.start_soon(town.work, worker)
+                nursery.cancel_scope.cancel()
+            await trio.sleep(1)
+            for name in "xyz":
+                await b.ref(name, Clerk).ask(Clerk.note, "end")
+            assert len(b._cells.waits) == 0
+            assert not a._cells.post._pending
+    return town.outcomes
+
+
+def check_handled(handled: list[str]) -> None:
+    texts = [text for text in handled if text != "end"]
+    assert len(set(texts)) == len(texts), "at most once"
+    for worker in range(WORKERS):
+        numbers = [int(text.split()[1]) for text in texts if text.split()[0] == str(worker)]
+        assert numbers == sorted(numbers), "in order"
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_teams_under_random_strikes(seed: int) -> None:
     """Whatever strikes, in whatever order tasks run: at most once, in order, and an outcome for everybody."""
+    notes = {name: Notes() for name in "xyz"}
+    outcomes: dict[str, str] = {}
 
     async def scenario() -> None:
-        chance = Random(seed)
-        network = MemoryNetwork(random=chance, latency=0.002)
-        strategy = chance.choice(("one-for-one", "one-for-all", "rest-for-one"))
-        policy = Supervision(strategy, restarts_max=1_000, backoff_min=0.001, backoff_max=0.01)  # type: ignore[arg-type]
-        notes = {name: Notes() for name in "xyz"}
-        outcomes: dict[str, str] = {}
-        with trio.fail_after(3_600):
-            async with (
-                open_node("a", peers=PEERS, network=network.host("a"), random=chance) as a,
-                open_node("b", peers=PEERS, network=network.host("b"), random=chance) as b,
-            ):
-                team = b.supervised(policy)
-                for name, kind in zip("xyz", (Clerk, Plain, Clerk), strict=True):
-                    await make(team, name, kind, notes[name])
-
-                async def work(worker: int) -> None:
-                    node = chance.choice((a, b))
-                    ref = node.ref(f"b/{chance.choice('xyz')}", Clerk)
-                    for number in range(40):
-                        text = f"{worker} {number}"
-                        outcomes[text] = "open"
-                        with trio.move_on_after(chance.uniform(0.001, 0.1)):
-                            try:
-                                marked = chance.choice((Clerk.note, Clerk.note_slowly))
-                                await (ref.ask if chance.random() < 0.6 else ref.tell)(marked, text)
-                                outcomes[text] = "done"
-                            except Exception as error:
-                                outcomes[text] = type(error).__name__
-                        await trio.sleep(chance.uniform(0, 0.02))
-
-                async def strike() -> None:
-                    while True:
-                        await trio.sleep(chance.uniform(0, 0.05))
-                        ref = b.ref(chance.choice("xyz"), Clerk)
-                        if chance.random() < 0.3:
-                            network.lose("a", "b")
-                        else:
-                            with trio.move_on_after(0.1):
-                                await ref.tell(Clerk.crash)
-
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(strike)
-                    async with trio.open_nursery() as workers:
-                        for worker in range(6):
-                            workers.start_soon(work, worker)
-                    nursery.cancel_scope.cancel()
-                await trio.sleep(1)
-                for name in "xyz":
-                    await b.ref(name, Clerk).ask(Clerk.note, "end")
-                assert len(b._cells.waits) == 0
-                assert not a._cells.post._pending
-        assert [notes[name].inside for name in "xz"] == [0, 0]
-        for each in notes.values():
-            texts = [text for text in each.handled if text != "end"]
-            assert len(set(texts)) == len(texts), "at most once"
-            for worker in range(6):
-                numbers = [int(text.split()[1]) for text in texts if text.split()[0] == str(worker)]
-                assert numbers == sorted(numbers), "in order"
-        crashed = set(outcomes.values())
-        assert crashed <= {"done", "open", "ActorCrashed", "OutcomeUnknown", "LinkBroken", "Overloaded"}, crashed
-        done = sum(outcome == "done" for outcome in outcomes.values())
-        assert done > len(outcomes) / 4
+        outcomes.update(await struck_town(seed, notes))
 
     in_virtual_time(seed, scenario)
+    assert [notes[name].inside for name in "xz"] == [0, 0]
+    for each in notes.values():
+        check_handled(each.handled)
+    came = set(outcomes.values())
+    assert came <= {"done", "open", "ActorCrashed", "OutcomeUnknown", "LinkBroken", "Overloaded"}, came
+    assert sum(outcome == "done" for outcome in outcomes.values()) > len(outcomes) / 4
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ Each is found by the invariant that the rule is there for: by its claim, and bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -218,13 +218,13 @@ def stands_on_a_disk_that_hangs(patch: pytest.MonkeyPatch) -> None:
 
 
 def repeats_applied(patch: pytest.MonkeyPatch) -> None:
-    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> None:
+    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> Iterator[None]:
         session = self.sessions.touch(entry.session, batch.time)
         if session is None or entry.number > session.last + 1:
             return
         session.acknowledge(entry.acknowledged)
         answers = len(session.answers)
-        self._apply_calls(entry, session, batch, index, 0)
+        yield from self._apply_calls(entry, session, batch, index, 0)
         session.last = max(session.last - entry.count, entry.number + entry.count - 1)
         reports.append(Answers(entry.session, entry.number, session.answers[answers:]))
 
@@ -234,12 +234,12 @@ def repeats_applied(patch: pytest.MonkeyPatch) -> None:
 def gaps_applied(patch: pytest.MonkeyPatch) -> None:
     original = Machine._apply_commands
 
-    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> None:
+    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> Iterator[None]:
         session = self.sessions.get(entry.session)
         if session is not None and entry.number > session.last + 1:
             session.answers.extend([VOID] * (entry.number - 1 - session.last))
             session.last = entry.number - 1
-        original(self, entry, batch, index, reports)
+        yield from original(self, entry, batch, index, reports)
 
     patch.setattr(Machine, "_apply_commands", apply)
 

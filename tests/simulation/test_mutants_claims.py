@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -210,12 +210,12 @@ def expires_late(patch: pytest.MonkeyPatch) -> None:
 
 def a_busy_session_gives_no_sign_of_life(patch: pytest.MonkeyPatch) -> None:
     """Only what is said to keep it alive does that."""
-    apply: Callable[..., None] = Machine._apply_commands
+    apply: Callable[..., Iterator[None]] = Machine._apply_commands
 
-    def silent(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> None:
+    def silent(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(Sessions, "touch", lambda self, session, time: self.get(session))
-            apply(self, entry, batch, index, reports)
+            yield from apply(self, entry, batch, index, reports)
 
     patch.setattr(Machine, "_apply_commands", silent)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from planting import HARSH, Mutant, planted
 from test_mutants_snapshots import SNAPPED
 
-from broadcast._calls import open_calls
+from broadcast._calls import is_call, open_calls
 from broadcast._machine import Machine
 from broadcast._protocol.entries import Commands
 from broadcast._protocol.position import Batch
@@ -19,32 +19,33 @@ from broadcast._simulation.history import run
 from broadcast._simulation.registers import Swaps
 
 Plant = pytest.MonkeyPatch
+Applying = Generator[None, None, list[bytes]]
 
 
 def applied_again_as_if_numbers_did_not_matter(plant: Plant) -> None:
     """What is said to be idempotent is applied whenever it comes, be it late."""
-    honest: Callable[..., None] = Machine._apply_commands
+    honest: Callable[..., Iterator[None]] = Machine._apply_commands
 
-    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> None:
+    def apply(self: Any, entry: Commands, batch: Batch, index: int, reports: list[Any]) -> Iterator[None]:
         session = self.sessions.get(entry.session)
         last = 0 if session is None else session.last
         if last >= entry.number:
             self._enter(entry, batch, session)
             for at, call in enumerate(open_calls(entry)[: last + 1 - entry.number]):
-                if call is not None and self._is_idempotent(call):
+                if is_call(call) and self._is_idempotent(call):
                     self._apply_call(call, entry, index, index + at)
             self._applied_calls(index + entry.count - 1)
-        honest(self, entry, batch, index, reports)
+        yield from honest(self, entry, batch, index, reports)
 
     plant.setattr(Machine, "_apply_commands", apply)
 
 
 def not_told_to_anybody(plant: Plant) -> None:
     """Not even to who asks for the first time."""
-    honest: Callable[..., list[bytes]] = Machine._apply_calls
+    honest: Callable[..., Applying] = Machine._apply_calls
 
-    def apply(self: Any, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> list[bytes]:
-        told = honest(self, entry, session, batch, index, skip)
+    def apply(self: Any, entry: Commands, session: Session, batch: Batch, index: int, skip: int) -> Applying:
+        told = yield from honest(self, entry, session, batch, index, skip)
         return session.answers[-len(told) :]
 
     plant.setattr(Machine, "_apply_calls", apply)

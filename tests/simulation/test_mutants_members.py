@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from planting import Mutant, planted
 
 from broadcast._protocol import regrouping
@@ -19,10 +20,11 @@ from broadcast._protocol.succession import Succession
 from broadcast._simulation.history import run
 from broadcast._simulation.options import MILLISECOND, SECOND, Options
 from membership._protocol import election
-from membership._protocol.change import concluded, joint
+from membership._protocol.change import Change, ChangeImpossible, begun, concluded, joint
 from membership._protocol.configurations import Configurations
 from membership._protocol.election import Election, Role
-from membership._protocol.quorum import Joint
+from membership._protocol.quorum import Joint, Weighted
+from membership._protocol.view import Configuration, Goal
 
 MOVING = Options(
     replicas=3,
@@ -71,6 +73,12 @@ OVERTAKEN = replace(MOVING, reordering=0.2, strike_interval=80 * MILLISECOND, pr
 """What a leader says comes in another order."""
 
 
+IN_VAIN = replace(
+    MOVING, quorum=Weighted({"a": 2, "b": 1, "c": 1}), duration=2 * SECOND, crashes=0, cuts=1, pauses=0, regroupings=20
+)
+"""Most changes of voters need another quorum system."""
+
+
 OUTLASTING = replace(MOVING, replicas=2, crashes=0, cuts=2, power_cuts=0, hang_ups=0.05, regroupings=12)
 """Clients stay, and members come and go, until none is there that the group was formed with."""
 
@@ -114,6 +122,31 @@ def old_electorate_commits_alone(patch: pytest.MonkeyPatch) -> None:
 
 def promoted_before_it_has_caught_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Regrouping, "_are_level", lambda self, latest, goal, now: True)
+
+
+def a_newcomer_is_held_on_to(patch: pytest.MonkeyPatch) -> None:
+    """If the quorum system that was to come with it names it: that one does not fit without it."""
+
+    def begin(change: Change, now: Configuration, disks: Mapping[str, bytes]) -> Configuration:
+        left = sorted(set(now.goal.voters).difference(change.remove)) if now.goal else ()
+        if now.goal and left and (flaw := now.goal.quorum.flaw(left)):
+            raise ChangeImpossible(flaw)
+        return begun(change, now, disks)
+
+    patch.setattr(regrouping, "begun", begin)
+
+
+def a_quorum_system_is_left_behind(patch: pytest.MonkeyPatch) -> None:
+    """By a newcomer that it was to come with, where it fits without it, too."""
+
+    def begin(change: Change, now: Configuration, disks: Mapping[str, bytes]) -> Configuration:
+        following = begun(change, now, disks)
+        voters = following.voter_names
+        if now.goal is None or following.goal is not None or now.goal.quorum.flaw(voters):
+            return following
+        return structs.replace(following, goal=Goal(voters, now.goal.quorum))
+
+    patch.setattr(regrouping, "begun", begin)
 
 
 def removed_voters_are_counted(patch: pytest.MonkeyPatch) -> None:
@@ -208,6 +241,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(a_configuration_among_commands, "speaks of members, among other entries", MOVING),
     Mutant(new_electorate_elects_alone, BY_QUORUM, JOINT),
     Mutant(old_electorate_commits_alone, ON_QUORUM, JOINT),
+    Mutant(a_newcomer_is_held_on_to, "newcomers that do not come can be called off", IN_VAIN),
+    Mutant(a_quorum_system_is_left_behind, "of a change that is called off nothing is left", IN_VAIN),
     Mutant(removed_voters_are_counted, ON_QUORUM, MOVING),
     Mutant(who_loses_its_vote_stands_no_more, "with a quorum repaired the group comes to an end", JOINT, first=40),
     Mutant(stands_as_if_it_had_been_told_to, "who was not told to stand says no such thing", MOVING),
@@ -231,3 +266,8 @@ def test_a_client_that_outlasts_all_founding_members_still_gets_answers() -> Non
     """With their places it came; it was told of those that it needs since."""
     outlasted = "answers to who outlasted the founding members"
     assert any(run(seed, options=OUTLASTING).marks[outlasted] > 20 for seed in range(40))
+
+
+def test_changes_are_called_off() -> None:
+    """Without this the claims about them would be held of nothing."""
+    assert any(run(seed, options=IN_VAIN).marks["changes called off"] for seed in range(40))

@@ -12,6 +12,7 @@ from functools import partial
 
 from broadcast._simulation.faults import links
 from broadcast._simulation.faults.field import Field
+from broadcast._simulation.invariants import broken
 from broadcast._simulation.options import MILLISECOND, quorum_of
 from membership._protocol.change import Change, Newcomer
 from membership._protocol.messages import ChangeWish, HandOver, Verdict, Wish
@@ -22,6 +23,9 @@ BETWEEN_TRIES = 120 * MILLISECOND  # at most
 FORCED = 0.2  # chance that the operator does not care who can be reached
 UNPLUGGED = 0.2  # chance that the operator asks at the leader's machine first, and has pulled out its cable
 CHANGES_QUORUM = 0.3  # chance that a change of voters also gives another system
+IN_VAIN = 0.2  # chance that a newcomer dies for good before it has caught up, and is called off
+LOOKS = 200
+BETWEEN_LOOKS = 5 * MILLISECOND  # at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ def regroup(field: Field) -> None:
     if isinstance(wish, ChangeWish):
         for newcomer in wish.change.add:
             field.nodes[newcomer.name].begin(field.network, observer=newcomer.observer)
+            if not newcomer.observer and field.world.chance.random() < IN_VAIN:
+                _dies(field, newcomer.name, LOOKS)
     leaders = [node for node in field.members if node.alive and node.replica.leadership is not None]
     if leaders and len(now.voters) > 2 and field.world.chance.random() < UNPLUGGED:  # the others can do without it
         links.cut_off(field, leaders[0].name)
@@ -76,6 +82,44 @@ def _ask_again(field: Field, wish: Wish, tries: int, answers: list[Verdict]) -> 
         marks["wishes come true"] += 1
     elif not (isinstance(wish, HandOver) and Verdict.TAKEN in answers):
         _ask(field, wish, tries)
+
+
+def _dies(field: Field, name: str, looks: int) -> None:
+    """As soon as it is waited for; nobody starts it again, and the operator sees that before long."""
+    node, now = field.nodes[name], field.register.committed
+    if node.alive and now is not None and name in _late(now):
+        field.world.marks["newcomers that died on their way"] += 1
+        node.crash()
+        field.later(BETWEEN_TRIES, partial(_call_off, field, TRIES))
+    elif looks > 1:
+        field.later(BETWEEN_LOOKS, partial(_dies, field, name, looks - 1))
+
+
+def _call_off(field: Field, tries: int) -> None:
+    """Who leads is to take back those that it waits for: it has to, once nothing else is under way, and nothing is left
+    of them, nor of what was to come with them."""
+    for leader in (node for node in field.members if node.alive and not node.paused):
+        before, answers = leader.replica.configuration, list[Verdict]()
+        if leader.replica.leadership is None or before is None or not _late(before):
+            continue
+        leader.want(ChangeWish(Change(remove=_late(before))), answers.append)
+        if Verdict.REFUSED in answers:
+            broken("newcomers that do not come can be called off", by=leader.name, configuration=before)
+        if Verdict.TAKEN in answers and leader.alive:
+            field.world.marks["changes called off"] += 1
+            after = leader.replica.configuration
+            if after is None or (after.voters, after.quorum, after.goal) != (before.voters, before.quorum, None):
+                broken("of a change that is called off nothing is left", by=leader.name, before=before, after=after)
+            return
+    if tries > 1:
+        field.later(BETWEEN_TRIES, partial(_call_off, field, tries - 1))
+
+
+def _late(configuration: Configuration) -> tuple[str, ...]:
+    """Who is to vote, and has not caught up."""
+    if configuration.goal is None:
+        return ()
+    return tuple(name for name in configuration.goal.voters if configuration.storage_of(name) is None)
 
 
 def _add(look: _Look) -> Wish | None:
