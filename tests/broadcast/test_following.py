@@ -49,6 +49,13 @@ async def count() -> AsyncGenerator[LocalGroup[Count]]:
             yield group
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked for again: each word has to do."""
+    monkeypatch.setattr(feeding, "SILENCE_SECONDS_MIN", 1_000)
+    monkeypatch.setattr(feeding, "SILENCE_SECONDS_MAX", 1_000)
+
+
 async def first(number: int, source: AsyncIterator[Delivery]) -> list[Delivery]:
     return [await anext(source) for _ in range(number)]
 
