@@ -22,10 +22,10 @@ from broadcast._protocol.position import Natural, Positive
 from membership._protocol.view import Name
 
 SLOTS_MAX = 32  # pieces that a client may wait for at once
-PIECE_SIZE_MAX = 2**16  # bytes of commands in one piece; a single larger one makes one alone
+PIECE_SIZE_MAX = 2**15  # bytes of commands in one piece; a single larger one makes one alone
 LOOKED_AT_MAX = 10_000  # entries that one piece is looked for in, and what their last batch has beyond
 
-Slot = Annotated[int, msgspec.Meta(ge=0, lt=SLOTS_MAX)]
+Slot = Annotated[int, msgspec.Meta(ge=0, le=SLOTS_MAX - 1)]
 K = TypeVar("K", bound=Hashable)
 
 
@@ -192,8 +192,7 @@ class Harvest:
 
     def takes(self, command: Ordered) -> bool:
         """Take this, if there is room for it; for the first there is."""
-        full = len(self.commands) == COUNT_MAX or self._size + command.size > PIECE_SIZE_MAX
-        if self.commands and full:
+        if self.commands and self._size + command.size > PIECE_SIZE_MAX:
             return False
         self.commands.append(command)
         self._size += command.size

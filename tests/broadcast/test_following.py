@@ -115,7 +115,7 @@ async def test_pieces_of_whatever_size_make_one_order(
     count: LocalGroup[Count], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that ends within a run, one without any command, one that nothing was looked for in."""
-    monkeypatch.setattr("broadcast._protocol.following.COUNT_MAX", 3)
+    monkeypatch.setattr("broadcast._protocol.following.PIECE_SIZE_MAX", 250)  # three of them
     monkeypatch.setattr(holding, "LOOKED_AT_MAX", 2)
     async with count.pipeline(window=1_000) as pipe:
         for number in range(50):
@@ -423,7 +423,7 @@ async def test_everybody_has_a_turn_between_two_pieces(
     count: LocalGroup[Count], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However far behind who follows is."""
-    monkeypatch.setattr("broadcast._protocol.following.COUNT_MAX", 1)
+    monkeypatch.setattr("broadcast._protocol.following.PIECE_SIZE_MAX", 0)  # one
     async with count.pipeline() as pipe:
         for number in range(100):
             await pipe.send(Count.add, number)
