@@ -1,7 +1,7 @@
 """Total-order broadcast: one class, replicated; every replica delivers the same commands in the same order."""
 
 from broadcast._client import connect
-from broadcast._delivery import Delivery
+from broadcast._delivery import Deliveries, Delivery
 from broadcast._errors import (
     AnswerNotKept,
     CannotApply,
@@ -28,6 +28,7 @@ __all__ = [
     "CannotRestore",
     "Compacted",
     "Consistency",
+    "Deliveries",
     "Delivery",
     "DiskDamaged",
     "DiskFailed",

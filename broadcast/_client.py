@@ -22,11 +22,13 @@ from actors._protocol.clock import LamportClock
 from actors._protocol.codec import encode_struct
 from actors._protocol.envelope import Envelope
 from actors._tls import TlsNetwork, certified_name
+from broadcast._feed import Feed
 from broadcast._group import GroupRef
 from broadcast._handle import Handle, Way
 from broadcast._joining import check_members
 from broadcast._log import log
 from broadcast._protocol.entries import Submittable, in_messages
+from broadcast._protocol.following import Piece, Unheld
 from broadcast._protocol.places import Places, Route
 from broadcast._protocol.portions import portions
 from broadcast._protocol.queries import Query
@@ -66,7 +68,7 @@ async def connect(
     tls: Tls | None = None,
     network: Network | None = None,
 ) -> AsyncGenerator[GroupRef[A]]:
-    """A handle of a group from outside it: `ask`, `tell` and `pipeline`, all under one session.
+    """A handle of a group from outside it: `ask`, `tell` and `pipeline`, all under one session; and `deliveries`.
 
     members: name -> address of some members; any one of them that can be reached is enough, and when it goes the next
     is tried. Of the others it hears while it is linked, also of those that are added later. Returns at once: an `ask`
@@ -87,20 +89,22 @@ async def connect(
     who = check_name(name) if name is not None else certified or f"client-{secrets.token_hex(8)}"
     if certified not in (None, who):
         raise ValueError(f"the certificate is that of {certified!r}, and name={name!r}: leave the name out")
-    handle = Handle(group=group, owner=who, nonce=os.urandom(16), clock=LamportClock(who))
+    feed = Feed(group, Interface.of(actor))
+    handle = Handle(group=group, owner=who, nonce=os.urandom(16), clock=LamportClock(who), order=feed.deliveries)
     async with open_background() as nursery:
         try:
             nursery.start_soon(handle.run)
             if isinstance(network, TlsNetwork):
                 nursery.start_soon(network.credentials.watch)
-            nursery.start_soon(_stay_linked, handle, group, dict(members), network)
+            nursery.start_soon(_stay_linked, handle, feed, group, dict(members), network)
             yield GroupRef(actor, handle, group)
             await handle.drained()
         finally:
             handle.close()
+            feed.close()
 
 
-async def _stay_linked(handle: Handle, group: str, members: Mapping[str, str], network: Network) -> None:
+async def _stay_linked(handle: Handle, feed: Feed, group: str, members: Mapping[str, str], network: Network) -> None:
     """Keep a link to a member that serves the group: to the leader if it can be reached, else to any other."""
     places = Places(dict(random.sample(list(members.items()), len(members))))
     route = Route(places)
@@ -108,7 +112,7 @@ async def _stay_linked(handle: Handle, group: str, members: Mapping[str, str], n
     while True:
         target = route.target
         address = places[target]
-        visit = _Visit(handle, group, route, network)
+        visit = _Visit(handle, feed, group, route, network)
         why = await visit.pay()
         if visit.fruitful:
             fruitless = 0
@@ -140,13 +144,14 @@ async def _pause(rounds: int) -> None:
 class _Visit(Way):
     """One link to one member: the way to the group for as long as it lasts."""
 
-    def __init__(self, handle: Handle, group: str, route: Route, network: Network) -> None:
+    def __init__(self, handle: Handle, feed: Feed, group: str, route: Route, network: Network) -> None:
         """To the route's target; its places are added to as they become known."""
         self.served = False
         """Did the member take us in?"""
         self.leader: str | None = None
         """Who leads, if that is why the visit ended."""
         self._handle = handle
+        self._feed = feed
         self._group = group
         self._route = route
         self._network = network
@@ -173,6 +178,7 @@ class _Visit(Way):
                     return await self._carry(link)
                 finally:
                     self._handle.lose_way()
+                    self._feed.lose_way()
         except OSError as error:
             return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
@@ -222,12 +228,17 @@ class _Visit(Way):
                 self._handle.saw(index)
                 for answer in answers:
                     self._handle.answer(answer.number, answer.outcome)
+            case Piece() | Unheld() as answer:
+                self._answered = self._feed.received(answer) or self._answered
+                if isinstance(answer, Piece):
+                    self._handle.saw(answer.following - 1)
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.served = True
         self._leaderless = LEADERLESS_TIMEOUTS * welcome.limits.election_timeout / 1e6
         self._scope.deadline = trio.current_time() + self._leaderless
         self._handle.take_way(self, welcome.cluster, welcome.limits)
+        self._feed.take_way(self._send, welcome.cluster)
 
     def _led_by(self, leader: str | None, address: str | None) -> None:
         """Leave for the leader, if that is another one."""

@@ -13,8 +13,10 @@ from actors import Envelope, Origin
 from actors._node import NO_SUCH
 from actors._protocol.codec import encode, encode_struct
 from actors._protocol.errors import RemoteProtocolError
+from broadcast._feeder import Feeder
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Commands, Submittable, size
+from broadcast._protocol.following import Follow, Unfollow
 from broadcast._protocol.portions import is_portion, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
 from broadcast._protocol.reports import Answers, Report
@@ -44,10 +46,11 @@ from broadcast._status import members_of, status_of
 class Visitor:
     """One client's link, as the owner of its sessions at this replica. name: the client's."""
 
-    def __init__(self, origin: Origin, host: ReplicaHost[Any]) -> None:
+    def __init__(self, origin: Origin, host: ReplicaHost[Any], feeder: Feeder) -> None:
         self.name = origin.name
         self._origin = origin
         self._host = host
+        self._feeder = feeder
         self._entered = False
         self._welcomed = False
         self._knows_members = True
@@ -71,6 +74,8 @@ class Visitor:
                 self._read(message.queries)
             case GiveUp():
                 self._reader.give_up(message.number)
+            case Follow() | Unfollow():
+                self._feeder.asked(self._send, message)
 
     def welcome(self) -> None:
         """Take the client in, if it wants to and the group has formed."""
@@ -110,6 +115,7 @@ class Visitor:
     def leave(self) -> None:
         """The link is gone."""
         self._reader.leave()
+        self._feeder.leave(self._send)
         self._host.leave(self)
 
     # -- commands --------------------------------------------------------------------------------------------------
@@ -163,6 +169,7 @@ class Door:
     """The receiver of a group's envelopes: members' go to the replica, clients' to their visitor."""
 
     def __init__(self, host: ReplicaHost[Any]) -> None:
+        self.feeder = Feeder(host)
         self._host = host
         self._visitors: dict[Origin, Visitor] = {}
         host.watchers.append(self)
@@ -180,7 +187,7 @@ class Door:
             return
         visitor = self._visitors.get(origin)
         if visitor is None:
-            visitor = self._visitors[origin] = Visitor(origin, self._host)
+            visitor = self._visitors[origin] = Visitor(origin, self._host, self.feeder)
         visitor.received(FROM_CLIENT.decode(envelope.body), envelope.counter)
 
     def connected(self, peer: str) -> None:

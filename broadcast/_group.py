@@ -6,10 +6,9 @@ import os
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-
-import trio
 
 from actors import Network, Node, Tls, open_node
 from actors._actor import Actor
@@ -17,11 +16,11 @@ from actors._interface import Interface, Method
 from actors._nursery import Lasting, open_background
 from actors._protocol.address import check_name
 from actors._ref import Ref
-from broadcast._delivery import Delivery
+from broadcast._delivery import Deliveries
 from broadcast._disks import disk_writer
 from broadcast._door import Door
-from broadcast._errors import Compacted, GroupClosed
 from broadcast._handle import Handle, Way
+from broadcast._held import HeldDeliveries
 from broadcast._joining import Role, check_joinable, check_members, names_of
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.consistency import Consistency
@@ -77,6 +76,17 @@ class GroupRef(Ref[A_co], Generic[A_co]):
     def to_text(self) -> str:
         return self._group
 
+    def deliveries(self, from_index: int | None = None) -> Deliveries:
+        """The total order itself: every command that was applied, from an index on, gap-free, and those to come.
+
+        from_index: the first one that is held, unless given. The same sequence everywhere, and over all replicas that a
+        client is linked to in the course of it. A slow consumer holds nobody up: it reads from the log at its own pace.
+        Raises `Compacted`, which says where what is held begins, if that is beyond what is wanted next: never is
+        anything left out. `Overloaded` if too many tasks of one client wait for some; TypeError where a client's class
+        does not have the command that comes next.
+        """
+        return self._handle.order(from_index)
+
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:
         """Many commands without a task each; see `Pipeline`."""
         return Pipeline(self._handle, self.interface, window)
@@ -106,37 +116,6 @@ class Group(GroupRef[A]):
     def status(self) -> Status:
         """What this replica knows now."""
         return status_of(self._host)
-
-    async def deliveries(self, from_index: int | None = None) -> AsyncGenerator[Delivery]:
-        """The total order itself: every command that was applied, from an index on, gap-free, and those to come.
-
-        from_index: the first one that is held here, unless given. The same sequence on every replica. A slow consumer
-        holds nobody up: it reads from the log at its own pace. Raises `Compacted`, which says where what is held
-        begins, if that is beyond what is wanted next: never is anything left out.
-
-        It is an asynchronous generator: who leaves the loop early has it closed, by
-        `async with contextlib.aclosing(group.deliveries()) as deliveries`, or Python warns that it was not.
-        """
-        host, index = self._host, None if from_index is None else max(from_index, 1)
-        while True:
-            machine, replica = host.machine, host.replica
-            if machine is None or replica is None or machine.applied < (index or 1):
-                if host.closed:
-                    raise GroupClosed(
-                        f"the group {self.name} is closed here: join it again, and go on from the next index"
-                    )
-                await host.progressed.park()
-                continue
-            first = max(machine.first_index, replica.log.start.index + 1)
-            index = first if index is None else index
-            if index < first:
-                raise Compacted(first)
-            batch = replica.log.batch_at(index) if index <= machine.applied else None
-            if batch is not None:
-                for delivery in list(machine.deliveries(batch, index)):
-                    yield delivery
-                index = batch.last + 1
-                await trio.lowlevel.checkpoint()
 
     def state(self) -> bytes:
         """This replica's actor, encoded: equal bytes on replicas that agree. Local, and as of the applied index."""
@@ -223,10 +202,11 @@ async def join(
     plan = replace(plan, version=interface.version, takes=dict(interface.takes), interface=interface.digest)
     host = ReplicaHost(node, await disk_writer(node), plan, actor, interface)
     door = Door(host)
-    handle = Handle(group=group, owner=node.name, nonce=os.urandom(16), clock=node.clock)
+    order = partial(HeldDeliveries, host)
+    handle = Handle(group=group, owner=node.name, nonce=os.urandom(16), clock=node.clock, order=order)
     _LocalWay(handle, host)
     with _attached(host, door, handle):
-        async with _running(host, handle):
+        async with _running(host, door, handle):
             yield Group(actor, handle, host)
 
 
@@ -247,12 +227,12 @@ def _attached(host: ReplicaHost[Any], door: Door, handle: Handle) -> Generator[N
 
 
 @asynccontextmanager
-async def _running(host: ReplicaHost[Any], handle: Handle) -> AsyncGenerator[None]:
+async def _running(host: ReplicaHost[Any], door: Door, handle: Handle) -> AsyncGenerator[None]:
     """The replica is open and its tasks run, to the end of its goodbye: what was told goes out, and another leads."""
     async with open_background() as nursery:
         tasks = Lasting(nursery)
         await host.open(os.urandom(16))
-        for task in (*host.tasks, handle.run):
+        for task in (*host.tasks, door.feeder.run, handle.run):
             tasks.start_soon(task)
         try:
             yield

@@ -15,6 +15,7 @@ from actors._interface import Method
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import DecodeError
 from actors._protocol.errors import InvalidMessage, TooLarge, invariant
+from broadcast._delivery import Order
 from broadcast._errors import AnswerNotKept, GroupClosed, SessionExpired
 from broadcast._log import log
 from broadcast._outcomes import unpack_outcome
@@ -72,11 +73,12 @@ class Way(Protocol):
 class Handle:
     """One session of one group. Takes calls at once, and begins to carry them with the first way."""
 
-    def __init__(self, *, group: str, owner: str, nonce: bytes, clock: LamportClock) -> None:
+    def __init__(self, *, group: str, owner: str, nonce: bytes, clock: LamportClock, order: Order) -> None:
         """group, owner: the names of the group, and of who speaks by this handle."""
         self.group = group
         self.name = owner
         self.clock = clock
+        self.order = order
         self.limits: Limits | None = None
         """Of the group; None until the first way has led to it."""
         self._submitter = Submitter(owner=owner, nonce=nonce)

@@ -13,7 +13,7 @@ from trio.lowlevel import enable_ki_protection
 from actors._actor import Actor, give_context
 from actors._interface import Interface
 from actors._plain import encode_plain, to_plain
-from actors._protocol.codec import DecodeError, decode
+from actors._protocol.codec import DecodeError, decode, encode_again
 from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
 from broadcast._calls import is_call, open_call, open_calls, runs_of
 from broadcast._crashes import comes_again
@@ -22,6 +22,7 @@ from broadcast._moment import LogContext, Moment
 from broadcast._outcomes import INVALID, pack_answer, pack_crash, pack_refusal
 from broadcast._past import Past
 from broadcast._protocol.entries import Commands, Due, Run
+from broadcast._protocol.following import Ordered
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.sessions import Outcome, Sessions
 from membership._protocol.configurations import Agreed
@@ -176,17 +177,31 @@ class Running(Generic[A]):
 
     def deliveries(self, batch: Batch, from_index: int = 1) -> Iterator[Delivery]:
         """The commands of an applied batch that were applied, from `from_index` on (rule 9)."""
+        for index, moment, call in self._applied(batch, from_index):
+            method, arguments = open_call(self.interface, call, "command")
+            position, timestamp = moment.position(index), moment.timestamp(index)
+            yield Delivery(position, timestamp, moment.time, moment.sender, method.tag, arguments)
+
+    def ordered(self, batch: Batch, from_index: int = 1) -> Iterator[Ordered]:
+        """The same, for those who open the calls themselves."""
+        for index, moment, call in self._applied(batch, from_index):
+            stamp = moment.timestamp(index)
+            yield Ordered(
+                moment.epoch, index, stamp.counter, stamp.node, moment.time, moment.sender, encode_again(call)
+            )
+
+    def _applied(self, batch: Batch, from_index: int) -> Iterator[tuple[int, Moment, object]]:
+        """Index, moment and call of each."""
         invariant(batch.last <= self.applied, "only what was applied is delivered", last=batch.last)
         for entry, first in runs_of(batch):
-            calls: Sequence[object] | None = None
+            moment: Moment | None = None
+            calls: Sequence[object] = ()
             for index in range(max(first, from_index), first + entry.count):
                 if self._past.came_to(index) is not _APPLIED:
                     continue
-                calls = self._calls(entry, first) if calls is None else calls
-                method, arguments = open_call(self.interface, calls[index - first], "command")
-                moment = self._moment(self._owner(entry), batch)
-                position, timestamp = moment.position(index), moment.timestamp(index)
-                yield Delivery(position, timestamp, moment.time, moment.sender, method.tag, arguments)
+                if moment is None:
+                    moment, calls = self._moment(self._owner(entry), batch), self._calls(entry, first)
+                yield index, moment, calls[index - first]
 
     def state(self) -> bytes:
         """The actor's attributes, encoded: equal bytes on replicas that agree."""

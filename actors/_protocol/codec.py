@@ -86,6 +86,11 @@ def encode(value: object) -> bytes:
     return data
 
 
+def encode_again(value: object) -> bytes:
+    """The bytes of what `decode` has given, under whatever limits."""
+    return cbor2.dumps(value)
+
+
 def check_count(data: bytes) -> None:
     """Raises ValueError if there are more values in what was encoded than `decode` takes."""
     # Each value takes a byte at least: only what is large can hold too many.

@@ -8,6 +8,7 @@ import msgspec
 
 from actors._protocol.codec import OneOf
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.following import Follow, Piece, Unfollow, Unheld
 from broadcast._protocol.portions import COUNT_MAX
 from broadcast._protocol.position import Natural, Positive
 from broadcast._protocol.queries import Query
@@ -122,8 +123,8 @@ class ReadAnswers(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     index: Natural
 
 
-FromClient: TypeAlias = Enter | StatusAsked | Offer | Read | GiveUp
-ToClient: TypeAlias = Welcome | Members | Leading | Status | Told | ReadAnswers
+FromClient: TypeAlias = Enter | StatusAsked | Offer | Read | GiveUp | Follow | Unfollow
+ToClient: TypeAlias = Welcome | Members | Leading | Status | Told | ReadAnswers | Piece | Unheld
 
-FROM_CLIENT = OneOf[FromClient](Enter, StatusAsked, Offer, Read, GiveUp)
-TO_CLIENT = OneOf[ToClient](Welcome, Members, Leading, Status, Told, ReadAnswers)
+FROM_CLIENT = OneOf[FromClient](Enter, StatusAsked, Offer, Read, GiveUp, Follow, Unfollow)
+TO_CLIENT = OneOf[ToClient](Welcome, Members, Leading, Status, Told, ReadAnswers, Piece, Unheld)

@@ -22,6 +22,7 @@ from broadcast._simulation.client import Client
 from broadcast._simulation.disk import GROUP, Disk
 from broadcast._simulation.faults import Faults
 from broadcast._simulation.faults.field import Field
+from broadcast._simulation.following import Following
 from broadcast._simulation.growing import GrowingAlmanacs
 from broadcast._simulation.invariants import Violation, broken
 from broadcast._simulation.invariants.in_force import along
@@ -119,6 +120,7 @@ class Stage:
             for number in range(options.clients)
         ]
         self.faults = Faults(Field(world, self.nodes, disks, self.network, self.watch.register))
+        self.following = Following(seed, world, self.nodes, self.watch)
         self.marks = Counter[str]()
         self._sound = founders
 

@@ -41,6 +41,10 @@ class Watch:
         self._numbered: dict[int, Numbered] = {}  # by index
         self._highest: dict[int, tuple[int, int]] = {}  # session -> (its highest number in the order, epoch of that)
 
+    def also(self, event: str, hear: Callable[..., None]) -> None:
+        """Somebody else wants to hear of this."""
+        self._hears[event].append(hear)
+
     # -- replicas --------------------------------------------------------------------------------------------------
 
     def started(self, process: Process) -> None:

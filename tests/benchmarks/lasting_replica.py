@@ -133,7 +133,8 @@ class Lasting:
 
     def _session(self) -> GroupRef[Store]:
         host = self._group._host
-        handle = Handle(group=host.plan.group, owner=host.node.name, nonce=os.urandom(16), clock=host.node.clock)
+        group, node, order = host.plan.group, host.node, self._group.handle.order
+        handle = Handle(group=group, owner=node.name, nonce=os.urandom(16), clock=node.clock, order=order)
         _LocalWay(handle, host).formed()
         self._nursery.start_soon(handle.run)
         return GroupRef(Store, handle, self._group.name)

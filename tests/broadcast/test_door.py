@@ -16,9 +16,11 @@ from actors import Actor, LinkBroken, Origin, command, query
 from actors._client_link import ClientLink, open_client_link
 from actors._protocol.codec import encode, encode_struct, join_array
 from broadcast import Consistency, GroupRef, LocalGroup, connect, local_group
+from broadcast._door import Door
 from broadcast._protocol import patience
 from broadcast._protocol.desk import SESSIONS_MAX
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept, Submittable
+from broadcast._protocol.following import SLOTS_MAX, Follow, Piece, Unfollow
 from broadcast._protocol.portions import SIZE_MAX, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
 from broadcast._protocol.reports import Answers, Opened
@@ -145,7 +147,7 @@ async def test_members_that_find_no_room_are_told_before_anything_else(
         assert [type(await one.hear()) for _ in range(4)] == [Welcome, Leading, Members, Status]
 
 
-@pytest.mark.parametrize("message", [Offer(()), Read(()), GiveUp(1)])
+@pytest.mark.parametrize("message", [Offer(()), Read(()), GiveUp(1), Follow(0, 1), Unfollow(0)])
 async def test_nothing_is_taken_before_the_welcome(bag: LocalGroup[Bag], message: FromClient) -> None:
     async with bare(bag, enters=False) as one:
         one.say(message)
@@ -195,7 +197,28 @@ async def test_more_than_the_group_allows_ends_the_link(bag: LocalGroup[Bag]) ->
     async with bare(bag) as one:
         one.say(Read((Query(1, encode(["count"]), Consistency.LOG),)))
         assert await one.is_turned_away()
+    async with bare(bag) as one:
+        one.say(*(Follow(slot, 10**9) for slot in range(1_000)))
+        assert await one.is_turned_away()
     assert await bag.ask(Bag.count) == 1
+
+
+async def test_whatever_a_client_follows_no_more_is_kept_of_it_than_it_has_slots(bag: LocalGroup[Bag]) -> None:
+    (feeder,) = (each.feeder for each in bag.replicas[0]._host.watchers if isinstance(each, Door))  # pyright: ignore[reportPrivateUsage]
+    waiting = feeder._turns  # pyright: ignore[reportPrivateUsage]
+    async with bare(bag) as one:
+        one.say(*(Follow(number % SLOTS_MAX, 10**9 + number) for number in range(5_000)), StatusAsked())
+        assert isinstance(await one.hear(), Status)
+        assert len(waiting) == SLOTS_MAX
+        one.say(Unfollow(0), Unfollow(0), StatusAsked())
+        assert isinstance(await one.hear(), Status)
+        assert len(waiting) == SLOTS_MAX - 1
+        one.say(Follow(1, 1))
+        piece = await one.hear()
+        assert isinstance(piece, Piece)
+        assert [(each.sender, each.call) for each in piece.commands] == [("a", put(1))]
+    while waiting:
+        await trio.lowlevel.checkpoint()
 
 
 async def test_queries_given_up_leave_nothing_behind(bag: LocalGroup[Bag]) -> None:

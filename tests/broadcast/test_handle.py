@@ -10,9 +10,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, TooLarge, command, query
+from actors._interface import Interface
 from actors._protocol.clock import LamportClock
 from actors._protocol.codec import decode
 from broadcast import GroupClosed, GroupRef
+from broadcast._feed import Feed
 from broadcast._handle import Handle, Way
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, Submittable
 from broadcast._protocol.queries import Query
@@ -74,9 +76,14 @@ def _opened(run: Commands) -> list[object]:
     return list(calls)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
+def made() -> Handle:
+    order = Feed("count", Interface.of(Count)).deliveries
+    return Handle(group="count", owner="me", nonce=b"n" * 16, clock=LamportClock("me"), order=order)
+
+
 @asynccontextmanager
 async def held(*, opens: bool = True) -> AsyncGenerator[tuple[Handle, GroupRef[Count], Played, trio.Nursery]]:
-    handle = Handle(group="count", owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    handle = made()
     way = Played(handle, opens=opens)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -202,7 +209,7 @@ async def test_closing_ends_the_session_at_the_other_end() -> None:
 
 async def test_closing_wakes_whoever_waits_for_anything() -> None:
     """For an answer, for room, for a way to the group, for earlier commands, for what was told."""
-    handle = Handle(group="count", owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    handle = made()
     group = GroupRef(Count, handle, "count")
     way = Played(handle)
     told: list[str] = []
@@ -248,7 +255,7 @@ async def test_closing_wakes_whoever_waits_for_anything() -> None:
 
 
 async def test_closing_wakes_who_waits_for_a_first_way() -> None:
-    handle = Handle(group="count", owner="me", nonce=b"n" * 16, clock=LamportClock("me"))
+    handle = made()
     group = GroupRef(Count, handle, "count")
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:

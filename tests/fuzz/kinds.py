@@ -17,6 +17,7 @@ from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN
 from actors._protocol.envelope import Hello, LinkMessage, Part, Ping, Pong, Ready, Refusal
 from actors._protocol.parcels import Answered, Asked, Ended, Parcel, Stopped, Told, Watched, Withdrawn
 from broadcast._protocol.entries import Commands, Entry
+from broadcast._protocol.following import Follow, Unfollow
 from broadcast._protocol.messages import Append, AppendReply, Committed, GroupMessage, Message
 from broadcast._protocol.position import Batch, Position
 from broadcast._protocol.visits import Enter, FromClient, GiveUp, Offer, Read, StatusAsked, ToClient
@@ -64,6 +65,7 @@ WITHIN: Mapping[tuple[str, str], Make] = {
     ("SessionAsked", "owner"): _mostly(CLIENT),
     **{(kind, "actor"): _mostly(ACTOR) for kind in ("Asked", "Told", "Stopped", "Watched")},
     ("Query", "call"): lambda random: Nested(_call(random)),
+    ("Ordered", "call"): lambda random: Nested(_call(random)),
     ("Asked", "call"): _call,
     ("Told", "call"): _call,
     ("Answered", "outcome"): _outcome,
@@ -209,7 +211,7 @@ KINDS: Mapping[str, Kind] = {
     "link": Kind(None, "", _kinds(Hello, Ready, Refusal, Ping, Pong, Part)),
     "member": Kind("bank", "replica", _group_message),
     "member, everyday": Kind("bank", "replica", _everyday),
-    "client": Kind(GROUP, "group", _kinds(Enter, StatusAsked, Read, GiveUp, *[Offer] * 6)),
+    "client": Kind(GROUP, "group", _kinds(Enter, StatusAsked, Read, GiveUp, Follow, Follow, Unfollow, *[Offer] * 6)),
     "to a client": Kind("to a client", "group", maker(ToClient)),
     "actors": Kind(ADDRESS, "actors", _kinds(Asked, Told, Withdrawn, Stopped, Watched, Answered, Ended, Asked, Told)),
 }

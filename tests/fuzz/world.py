@@ -22,6 +22,7 @@ from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Asked, Link, State
 from broadcast import local_group
 from broadcast._protocol.entries import SessionAsked
+from broadcast._protocol.following import Piece, Slots, Unheld
 from broadcast._protocol.messages import decode_message
 from broadcast._protocol.output import Received
 from broadcast._protocol.visits import TO_CLIENT, Enter, Offer
@@ -146,7 +147,9 @@ class World:
         if envelope.to == "bank":
             self._step(envelope)
         elif envelope.to == "to a client":
-            TO_CLIENT.decode(envelope.body)
+            told = TO_CLIENT.decode(envelope.body)
+            if isinstance(told, Piece | Unheld):
+                Slots().is_answered_by(told)
         else:
             self._receive(role, envelope)
             failure = self._host._failure  # pyright: ignore[reportPrivateUsage]

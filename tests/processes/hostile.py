@@ -18,6 +18,7 @@ import trio
 from actors._protocol.codec import encode, encode_struct
 from actors._protocol.envelope import Hello, pack, pack_envelope
 from actors._protocol.frames import frame
+from broadcast._protocol.following import SLOTS_MAX, Follow
 from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import Enter, Read, StatusAsked
 
@@ -98,6 +99,32 @@ async def _deaf(where: Where) -> None:
                 await stream.send_all(_said(encode_struct(StatusAsked())) * 100)
 
 
+def _following() -> bytes:
+    """All that a client may wait for, from the first index of all."""
+    return b"".join(_said(encode_struct(Follow(slot, 1))) for slot in range(SLOTS_MAX))
+
+
+async def _deaf_followers(where: Where) -> None:
+    """Follows as much as it can, and reads nothing."""
+    with suppress(OSError, trio.BrokenResourceError):
+        async with await trio.open_tcp_stream(*where) as stream:
+            await stream.send_all(_hello() + _said(encode_struct(Enter())))
+            await stream.receive_some()
+            while True:
+                await stream.send_all(_following() * 10)
+
+
+async def _greedy_followers(where: Where) -> None:
+    """Follows as much as it can, from the beginning, again and again."""
+    global _done
+    with suppress(OSError, trio.BrokenResourceError):
+        async with await trio.open_tcp_stream(*where) as stream:
+            await stream.send_all(_hello() + _said(encode_struct(Enter())))
+            while await stream.receive_some():
+                await stream.send_all(_following())
+                _done += 1
+
+
 async def _unknown(where: Where) -> None:
     """Calls what is not there, and what is private, and reads the answers."""
     numbers, calls = count(1), ("_private", "__init__", "__class__", "lifespan", "no such", "add")
@@ -143,6 +170,7 @@ BODIES = {
         encode(["read", 1]),
         encode(["offer", [["run"]]]),
     ),
+    "more than may be followed": tuple(encode(["follow", slot, 1]) for slot in (SLOTS_MAX, 2**20, -1)),
     "unknown kinds": (encode(["no such kind"]), encode([1]), encode({}), encode(None), b""),
 }
 
@@ -159,6 +187,8 @@ KINDS: dict[str, tuple[Callable[[Where], Awaitable[None]], int]] = {
     "endless": (_endless, 400),
     "deaf": (_deaf, TASKS),
     "unknown methods": (_unknown, TASKS),
+    "deaf followers": (_deaf_followers, TASKS),
+    "greedy followers": (_greedy_followers, TASKS),
     "silent": (_silent, MANY),
     **{name: (_bodies(*bodies), TASKS) for name, bodies in BODIES.items()},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar, assert_type
@@ -27,6 +27,7 @@ from actors import (
 from actors._actor import Marked
 from broadcast import (
     Consistency,
+    Deliveries,
     Delivery,
     Group,
     GroupRef,
@@ -186,9 +187,15 @@ async def replicated() -> None:
         await as_ref(group)
     async with connect("tally", Tally, members=members, name="me") as client:
         assert_type(client, GroupRef[Tally])
+        assert_type(client.deliveries(), Deliveries)
+        async for delivery in client.deliveries(from_index=7):
+            assert_type(delivery, Delivery)
+        async with aclosing(client.deliveries()) as deliveries:
+            assert_type(await anext(deliveries), Delivery)
         await as_ref(client)
     async with local_group(Tally, replicas=5) as here:
         assert_type(here, LocalGroup[Tally])
+        assert_type(await anext(here.deliveries()), Delivery)
         assert_type(here.replicas, tuple[Group[Tally], ...])
         await as_ref(here)
 

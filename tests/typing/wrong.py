@@ -83,7 +83,11 @@ async def wrong_use_of_a_group(tally: GroupRef[Tally], room: Group[Room]) -> Non
     tally.reading("local")  # error
     await tally.reading(Consistency.LEASE).ask(Tally.value, 1)  # error
     await tally.reading(Consistency.LOG).tell(Tally.add, "1")  # error
-    tally.deliveries()  # error
+    tally.deliveries("1")  # error
+    async for delivery in tally.deliveries():
+        print(delivery.index)  # error
+    for _ in tally.deliveries():  # error
+        pass
     tally.ask(Tally.value).bit_length()  # error
     print(text)
 
