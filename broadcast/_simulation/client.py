@@ -1,8 +1,8 @@
 """A restless owner: it offers commands, reads, withdraws some of what was not sent, and gives up some reads.
 
 It leaves a replica that keeps it waiting, sleeps now and then, and its link breaks, so that it comes back elsewhere, or
-too late. It knows the founding members, and learns the others as any client does. It goes to who leads only half of the
-time: there are owners at the other members, too.
+too late. It knows the founding members, and learns the others as any client does. It goes to who leads only now and
+then: there are owners at the other members, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ PATIENCE = 600 * MILLISECOND  # at most, with a replica that tells nothing
 SLEEPS = 0.01  # chance that it does nothing at all for long, so that its session may expire
 SLEEP = 1000 * MILLISECOND, 2500 * MILLISECOND
 WITHDRAWN = 0.1  # chance that the last call of an offer is given up at once
-FOLLOWS = 0.5  # chance that it leaves for who leads
 FAREWELLS = 3  # times that it says, in the end, that its session is over: the word may be lost with a leader
 
 
@@ -76,7 +75,7 @@ class Client(Owner):
             self._members = set(word.members)
             self._told |= self._members
             self._route.learn(word.members)
-        elif self._route.leads_on(word.leader, word.address) and self._world.chance.random() < FOLLOWS:
+        elif self._route.leads_on(word.leader, word.address) and self._world.chance.random() < self._world.options.follows:
             self._world.note(self.name, "is led to", word.leader)
             self._leader = word.leader
             if self._link is not None:

@@ -183,6 +183,8 @@ class Stage:
         It cannot tell that from not being added yet.
         """
         register = self.watch.register
+        if register.committed is None:  # all are still to form the group
+            return False
         if any(configuration.includes(node.name) for _, configuration in along(node.replica)):
             return False
         # What logs of others hold that take no part in the end is decided against by those who do.

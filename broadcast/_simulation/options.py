@@ -26,6 +26,7 @@ class Options:
     idle: of a client, at most, between two things it does.
     burst: calls that a client offers at once, at most.
     reads: chance that it reads when it does something.
+    follows: chance that it leaves the member it is at for who leads, when told of one.
     duration: how long faults strike. After it what is repaired must come to an end.
     all_repaired: whether that is everything, or just enough members for a quorum.
     faults_from: when they begin; forming the group can be spared.
@@ -59,6 +60,7 @@ class Options:
     idle: int = 100 * MILLISECOND
     burst: int = 12
     reads: float = 0.6
+    follows: float = 0.5
     duration: int = 4 * SECOND
     all_repaired: bool = True
     faults_from: int = 0
@@ -132,6 +134,7 @@ class Options:
             idle=chance.choice((60, 150, 250)) * MILLISECOND,
             burst=chance.choice((10, 20, 40, 60)),
             reads=chance.choice((0.1, 0.3, 0.6)),
+            follows=chance.choice((0, 0.5, 1)),
             duration=chance.randrange(2 * SECOND, (3 if many else 5) * SECOND),
             all_repaired=chance.random() < 0.6,
             faults_from=chance.choice((0, 300 * MILLISECOND, 300 * MILLISECOND)),
@@ -147,12 +150,12 @@ class Options:
             crashes=chance.choice((0, 2, 4)),
             ambushes=chance.choice((0, 2, 4)),
             power_cuts=chance.choice((0, 1)),
-            pauses=chance.choice((0, 2, 4)),
+            pauses=chance.choice((0, 4, 8)),
             cuts=chance.choice((0, 3, 6)),
             slow_disks=chance.choice((0, 2, 4)),
             full_disks=chance.choice((0, 0, 2)),
             failed_syncs=chance.choice((0, 0, 2)),
-            damaged_disks=chance.choice((0, 0, 1)),
+            damaged_disks=chance.choice((0, 0, 2)),
             wipes=chance.choice((0, 0, 2)),
             old_copies=chance.choice((0, 0, 1)),
             clock_jumps=chance.choice((0, 0, 2)),
@@ -172,7 +175,7 @@ class Options:
         )
         leases = chance.random() < 0.4
         levels = (Consistency.LINEARIZABLE, Consistency.SESSION, *[Consistency.LEASE] * (3 * leases))
-        logged, upgrades = chance.choice((0, 0.1)), chance.choice((0, 0, 0, 0, 6))
+        logged, upgrades = chance.choice((0, 0.1)), chance.choice((0, 0, 0, 6, 12))
         effects = chance.random() < 0.4
         drawn = replace(drawn, leases=leases, levels=levels, logged=logged, upgrades=upgrades, effects=effects)
         return replace(drawn, undos_max=chance.choice((1, 2, 10)), undo_interval=chance.choice((SECOND // 10, SECOND)))

@@ -24,6 +24,7 @@ from broadcast._simulation.__main__ import main
 from broadcast._simulation.campaign import Played, play_all
 from broadcast._simulation.history import History, run
 from broadcast._simulation.invariants import Violation
+from broadcast._simulation.options import MILLISECOND, Options
 from broadcast._simulation.summary import MARKS, Summary
 
 FIXED = range(100)
@@ -88,6 +89,11 @@ def test_a_failure_says_how_to_see_it_again_and_what_came_before(monkeypatch: py
     with pytest.raises(Violation, match=r"seed 1, at .*\n.*python -m broadcast._simulation --seed 1 --trace") as caught:
         run(1)
     assert "commit" in "\n".join(caught.value.trace)
+
+
+def test_faults_may_end_before_the_group_has_formed() -> None:
+    """And before anybody has asked for anything: nobody is lost to a group that is yet to be."""
+    assert run(0, options=Options(duration=MILLISECOND)).marks["elections"] >= 1
 
 
 def test_bounds_hold_for_their_history_only() -> None:

@@ -54,7 +54,7 @@ from broadcast._protocol.reads import ReadRounds, Reads
 from broadcast._protocol.reports import Missing
 from broadcast._protocol.sessions import Session, Sessions
 from broadcast._protocol.submitter import Submitter
-from broadcast._simulation import history, node
+from broadcast._simulation import applying, history
 from broadcast._simulation.diary import Diary
 from broadcast._simulation.options import MILLISECOND, SECOND
 from broadcast._simulation.play import Play
@@ -258,7 +258,7 @@ def replicas_write_something_of_their_own(patch: pytest.MonkeyPatch) -> None:
             self.actor.notes.append(("nobody", 0))
             return reports
 
-    patch.setattr(node, "Machine", Writing)
+    patch.setattr(applying, "Machine", Writing)
 
 
 def replicas_keep_what_no_state_can_hold(patch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def replicas_keep_what_no_state_can_hold(patch: pytest.MonkeyPatch) -> None:
             self.actor.kept = object()
             return super().apply(batch)
 
-    patch.setattr(node, "Machine", Keeping)
+    patch.setattr(applying, "Machine", Keeping)
 
 
 def some_commands_are_not_understood(patch: pytest.MonkeyPatch) -> None:
@@ -351,17 +351,17 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(numbers_given_again, "a command is later than what was known"),
     Mutant(answers_that_get_lost, "every call has an end"),
     Mutant(withdrawn_becomes_something_else, "what was withdrawn is void"),
-    Mutant(expires_early, "no session expires early", EXPIRING),
+    Mutant(expires_early, "no session expires early", EXPIRING, first=25),
     Mutant(expires_late, "a session expires in time", EXPIRING),
     Mutant(a_busy_session_gives_no_sign_of_life, "a session is heard of with its entries"),
-    Mutant(gives_up_a_session_at_a_gap, "a fate is unknown only when its session is over", LOSSY),
+    Mutant(gives_up_a_session_at_a_gap, "a fate is unknown only when its session is over", LOSSY, first=20),
     Mutant(a_query_sees_what_is_not_there, "a read sees what took effect"),
     Mutant(some_commands_are_not_understood, "a register always answers", play=Swaps),
     Mutant(test_mutants.answers_of_another_number, "an outcome is what the order gives", play=NOTING),
     Mutant(
         numbers_given_again,
         "a command comes after what was known when it was asked",
-        first=40,
+        first=60,
         play=witnessed(note, refuse, look),
     ),
     Mutant(test_mutants.reads_as_it_is, "a read sees a state of its time", play=LOOKING),

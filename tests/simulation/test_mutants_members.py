@@ -56,6 +56,11 @@ JOINT = replace(
 )
 """Small groups that become others: each step takes long, and much happens meanwhile."""
 
+UNDECIDED = replace(
+    JOINT, replicas=3, disk_latency=10 * MILLISECOND, strike_interval=100 * MILLISECOND, crashes=0, regroupings=20
+)
+"""Leaders that are cut off from all others are asked for changes."""
+
 HANDING_OVER = replace(
     MOVING,
     reordering=0.2,
@@ -69,7 +74,21 @@ HANDING_OVER = replace(
     priorities=(0, 1, 2),
 )
 """Now and then an heir is cut off when it is to lead."""
-OVERTAKEN = replace(MOVING, reordering=0.2, strike_interval=80 * MILLISECOND, priorities=(0, 1, 2))
+OVERTAKEN = replace(
+    MOVING,
+    clients=1,
+    idle=300 * MILLISECOND,
+    loss=0.1,
+    reordering=0.5,
+    delay=200 * MILLISECOND,
+    strike_interval=80 * MILLISECOND,
+    crashes=0,
+    cuts=0,
+    power_cuts=0,
+    spares=0,
+    regroupings=20,
+    priorities=(0, 1, 2),
+)
 """What a leader says comes in another order."""
 
 
@@ -237,14 +256,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         changed_before_the_epoch_start_is_committed, "a change waits for the epoch-start entry to be committed", MOVING
     ),
-    Mutant(configuration_kept_after_truncation, LATEST, JOINT),
+    Mutant(configuration_kept_after_truncation, LATEST, UNDECIDED),
     Mutant(a_configuration_among_commands, "speaks of members, among other entries", MOVING),
-    Mutant(new_electorate_elects_alone, BY_QUORUM, JOINT),
+    Mutant(new_electorate_elects_alone, BY_QUORUM, JOINT, first=35),
     Mutant(old_electorate_commits_alone, ON_QUORUM, JOINT),
     Mutant(a_newcomer_is_held_on_to, "newcomers that do not come can be called off", IN_VAIN),
     Mutant(a_quorum_system_is_left_behind, "of a change that is called off nothing is left", IN_VAIN),
     Mutant(removed_voters_are_counted, ON_QUORUM, MOVING),
-    Mutant(who_loses_its_vote_stands_no_more, "with a quorum repaired the group comes to an end", JOINT, first=40),
+    Mutant(who_loses_its_vote_stands_no_more, "with a quorum repaired the group comes to an end", JOINT, first=130),
     Mutant(stands_as_if_it_had_been_told_to, "who was not told to stand says no such thing", MOVING),
     Mutant(goes_on_handing_over, "with a quorum repaired the group comes to an end", HANDING_OVER, first=6),
     Mutant(an_heir_stands_late, "who was not told to stand says no such thing", OVERTAKEN),
