@@ -14,7 +14,6 @@ from actors._protocol.clock import LamportClock
 from broadcast._machine import Machine
 from broadcast._protocol.digests import Digests, Opinion
 from broadcast._protocol.incoming import Incoming
-from broadcast._protocol.leader import Leadership
 from broadcast._protocol.log import Log
 from broadcast._protocol.messages import SnapshotPart
 from broadcast._protocol.output import Loaded, PartRead
@@ -23,6 +22,7 @@ from broadcast._protocol.position import Position
 from broadcast._protocol.progress import Progress
 from broadcast._protocol.sessions import Session, Sessions
 from broadcast._protocol.snapshots import Snapshot
+from broadcast._protocol.supply import Supply
 from broadcast._protocol.writes import Writes
 from broadcast._simulation.options import MILLISECOND, SECOND
 from broadcast._storage import MemorySnapshots
@@ -220,15 +220,15 @@ def an_obsolete_one_is_sent_on(plant: Plant) -> None:
     """Who has all of it needs another one at once."""
 
     def part_read(self: Any, given: PartRead) -> None:
-        progress = self.followers.get(given.to)
+        progress = self._followers.get(given.to)
         outgoing = progress.outgoing if progress else None
         if outgoing is None or outgoing.snapshot.position != given.position or given.data is None:
             return
         if outgoing.read(given.offset, given.data):
-            self._outbox.send(given.to, SnapshotPart(self.epoch, outgoing.snapshot, given.offset, given.data))
+            self._outbox.send(given.to, SnapshotPart(self._epoch, outgoing.snapshot, given.offset, given.data))
 
     an_obsolete_one_is_kept(plant)
-    plant.setattr(Leadership, "part_read", part_read)
+    plant.setattr(Supply, "part_read", part_read)
 
 
 def agreement_misread(plant: Plant) -> None:
