@@ -70,13 +70,13 @@ class Client(Owner):
             self._leave(self._link)
 
     def _introduced(self, word: Members | Leading) -> None:
-        self._served = True
+        self._served, world = True, self._world
         if isinstance(word, Members):
             self._members = set(word.members)
             self._told |= self._members
             self._route.learn(word.members)
-        elif self._route.leads_on(word.leader, word.address) and self._world.chance.random() < self._world.options.follows:
-            self._world.note(self.name, "is led to", word.leader)
+        elif self._route.leads_on(word.leader, word.address) and world.chance.random() < world.options.follows:
+            world.note(self.name, "is led to", word.leader)
             self._leader = word.leader
             if self._link is not None:
                 self._leave(self._link)

@@ -170,7 +170,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(leased_read_before_epoch_start_commits, "reads never go back", LEASED),
     Mutant(leased_read_of_what_is_applied_so_far, "a read is not stale", LEASED_QUICK),
     Mutant(session_index_forgotten_on_reconnect, "a session reads what it wrote", SESSIONS),
-    Mutant(session_index_forgotten_on_reconnect, "a session's reads never go back", SESSIONS),
+    Mutant(session_index_forgotten_on_reconnect, "a session's reads never go back", SESSIONS, first=25),
     Mutant(session_reads_as_it_is, "a session reads what it wrote", SESSIONS),
     Mutant(query_in_the_log_of_another_state, "a query in the log sees what is before it", LOGGED),
 )

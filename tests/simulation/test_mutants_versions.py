@@ -23,6 +23,7 @@ from broadcast._protocol.sessions import Outcome
 from broadcast._protocol.versions import Versions
 from broadcast._simulation import applying, reception
 from broadcast._simulation.history import run
+from broadcast._simulation.options import SECOND
 from broadcast._simulation.upgrades import Upgrades
 from membership._protocol.configurations import Agreed, Configurations
 from membership._protocol.view import Configuration
@@ -31,6 +32,7 @@ Plant = pytest.MonkeyPatch
 
 UPGRADING = replace(SNAPPED, upgrades=8)
 GROWING = replace(UPGRADING, effects=True)
+OFTEN: dict[str, Any] = {"upgrades": 20, "cuts": 1, "crashes": 1, "duration": 6 * SECOND}
 REGROUPED = replace(UPGRADING, spares=4, regroupings=24)
 
 
@@ -169,14 +171,14 @@ test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_withou
 
 
 def test_histories_upgrade_and_go_back_and_stop_what_is_too_old() -> None:
-    marks = [run(seed, options=UPGRADING).marks for seed in range(6)]
+    marks = [run(seed, options=replace(UPGRADING, **OFTEN)).marks for seed in range(6)]
     assert sum(each["versions put in force"] for each in marks) >= 6
     assert any(each["replicas stopped by their class"] for each in marks)
 
 
 def test_histories_have_effects_and_upgrades_together() -> None:
     """What was left before a version is due after it, and what came with one falls due."""
-    marks = [run(seed, options=GROWING).marks for seed in range(6)]
+    marks = [run(seed, options=replace(GROWING, **OFTEN)).marks for seed in range(6)]
     assert all(each["effects"] for each in marks)
     assert sum(each["versions put in force"] for each in marks) >= 6
     assert sum(each["effects that came with a version"] for each in marks) >= 6
