@@ -157,7 +157,7 @@ MUTANTS = (
     Mutant(version_of_the_local_class, "states are equal where snapshots are taken", UPGRADING),
     Mutant(newest_version_in_replays, "states are equal where snapshots are taken", UPGRADING),
     Mutant(left_out_of_snapshots, "the version in force is the log's", UPGRADING),
-    Mutant(history_left_out_of_snapshots, "states are equal where snapshots are taken", UPGRADING),
+    Mutant(history_left_out_of_snapshots, "states are equal where snapshots are taken", UPGRADING, first=4),
     Mutant(left_out_of_what_the_core_keeps, "the version in force grows", UPGRADING),
     Mutant(invalid_is_what_the_class_does_not_take, "states are equal where snapshots are taken", UPGRADING),
     Mutant(not_sifted, "the replica has stopped before index", UPGRADING),
