@@ -23,6 +23,7 @@ from membership._protocol import election
 from membership._protocol.change import Change, ChangeImpossible, begun, concluded, joint
 from membership._protocol.configurations import Configurations
 from membership._protocol.election import Election, Role
+from membership._protocol.formation import Plan
 from membership._protocol.quorum import Joint, Weighted
 from membership._protocol.view import Configuration, Goal
 
@@ -250,7 +251,14 @@ BY_QUORUM = "who leads was granted it by an election quorum"
 ON_QUORUM = "what is delivered is durable on a commit quorum"
 LATEST = "in force is the latest configuration of the log"
 
+
+def newcomers_are_of_another_class(patch: pytest.MonkeyPatch) -> None:
+    """Who hears that the group has formed finds that it was with other messages than its own."""
+    patch.setattr(Plan, "unfit", lambda self, formation: "only the group takes 'note'")
+
+
 MUTANTS: Sequence[Mutant] = (
+    Mutant(newcomers_are_of_another_class, "no replica is started with another class", MOVING),
     Mutant(changed_without_a_joint_configuration, "voters and quorums change by way of both together", MOVING),
     Mutant(two_changes_at_once, "a change waits for the one before it to be committed", MOVING),
     Mutant(
