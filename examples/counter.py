@@ -28,9 +28,9 @@ class Counter(Actor):
 
 async def main(name: str) -> None:
     async with open_group("counter", Counter, node=name, members=PEERS, data=f"data/{name}") as counter:
-        with trio.fail_after(60):  # the first time until all three are there
-            print("the count is now", await counter.ask(Counter.add, 1))
         with trio.open_signal_receiver(signal.SIGTERM) as told_to_end:
+            with trio.fail_after(60):  # the first time until all three are there
+                print("the count is now", await counter.ask(Counter.add, 1))
             await anext(told_to_end)  # stay a replica, until that, or Ctrl-C: then leave in order
 
 

@@ -48,7 +48,7 @@ class KeyValue(Actor):
 async def serve(name: str) -> None:
     async with open_group("kv", KeyValue, node=name, members=PEERS, data=f"data/kv/{name}"):
         with trio.open_signal_receiver(signal.SIGTERM) as told_to_end:
-            await anext(told_to_end)
+            await anext(told_to_end)  # stay a replica, until that, or Ctrl-C: then leave in order
 
 
 async def use(words: list[str]) -> None:
