@@ -28,13 +28,11 @@ $(READY): pyproject.toml
 demo: setup ## three replicas; the leader is killed; one order (FILE=some.txt for your own lines)
 	@$(BIN)/troupe demo $(FILE)
 
-# One more than there are processors: many tests wait for disks and clocks.
-WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 test: setup ## the tests: on all processors, but for those marked `alone`, which come last (ARGS=...: some, in one run)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m 'not alone'
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m 'not alone'
 	@$(BIN)/python -m pytest -m alone
 endif
 
