@@ -27,6 +27,7 @@ REPAIRED_FOR_MAX = 30 * SECOND  # for what may have to wait until sessions expir
 ELECTIONS = 5  # that it takes, at most, to replace a leader: votes may be split
 LOOK_INTERVAL = MILLISECOND
 SPANS_MAX = 8
+FAR = 100  # entries that a log is ahead of another
 
 
 class Prober(Owner):
@@ -71,12 +72,18 @@ def _has_word(prober: Prober) -> bool:
 
 
 def spans(nodes: Sequence[Node]) -> Iterator[int]:
-    """How often to wait: once, and some more while a snapshot is on its way to one of these, in parts that are tiny
-    here, and many, from a disk that may be slow."""
+    """How often to wait: once, and some more while much is on its way to one of these, in parts that are tiny here, and
+    many, from a disk that may be slow: a snapshot, or a log that is far ahead of it."""
     yield 0
     for more in range(1, SPANS_MAX):
-        if _is_restoring(nodes):
+        if _is_restoring(nodes) or _is_far_behind(nodes):
             yield more
+
+
+def _is_far_behind(nodes: Sequence[Node]) -> bool:
+    logs = [(each.replica.log.last.index, each.replica.leadership is not None) for each in nodes if each.alive]
+    ahead = max((last for last, leads in logs if leads), default=0)
+    return any(last + FAR < ahead for last, _ in logs)
 
 
 def _is_restoring(nodes: Sequence[Node]) -> bool:
@@ -94,6 +101,8 @@ def call_time(options: Options) -> int:
     linearizable query takes less: two rounds of heartbeats, if one is under way already.
     """
     messages, writes, applications = 6, 4, 3
+    if options.bounds:
+        messages += 4  # one batch at a time may be on its way here, and what was due before is one of its own
     return (
         2 * link.LATENCY
         + messages * options.latency
@@ -223,6 +232,7 @@ class Trial:
 
     def _try_each(self) -> None:
         for prober in self._probers:
+            self._be_level()
             self._ask(prober)
             self._answered([prober], self._call_time, "a call takes some round trips and writes, and no longer")
 
@@ -230,12 +240,22 @@ class Trial:
         """What is due runs by itself, in a group that nobody asks for anything."""
         self._be_idle(REPAIRED_FOR_MAX + held_up_time(self._world.options, self._sound))
         for prober in self._probers:
+            self._be_level()
             delay = prober.plan()
             if delay is None:
                 return
             self._answered([prober], self._call_time, "a call takes some round trips and writes, and no longer")
             self.marks["fresh plans"] += 1
             self._be_idle(delay + due_time(self._world.options))
+
+    def _be_level(self) -> None:
+        """Nothing of before should stand in the way of the next call: each has what the leader has. But not for ever:
+        there may always be more."""
+        self._wait(lambda: not self._is_behind(), self._call_time)
+
+    def _is_behind(self) -> bool:
+        leader = self._leader
+        return leader is None or any(each.replica.applied < leader.replica.log.last.index for each in self._sound)
 
     def _be_idle(self, bound: int) -> None:
         """Wait until nothing waits to be due at who leads. One of a higher priority may be handed the lead meanwhile:
