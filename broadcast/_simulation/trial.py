@@ -225,6 +225,7 @@ class Trial:
         for member in members:
             prober = self._make(member)
             self._probers.append(prober)
+            self._be_level()
             self._ask(prober)
             self._wait(partial(_has_word, prober), 2 * self._call_time)
             bound = REPAIRED_FOR_MAX if prober.refused else 0
