@@ -250,13 +250,16 @@ class Trial:
             self._be_idle(delay + due_time(self._world.options))
 
     def _be_level(self) -> None:
-        """Nothing of before should stand in the way of the next call: each has what the leader has. But not for ever:
-        there may always be more."""
-        self._wait(lambda: not self._is_behind(), self._call_time)
+        """Nothing of before should stand in the way of the next call: each has what the leader has, and nothing waits
+        there, such as what clients have sent again and again. But not for ever: there may always be more."""
+        self._wait(lambda: not self._is_behind(), 10 * self._call_time)
 
     def _is_behind(self) -> bool:
         leader = self._leader
-        return leader is None or any(each.replica.applied < leader.replica.log.last.index for each in self._sound)
+        leadership = None if leader is None else leader.replica.leadership
+        if leader is None or leadership is None or leadership.pending:
+            return True
+        return any(each.replica.applied < leader.replica.log.last.index for each in self._sound)
 
     def _be_idle(self, bound: int) -> None:
         """Wait until nothing waits to be due at who leads. One of a higher priority may be handed the lead meanwhile:
