@@ -85,6 +85,8 @@ class GroupRef(Ref[A_co], Generic[A_co]):
         anything left out. `Overloaded` if too many tasks of one client wait for some; TypeError where a client's class
         does not have the command that comes next.
         """
+        if from_index is not None and type(from_index) is not int:
+            raise TypeError(f"deliveries begin at an index, which is an int, and not at {from_index!r}")
         return self._handle.order(from_index)
 
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:

@@ -456,3 +456,11 @@ async def test_everybody_has_a_turn_between_two_pieces(
         nursery.cancel_scope.cancel()
     assert len(told_in) == SLOTS_MAX
     assert len(set(told_in)) >= SLOTS_MAX // 2  # two turns in a row may be counted as one
+
+
+@pytest.mark.parametrize("index", ["1", 1.5, True])
+async def test_what_is_no_index_is_refused_at_once(count: LocalGroup[Count], index: Any) -> None:
+    with pytest.raises(TypeError, match=r"^deliveries begin at an index, which is an int, and not at "):
+        count.deliveries(index)
+    with pytest.raises(TypeError, match=r"^deliveries begin at an index, which is an int, and not at "):
+        count.replicas[0].deliveries(index)
