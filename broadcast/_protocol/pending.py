@@ -1,10 +1,11 @@
-"""What waits to be sequenced, and how much of it one batch takes."""
+"""What waits to be sequenced, each command once in an epoch, and how much of it one batch takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from broadcast._protocol.entries import Submittable, size, span
+from broadcast._protocol.copies import Copies
+from broadcast._protocol.entries import Commands, Submittable, size, span
 
 BATCH_SIZE_MAX = 1024 * 1024  # bytes of entries that one batch holds (a single larger run still gets one)
 BATCH_ENTRIES_MAX = 1_000  # entries that one batch holds, a run counted as one
@@ -13,9 +14,10 @@ PENDING_SIZE_MAX = 64 * 1024 * 1024  # bytes that may wait to be sequenced; beyo
 
 
 class Pending:
-    """Entries in the order they came."""
+    """Entries in the order they came. Whatever is taken gets its place in this epoch's log, or the epoch ends."""
 
     def __init__(self) -> None:
+        self._copies = Copies()
         self._entries: list[Submittable] = []
         self._size = 0
 
@@ -23,11 +25,14 @@ class Pending:
         return bool(self._entries)
 
     def add(self, entries: Sequence[Submittable]) -> None:
-        """Take these in. What is beyond the bound is dropped, and sent again by its session."""
+        """Take these in, but for copies. What is beyond the bound is dropped, and sent again by its session."""
         for entry in entries:
-            if self._size + size(entry) <= PENDING_SIZE_MAX:
-                self._entries.append(entry)
-                self._size += size(entry)
+            if self._size + size(entry) > PENDING_SIZE_MAX:
+                continue
+            if isinstance(entry, Commands) and self._copies.is_copy(entry):
+                continue
+            self._entries.append(entry)
+            self._size += size(entry)
 
     def take(self) -> list[Submittable]:
         """As many as one batch holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ def test_everything_leaves_once_in_order_and_a_batch_takes_what_fits(sizes: list
 
 def test_a_batch_takes_so_many_entries_and_a_single_large_one() -> None:
     pending = Pending()
-    pending.add([run(BATCH_SIZE_MAX + 1), *[run(1)] * (BATCH_ENTRIES_MAX + 1)])
+    pending.add([run(BATCH_SIZE_MAX + 1), *(run(1, number) for number in range(2, BATCH_ENTRIES_MAX + 3))])
     assert [len(pending.take()) for _ in range(3)] == [1, BATCH_ENTRIES_MAX, 1]
     assert not pending
 
@@ -40,15 +41,53 @@ def test_a_batch_takes_so_many_entries_and_a_single_large_one() -> None:
 def test_a_batch_takes_so_many_commands_and_what_is_left_goes_into_the_next() -> None:
     """It is applied in one go, and a thousand full runs would hold up everybody for seconds."""
     pending = Pending()
-    pending.add([run(1, count=BATCH_COUNT_MAX - 1), *[run(1, count=1_000)] * 6])
+    full = [run(1, BATCH_COUNT_MAX + number, 1_000) for number in range(0, 6_000, 1_000)]
+    pending.add([run(1, count=BATCH_COUNT_MAX - 1), *full])
     assert [len(pending.take()) for _ in range(2)] == [2, 5]
     assert not pending
 
 
 def test_what_is_beyond_the_bound_is_dropped_and_room_comes_back() -> None:
     pending = Pending()
-    half = run(PENDING_SIZE_MAX // 2)
-    pending.add([half, half, run(1)])
-    assert [pending.take(), pending.take()] == [[half], [run(1)]]
-    pending.add([half, run(1)])
-    assert [pending.take(), pending.take()] == [[half], [run(1)]]
+    half, second, third = run(PENDING_SIZE_MAX // 2), run(PENDING_SIZE_MAX // 2, 2), run(1, 3)
+    pending.add([half, second, third])
+    assert [pending.take(), pending.take()] == [[half], [third]]
+    pending.add([second, third])
+    assert [pending.take(), pending.take()] == [[second], [third]]
+
+
+def test_a_copy_of_what_waits_or_was_taken_is_not_taken_again() -> None:
+    """A client that has waited for long sends again all that is under way: the log is not to grow by it."""
+    pending = Pending()
+    runs = [run(10, number, 2) for number in (1, 3, 5)]
+    pending.add(runs)
+    assert pending.take() == runs
+    pending.add([*runs, run(10, 7, 2), run(10, 7, 2)])
+    assert pending.take() == [run(10, 7, 2)]
+    assert not pending
+
+
+def test_what_closes_a_gap_is_taken_and_all_behind_it_once_more() -> None:
+    """What stands before the gap was closed was not applied, and is answered by nobody."""
+    pending = Pending()
+    first, second, third = run(10, 1), run(10, 2), run(10, 3)
+    pending.add([second, third, second, third])  # the first one was lost on its way
+    assert pending.take() == [second, third]
+    pending.add([first, second, third, third])
+    assert pending.take() == [first, second, third]
+
+
+def test_a_run_of_which_some_was_not_taken_is_no_copy() -> None:
+    pending = Pending()
+    pending.add([run(10, 1, 4), run(10, 3, 4), run(10, 1, 6)])
+    assert pending.take() == [run(10, 1, 4), run(10, 3, 4)]
+
+
+def test_sessions_do_not_know_each_others_numbers_and_the_one_longest_unheard_of_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broadcast._protocol.copies.SESSIONS_MAX", 2)
+    pending = Pending()
+    entries = [Commands(session, 1, 1, 0, 0, 0, b"x") for session in (1, 2, 1, 3, 1, 2, 3)]
+    pending.add(entries)
+    assert [entry.session for entry in pending.take() if isinstance(entry, Commands)] == [1, 2, 3, 2, 3]
