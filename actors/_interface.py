@@ -24,8 +24,9 @@ from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marke
 from actors._annotations import annotation_of
 from actors._exact import SCALARS, exact
 from actors._plain import encode_plain, from_plain, to_plain
-from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, decode
+from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, check_plain, decode, parse
 from actors._protocol.errors import InvalidMessage
+from actors._protocol.heads import ARRAY, head
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Method:
     tag, name: on the wire, and in the class. label: for people, `Class.name`. module: the class's.
     kind: "command" or "query". is_async: an `async def`. idempotent, since: see `command`; every query is idempotent.
     answers_nothing: it says `-> None`.
+    are_exact: are these arguments as annotated already, of scalars alone, so that nothing else need be looked at?
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
     annotations, defaults: of the parameters, in their order; defaults encoded, None where there is none.
     """
@@ -65,8 +67,9 @@ class Method:
         annotations = [parameter.annotation for parameter in self._parameters]
         self.annotations: Final = tuple(annotations)
         self.defaults: Final = tuple(parameter.default for parameter in self._parameters)
+        self._begun = head(ARRAY, 1 + len(annotations)) + encode_plain(tag)  # how a message with them all begins
         self._fields = _fields(self.label, annotations)
-        self._are_exact = exact(annotations)
+        self.are_exact: Final = exact(annotations)
         self._answer_label = f"{self.label}: its answer"
         self._answer = annotation_of(written, "return", self._answer_label)
         self._answer_exact = self._answer if self._answer in SCALARS else None
@@ -77,18 +80,17 @@ class Method:
 
     def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> bytes:
         """The message that calls it so, with defaults filled in. `InvalidMessage` if the arguments do not fit."""
-        plain: Sequence[object] = args
-        if kwargs or not self._are_exact(args):
-            plain = self._checked(args, kwargs)
         try:
-            return encode_plain([self.tag, *plain])
+            if kwargs or not self.are_exact(args):
+                return encode_plain([self.tag, *self._checked(args, kwargs)])
+            return self._begun + b"".join(map(encode_plain, args))
         except ValueError as error:
             raise InvalidMessage(f"{self.label}: {error}") from error
 
     def carry(self, args: tuple[Any, ...], kwargs: Mapping[str, object], here: object) -> tuple[object, ...]:
         """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives, without bytes
         between. `InvalidMessage` if the arguments do not fit."""
-        if not kwargs and self._are_exact(args):
+        if not kwargs and self.are_exact(args):
             return args
         return msgspec.structs.astuple(self._typed(self._plain(args, kwargs), here))
 
@@ -98,7 +100,7 @@ class Method:
         Those that the sender's version of the class did not have yet get their defaults. `InvalidMessage` if
         they do not fit.
         """
-        if self._are_exact(arguments):
+        if self.are_exact(arguments):
             return tuple(arguments)
         new = self._parameters[len(arguments) :]
         defaults = [decode(parameter.default) for parameter in new if parameter.default is not None]
@@ -110,10 +112,11 @@ class Method:
         """The answer as it travels. `TypeError` if it is not what the method declares: a bug in its class."""
         try:
             exact = self._answer_exact
-            if type(answer) is not exact or (exact is int and not INTEGER_MIN <= answer <= INTEGER_MAX):
-                answer = to_plain(answer, self._answer_label)
-                from_plain(answer, self._answer, self._answer_label)
-            return encode_plain(answer)
+            if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
+                return encode_plain(answer)
+            plain = to_plain(answer, self._answer_label)
+            from_plain(plain, self._answer, self._answer_label)
+            return encode_plain(plain)
         except InvalidMessage as error:
             raise TypeError(str(error)) from error
         except ValueError as error:
@@ -131,7 +134,12 @@ class Method:
 
     def unpack_answer(self, data: bytes, here: object = None) -> object:
         """The typed answer. `DecodeError` if `data` is none of this method's. here: see `from_plain`."""
-        return self.open_answer(decode(data), here)
+        answer: Any = parse(data)
+        exact = self._answer_exact
+        if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
+            return answer
+        check_plain(answer)
+        return self.open_answer(answer, here)
 
     def open_answer(self, answer: object, here: object = None) -> object:
         """As `unpack_answer`, of an answer that was decoded."""

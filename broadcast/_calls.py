@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from actors._actor import Kind
 from actors._interface import Interface, Method
-from actors._protocol.codec import DecodeError, decode
+from actors._protocol.codec import DecodeError, decode, is_plain, parse
 from actors._protocol.errors import InvalidMessage
 from broadcast._protocol.entries import Commands, Due, Run, decode_entries, span
 from broadcast._protocol.position import Batch
@@ -16,12 +16,14 @@ from broadcast._protocol.position import Batch
 # configuration allows, and for the calls of the longest run that a submitter makes, should every byte be a value.
 CALLS_SIZE_MAX = 2**23 + 2**10  # bytes of one run's calls
 CALLS_COUNT_MAX = 2**18 + 1  # values in one run's calls
+IN_RUN = 1  # container that a call lies in
 
 
 def open_calls(entry: Commands) -> Sequence[object]:
-    """The calls of a run, opened. What cannot be opened counts as a call that no class understands."""
+    """The calls of a run, opened; their leaves are for `open_call` to check. What cannot be opened counts as a call
+    that no class understands."""
     try:
-        calls = decode(entry.calls, CALLS_SIZE_MAX, CALLS_COUNT_MAX)
+        calls = parse(entry.calls, CALLS_SIZE_MAX, CALLS_COUNT_MAX)
     except DecodeError:
         calls = None
     if not isinstance(calls, list) or len(cast("list[object]", calls)) != entry.count:
@@ -30,8 +32,9 @@ def open_calls(entry: Commands) -> Sequence[object]:
 
 
 def is_call(call: object) -> bool:
-    """May a class understand this? What is not even a tag with arguments, none does, whatever its version."""
-    return isinstance(call, list) and len(cast("list[object]", call)) > 0 and isinstance(call[0], str)
+    """May a class understand this? What is not even a tag with plain arguments, none does, whatever its version."""
+    parts = _parts(call)
+    return len(parts) > 0 and type(parts[0]) is str and is_plain(parts, IN_RUN)
 
 
 def is_encoded_call(data: bytes) -> bool:
@@ -47,15 +50,25 @@ def tag_of(call: object) -> str:
     return cast("list[str]", call)[0]
 
 
+def _parts(call: object) -> list[Any]:
+    """Of a list; none of anything else."""
+    return call if type(call) is list else []  # pyright: ignore[reportUnknownVariableType]  # a cast for each call costs
+
+
 def open_call(interface: Interface, call: object, kind: Kind | None = None) -> tuple[Method, tuple[object, ...]]:
     """The method and the typed arguments of a call. `InvalidMessage` if the class has none such of this kind."""
-    if not isinstance(call, list) or not call:
+    parts = _parts(call)
+    if not parts:
         raise InvalidMessage("a call is a list that begins with a tag")
-    parts = cast("list[object]", call)
-    method = interface.methods.get(parts[0]) if isinstance(parts[0], str) else None
-    if method is None or kind not in (None, method.kind):
+    method = interface.methods.get(parts[0]) if type(parts[0]) is str else None
+    if method is None or (kind is not None and kind != method.kind):
         raise InvalidMessage(f"there is no {kind or 'message'} with the tag {parts[0]!r}")
-    return method, method.unpack(parts[1:])
+    arguments = parts[1:]
+    if method.are_exact(arguments):
+        return method, tuple(arguments)
+    if not is_plain(arguments, IN_RUN):
+        raise InvalidMessage(f"{method.label}: its arguments are not plain values")
+    return method, method.unpack(arguments)
 
 
 def runs_of(batch: Batch) -> Iterator[tuple[Run, int]]:

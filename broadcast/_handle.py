@@ -122,9 +122,26 @@ class Handle:
         await self._offer(method, call, _Told(method, self._tell_answered))
         self._told += 1
 
-    async def offer(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object], taker: Taker) -> None:
-        """Take a message into the session; `taker` gets its outcome, but not before this has returned."""
-        await self._offer(method, method.pack(args, kwargs), taker)
+    def offer(self, method: Method, call: bytes, taker: Taker) -> int:
+        """Take a message into the session; `taker` gets its outcome, but not before this has returned.
+
+        Returns its ticket, or 0 if there is no room: wait for `room`, and try again. Raises what stands against it.
+        """
+        submitter = self._submitter
+        outstanding = submitter.outstanding
+        if not self._takes(method, call) or (outstanding and self._is_full(outstanding, call)):
+            return 0
+        ticket = submitter.offer(call)
+        self._takers[ticket] = taker
+        if outstanding:
+            self._wake.set()  # it leaves with what else comes in this round
+        else:
+            self._pump()
+        return ticket
+
+    async def room(self) -> None:
+        """Wait until there may be some."""
+        await self._room.park()
 
     async def drained(self) -> None:
         """Wait until everything that was told has an outcome."""
@@ -138,12 +155,8 @@ class Handle:
     async def _offer(self, method: Method, call: bytes, taker: Taker) -> int:
         """Returns the ticket. Nothing is taken in if this is cancelled."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._takes(method, call) or self._is_full(call):
+        while not (ticket := self.offer(method, call, taker)):
             await self._room.park()
-        idle = self._submitter.outstanding == 0
-        ticket = self._submitter.offer(call)
-        self._takers[ticket] = taker
-        self._leave(at_once=idle)
         return ticket
 
     def _takes(self, method: Method, call: bytes) -> bool:
@@ -155,11 +168,8 @@ class Handle:
             raise TooLarge(f"the message {method.label}", len(call), self.limits.command_size_max)
         return True
 
-    def _is_full(self, call: bytes) -> bool:
-        submitter = self._submitter
-        return submitter.outstanding > 0 and (
-            submitter.outstanding >= OUTSTANDING_MAX or submitter.size + len(call) > OUTSTANDING_SIZE_MAX
-        )
+    def _is_full(self, outstanding: int, call: bytes) -> bool:
+        return outstanding >= OUTSTANDING_MAX or self._submitter.size + len(call) > OUTSTANDING_SIZE_MAX
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +198,10 @@ class Handle:
         idle = self._queries.outstanding == 0
         number = self._queries.ask(call, consistency)
         self._readers[number] = taker
-        self._leave(at_once=idle)
+        if idle:
+            self._pump()
+        else:
+            self._wake.set()
         return number
 
     def _give_up(self, number: int) -> None:
@@ -286,13 +299,6 @@ class Handle:
             taker(result)
 
     # -- what goes out ---------------------------------------------------------------------------------------------
-
-    def _leave(self, *, at_once: bool) -> None:
-        """Something was taken in: it leaves now, or with what else comes in this round."""
-        if at_once:
-            self._pump()
-        else:
-            self._wake.set()
 
     def _pump(self) -> None:
         """Send what is due."""

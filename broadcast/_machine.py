@@ -245,14 +245,15 @@ class Machine(Running[A]):
         calls, told = open_calls(entry), list[bytes]()
         self._enter(entry, batch, session)
         for at in range(skip, entry.count):
-            if session.is_full and calls[at] is not None:
+            call = calls[at]
+            if session.is_full and call is not None:
                 outcome, answer = Outcome.OVERLOADED, pack_overload(session.size)
             else:
-                outcome, answer = self._apply_call(calls[at], entry, index, index + at)
+                outcome, answer = self._apply_call(call, entry, index, index + at)
+            told.append(answer)
             if outcome is not _APPLIED:
                 self._past.note(index + at, 1, outcome)
-            told.append(answer)
-            if outcome is _APPLIED and self._idempotent and self._is_idempotent(calls[at]):
+            elif self._idempotent and self._is_idempotent(call):
                 answer = NOT_KEPT
             session.answered(answer)
             if self._is_late():

@@ -14,7 +14,7 @@ from actors._interface import Interface, Method
 from broadcast._handle import Handle, open_outcome
 
 A_contra = TypeVar("A_contra", bound=Actor, contravariant=True)
-TURNS = 64  # sends or answers after which other tasks get theirs
+TURNS = 64  # sends or answers after which other tasks get theirs: at each one that would cost as much as all the rest
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,24 +55,27 @@ class Pipeline(Generic[A_contra]):
         asked = self._interface.method_for(method)
         if asked.kind != "command":
             raise TypeError(f"{asked.label} is a query, and a pipeline carries commands: use ask")
-        while self._sent - self._taken >= self.window:
-            if not self._reading and self._answered == self._sent:
-                raise RuntimeError(
-                    f"the window of {self.window} is full of answers that nobody reads: iterate over the pipeline in "
-                    "another task, or use tell if the answers do not matter"
-                )
-            await self._changed.park()
-            if self._ended:
-                raise trio.ClosedResourceError("this pipeline has ended")
-        self._sent += 1  # now, so that others who send see the window as it will be
-        try:
-            await self._let_others_run()
-            await self._handle.offer(asked, args, kwargs, self._settle)
-        except BaseException:
-            self._sent -= 1
-            self._changed.unpark_all()
-            raise
+        call = asked.pack(args, kwargs)
+        self._turns += 1
+        if self._turns % TURNS:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+        while (full := self._sent - self._taken >= self.window) or not self._handle.offer(asked, call, self._settle):
+            await self._wait(full=full)
+        self._sent += 1
         self._methods.append(asked)
+
+    async def _wait(self, *, full: bool) -> None:
+        """Until there may be room: in the window, if that is `full`, or with the handle."""
+        if full and not self._reading and self._answered == self._sent:
+            raise RuntimeError(
+                f"the window of {self.window} is full of answers that nobody reads: iterate over the pipeline in "
+                "another task, or use tell if the answers do not matter"
+            )
+        await (self._changed.park() if full else self._handle.room())
+        if self._ended:
+            raise trio.ClosedResourceError("this pipeline has ended")
 
     def end(self) -> None:
         """Nothing more will be sent: whoever iterates comes to an end after the last answer."""
@@ -85,26 +88,25 @@ class Pipeline(Generic[A_contra]):
 
     async def __anext__(self) -> outcome.Value[object] | outcome.Error:
         self._reading = True
+        self._turns += 1
+        if self._turns % TURNS:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         while not self._outcomes:
             if self._ended and self._taken == self._sent:
                 raise StopAsyncIteration
             await self._changed.park()
-        await self._let_others_run()
         method, result = self._outcomes.popleft()
         self._taken += 1
         if self._changed:
             self._changed.unpark_all()
         if isinstance(result, BaseException):
             return outcome.Error(result)
-        return outcome.capture(open_outcome, method, result)
-
-    async def _let_others_run(self) -> None:
-        """Not at each turn: that costs as much as all else of it."""
-        self._turns += 1
-        if self._turns % TURNS:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
+        try:
+            return outcome.Value(open_outcome(method, result))
+        except Exception as error:  # what came of it, for who unwraps it
+            return outcome.Error(error)
 
     def _settle(self, result: bytes | BaseException) -> None:
         self._answered += 1

@@ -105,6 +105,15 @@ def decode(data: bytes, size_max: int = SIZE_MAX, count_max: int = COUNT_MAX) ->
     return value
 
 
+def is_plain(value: object, depth: int = 0) -> bool:
+    """Is what `parse` gave plain? depth: containers that it lies in."""
+    try:
+        _check_plain(value, depth)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def check_plain(value: object) -> None:
     """Raises DecodeError if what `parse` gave is not plain: leaves are not looked at by it."""
     try:
