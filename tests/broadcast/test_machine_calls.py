@@ -74,9 +74,10 @@ class Loose(Actor):
 
 
 BEYOND = b"\x1b" + b"\xff" * 8  # an integer of 64 bits and no sign
+TOO_DEEP = b"\x81" * 14 + b"\x80"
 
 
-@pytest.mark.parametrize("value", [b"\xf7", b"\xf0", BEYOND, b"\x81\xf7", b"\xa1\x61k" + BEYOND, b"\x81" * 14 + b"\x80"])
+@pytest.mark.parametrize("value", [b"\xf7", b"\xf0", BEYOND, b"\x81\xf7", b"\xa1\x61k" + BEYOND, TOO_DEEP])
 def test_what_is_not_plain_is_a_call_that_no_class_understands_and_others_of_its_run_are_applied(value: bytes) -> None:
     """Undefined, a simple value, too large: as an argument, and within one; and too deep."""
     scene = begun(Loose)

@@ -31,6 +31,7 @@ from planting import (
     LOSSY,
     NARROW,
     PARTED,
+    SLOW,
     STALLING,
     Mutant,
     planted,
@@ -44,6 +45,7 @@ from broadcast import testing
 from broadcast._base import Base
 from broadcast._machine import Machine
 from broadcast._protocol import leader, sessions, submitter
+from broadcast._protocol.copies import Copies
 from broadcast._protocol.entries import Commands
 from broadcast._protocol.leader import Leadership
 from broadcast._protocol.output import Now
@@ -220,6 +222,20 @@ def a_busy_session_gives_no_sign_of_life(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Machine, "_apply_commands", silent)
 
 
+def copies_get_a_place_each(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Copies, "is_copy", lambda self, run: False)
+
+
+def what_closes_a_gap_is_taken_for_a_copy(patch: pytest.MonkeyPatch) -> None:
+    """A leader remembers how far a session has come, and not where it began."""
+    is_copy: Callable[[Any, Commands], bool] = Copies.is_copy
+
+    def hasty(self: Any, run: Commands) -> bool:
+        return bool(run.number + run.count - 1 <= self._placed.get(run.session, (0, 0))[1]) or is_copy(self, run)
+
+    patch.setattr(Copies, "is_copy", hasty)
+
+
 def gives_up_a_session_at_a_gap(patch: pytest.MonkeyPatch) -> None:
     """A replica names a command that is missing, and its owner thinks that the session is over."""
     receive: Callable[[Any, Any, int], None] = Submitter.receive
@@ -354,6 +370,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(expires_early, "no session expires early", EXPIRING, first=25),
     Mutant(expires_late, "a session expires in time", EXPIRING),
     Mutant(a_busy_session_gives_no_sign_of_life, "a session is heard of with its entries"),
+    Mutant(copies_get_a_place_each, "in its epoch's log a command has one place"),
+    Mutant(what_closes_a_gap_is_taken_for_a_copy, "with a quorum repaired the group comes to an end", SLOW),
     Mutant(gives_up_a_session_at_a_gap, "a fate is unknown only when its session is over", LOSSY, first=20),
     Mutant(a_query_sees_what_is_not_there, "a read sees what took effect"),
     Mutant(some_commands_are_not_understood, "a register always answers", play=Swaps),

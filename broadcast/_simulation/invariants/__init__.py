@@ -36,6 +36,7 @@ from broadcast._simulation.invariants.once_only import OnceOnly
 from broadcast._simulation.invariants.one_grant import OneGrant
 from broadcast._simulation.invariants.one_leader import OneLeader
 from broadcast._simulation.invariants.one_outcome import OneOutcome
+from broadcast._simulation.invariants.one_place import OnePlace
 from broadcast._simulation.invariants.only_submitted import OnlySubmitted
 from broadcast._simulation.invariants.own_epoch_commit import OwnEpochCommit
 from broadcast._simulation.invariants.own_sessions import OwnSessions
@@ -102,6 +103,7 @@ INVARIANTS: Sequence[type[Invariant]] = (
     Expiry,
     # what askers rely on
     OnceOnly,
+    OnePlace,
     SessionOrder,
     OwnSessions,
     OnlySubmitted,
