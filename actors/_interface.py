@@ -24,7 +24,7 @@ from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marke
 from actors._annotations import annotation_of
 from actors._exact import SCALARS, exact
 from actors._plain import encode_plain, from_plain, to_plain
-from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, check_plain, decode, parse
+from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, check_plain, decode, encode_again, parse
 from actors._protocol.errors import InvalidMessage
 from actors._protocol.heads import ARRAY, head
 
@@ -113,7 +113,7 @@ class Method:
         try:
             exact = self._answer_exact
             if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
-                return encode_plain(answer)
+                return encode_plain(answer) if exact is str else encode_again(answer)
             plain = to_plain(answer, self._answer_label)
             from_plain(plain, self._answer, self._answer_label)
             return encode_plain(plain)

@@ -33,8 +33,10 @@ def open_calls(entry: Commands) -> Sequence[object]:
 
 def is_call(call: object) -> bool:
     """May a class understand this? What is not even a tag with plain arguments, none does, whatever its version."""
-    parts = _parts(call)
-    return len(parts) > 0 and type(parts[0]) is str and is_plain(parts, IN_RUN)
+    if not isinstance(call, list) or not call:
+        return False
+    parts = cast("list[object]", call)
+    return type(parts[0]) is str and is_plain(parts, IN_RUN)
 
 
 def is_encoded_call(data: bytes) -> bool:
@@ -50,14 +52,9 @@ def tag_of(call: object) -> str:
     return cast("list[str]", call)[0]
 
 
-def _parts(call: object) -> list[Any]:
-    """Of a list; none of anything else."""
-    return call if type(call) is list else []  # pyright: ignore[reportUnknownVariableType]  # a cast for each call costs
-
-
 def open_call(interface: Interface, call: object, kind: Kind | None = None) -> tuple[Method, tuple[object, ...]]:
     """The method and the typed arguments of a call. `InvalidMessage` if the class has none such of this kind."""
-    parts = _parts(call)
+    parts: list[Any] = call if type(call) is list else []  # pyright: ignore[reportUnknownVariableType]  # a cast costs
     if not parts:
         raise InvalidMessage("a call is a list that begins with a tag")
     method = interface.methods.get(parts[0]) if type(parts[0]) is str else None

@@ -102,10 +102,10 @@ class Running(Generic[A]):
             return Outcome.INVALID, INVALID
         if method.since > self._context.version:
             return Outcome.INVALID, INVALID
-        self._context.at(index, acts=method.kind == "command")
+        acts = method.kind == "command"
+        self._context.at(index, acts=acts)
         try:
-            answer = pack_answer(method, method.function(actor, *arguments))
-            return _APPLIED if method.kind == "command" else Outcome.QUERIED, answer
+            return _APPLIED if acts else Outcome.QUERIED, pack_answer(method, method.function(actor, *arguments))
         except Refused as refusal:
             return Outcome.REFUSED, pack_refusal(method, refusal)
 
