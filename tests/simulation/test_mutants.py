@@ -719,7 +719,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(commit_beyond_verified, "all deliver the same"),
     Mutant(commit_that_comes_early_forgotten, "what is told and shown is known"),
     Mutant(verified_kept_over_epochs, "all deliver the same", PARTED),
-    Mutant(old_epoch_followed, "claims to lead epoch", LOSSY, first=55),
+    Mutant(old_epoch_followed, "claims to lead epoch", LOSSY, first=216),
     Mutant(views_numbered_by_each, "views are one sequence"),
     Mutant(leader_makes_up_a_command, "only what was asked takes effect"),
     Mutant(withdrawn_after_it_was_sent, "what was withdrawn is never applied"),
