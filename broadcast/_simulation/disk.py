@@ -76,6 +76,7 @@ class Disk:
         self._writing: list[_Asked] = []
         self._life = 0
         self._began = 0  # the write under way
+        self._struck = False  # does that one take longer than one does that nothing strikes?
         self._fails_next = False
         self._failed = False  # in this life
 
@@ -137,6 +138,12 @@ class Disk:
     def hung_for(self) -> int:
         """How long the write under way has taken so far."""
         return self._world.now - self._began if self._writing else 0
+
+    @property
+    def held_up(self) -> bool:
+        """Is a write under way that a fault has struck? It may go on for long after all faults have ended, and what is
+        asked for meanwhile waits for it."""
+        return self._struck and bool(self._writing)
 
     # -- other media -----------------------------------------------------------------------------------------------
 
@@ -202,12 +209,14 @@ class Disk:
         self._writing, self._asked = self._asked, []
         self._began = world.now
         latency = 1 + world.chance.randrange(options.disk_latency)
+        before = latency
         if self.slow:
             latency += options.election_timeout * world.chance.randrange(*SLOW)
             world.marks["slow writes"] += 1
         elif world.strikes(options.stall):
             latency += world.chance.randrange(4 * options.election_timeout)
             world.marks["disk stalls"] += 1
+        self._struck = latency > before
         world.schedule.after(latency, partial(self._end, self._life))
 
     def _end(self, life: int) -> None:
@@ -232,6 +241,7 @@ class Disk:
         """Nothing of it is there. It is tried again, with what has come meanwhile."""
         self._writing += self._asked
         self._asked = []
+        self._struck = True
         self._world.marks["writes that waited for room"] += 1
         self._world.schedule.after(RETRY_INTERVAL, partial(self._end, self._life))
 

@@ -130,8 +130,8 @@ class Stage:
         world.schedule.run(world.options.duration)
         world.note("", "calm")
         self._sound = [self.nodes[name] for name in self.faults.end()]
-        if world.options.regroupings:  # what was wished for may still be on its way
-            world.schedule.run(world.now + 2 * (world.options.latency + world.options.delay))
+        if world.options.regroupings:
+            self._let_wishes_come()
         self._come_to_an_end()
         self.marks = Counter(world.marks)
         trial = Trial(world, self.nodes, self._sound, self.network, self._play, self.watch.calls, self._limits)
@@ -139,6 +139,16 @@ class Stage:
         self.marks.update(trial.marks)
         self._come_to_an_end()
         self.watch.ended({node.name: node for node in self._sound})
+
+    def _let_wishes_come(self) -> None:
+        """What was wished for may still be on its way. Then it may take others to decide than those who work again:
+        who was asked for that brings them back."""
+        world, more = self.world, True
+        while more:
+            world.schedule.run(world.now + 2 * (world.options.latency + world.options.delay))
+            names = self.faults.need([node.name for node in self._sound])
+            self._sound += [self.nodes[name] for name in names]
+            more = bool(names)
 
     def _come_to_an_end(self) -> None:
         """Wait until nothing is open."""
@@ -164,6 +174,8 @@ class Stage:
         if not all(node.alive for node in self._sound):  # one was stopped by its class, and is to be started anew
             return False
         self._sound = [node for node in self._sound if not self._is_lost(node)]
+        if any(self.disks[node.name].held_up for node in self._sound):  # with what takes no index, maybe
+            return False
         replicas = [node.replica for node in self._sound]
         ends = {(replica.applied, replica.durable, replica.log.last, replica.leader) for replica in replicas}
         applied, durable, last, leader = next(iter(ends))

@@ -72,7 +72,11 @@ class Network:
 
     def heal_all(self) -> None:
         """Nothing is cut any more."""
-        self.heal(list(self._cut.elements()))
+        self.heal_between(self._names)
+
+    def heal_between(self, names: Sequence[str]) -> None:
+        """Nothing is cut any more from one of these to another."""
+        self.heal([link for link in self._cut.elements() if set(link).issubset(names)])
 
     def heal(self, links: Sequence[tuple[str, str]]) -> None:
         self._cut.subtract(links)

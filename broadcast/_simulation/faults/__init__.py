@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from broadcast._simulation.faults import end, links, members, processes, storage
 from broadcast._simulation.faults.field import Field
@@ -41,6 +41,12 @@ class Faults:
         self._field.world.calm = True
         names = end.repaired(self._field)
         end.repair(self._field, names)
+        return names
+
+    def need(self, there: Sequence[str]) -> list[str]:
+        """Beside those who work again. Returns who else does from now on, as what was wished for needs them."""
+        names = end.needed(self._field, there)
+        end.bring_back(self._field, there, names)
         return names
 
     def _strike(self) -> None:

@@ -8,22 +8,45 @@ from broadcast._simulation.faults import links
 from broadcast._simulation.faults.field import Field
 from broadcast._simulation.node import Node
 from broadcast._simulation.register import suffice
+from membership._protocol.view import Configuration
 
 
 def repaired(field: Field) -> list[str]:
     """Who is to be repaired: enough for a quorum. A damaged disk has no way back."""
     world = field.world
     open_configurations = field.register.open(field.nodes, field.disks)
-    names = {name for each in open_configurations for name in each.names} or set(world.options.names)
-    members = [name for name in field.disks if name in names and not field.nodes[name].removed]
+    members = _members(field, open_configurations)
     sound = [name for name in members if not field.disks[name].damaged]
     if world.options.all_repaired or not all(field.disks[name].formed for name in world.options.names):
         return sound  # to form, a group needs all its members
-    left = list(sound)
-    for name in world.chance.sample(sound, len(sound)):
-        if suffice((other for other in left if other != name), open_configurations):
-            left.remove(name)
+    left = _enough(field, (), sound, open_configurations)
     world.marks["ends with a quorum only"] += len(left) < len(members)
+    return left
+
+
+def needed(field: Field, there: Sequence[str]) -> list[str]:
+    """Who is to be repaired too: what was wished for before may have come since, and ask for more than these."""
+    open_configurations = field.register.open(field.nodes, field.disks)
+    if suffice(there, open_configurations):
+        return []
+    members = _members(field, open_configurations)
+    others = [name for name in members if name not in there and not field.disks[name].damaged]
+    return _enough(field, there, others, open_configurations)
+
+
+def _members(field: Field, configurations: Sequence[Configuration]) -> list[str]:
+    names = {name for each in configurations for name in each.names} or set(field.world.options.names)
+    return [name for name in field.disks if name in names and not field.nodes[name].removed]
+
+
+def _enough(
+    field: Field, there: Sequence[str], others: Sequence[str], configurations: Sequence[Configuration]
+) -> list[str]:
+    """Some of the others, none of whom can be spared."""
+    left = list(others)
+    for name in field.world.chance.sample(others, len(others)):
+        if suffice((*there, *(other for other in left if other != name)), configurations):
+            left.remove(name)
     return left
 
 
@@ -37,6 +60,14 @@ def repair(field: Field, names: Sequence[str]) -> None:
             left = field.world.chance.choice(_LEFT)
             field.world.note(name, "left", left.__name__)
             left(field, node)
+
+
+def bring_back(field: Field, there: Sequence[str], more: Sequence[str]) -> None:
+    """These, which were left as they were, work with the others."""
+    field.network.heal_between([*there, *more])
+    for name in more:
+        field.world.note(name, "needed")
+        _repair(field, field.nodes[name])
 
 
 def _repair(field: Field, node: Node) -> None:
