@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.position import START, Batch, Position
@@ -74,6 +75,19 @@ class Log:
             self.start, self._start_stamp, self._start_time = last.end, last.last_stamp, last.time
             del self._batches[:count]
             del self._firsts[:count]
+
+    def parts(self, index: int, size_max: int, count_max: int) -> list[int]:
+        """Where parts of what is here up to `index`, where a batch ends, end themselves: each of so many bytes and
+        batches at most, or of one batch."""
+        batches = self._batches[: bisect_right(self._firsts, index)]
+        sizes = [0, *accumulate(batch.size for batch in batches)]  # of all before each
+        ends: list[int] = []
+        at = 0
+        while at < len(batches):
+            fit = bisect_right(sizes, sizes[at] + size_max) - 1
+            at = min(max(fit, at + 1), at + count_max)
+            ends.append(batches[at - 1].last)
+        return ends
 
     def restart(self, start: Position, *, stamp: int, time: int) -> None:
         """Forget everything: a snapshot of the state at `start` takes its place, and the log goes on from there."""

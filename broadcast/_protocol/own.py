@@ -26,6 +26,8 @@ KEPT_SIZE_MAX = (
     4 * 1024 * 1024
 )  # bytes of the log below a snapshot that are kept, for followers that are a little behind
 HELD_SIZE_MAX = 32 * 1024 * 1024  # the same for a follower that needs them, or as many as a larger snapshot has bytes
+REMOVED_SIZE_MAX = 256 * 1024  # bytes of the log that go from the disk in one write
+REMOVED_BATCHES_MAX = 1_000  # the same, in batches
 CLOCK_BOUND = 1_000_000  # microseconds by which a leader's clock may run ahead of the log time it knows of (rule 12)
 
 
@@ -179,10 +181,16 @@ class OwnLog:
         self.snapshot = snapshot
         kept = self.log.before(snapshot.index, KEPT_SIZE_MAX)
         held = max(needed, self.log.before(snapshot.index, max(HELD_SIZE_MAX, snapshot.size)))
-        self.log.compact(self._end_of_batch(min(kept, held)))
+        parts = self._compact(self._end_of_batch(min(kept, held)))
         if self._configurations is not None:
             self._configurations.install(snapshot.agreed, snapshot.index, keep=True)
-        self.writes.install(snapshot, self.log.start.index)
+        self.writes.install(snapshot, parts)
+
+    def _compact(self, index: int) -> list[int]:
+        """Forget the log up to this index. Returns where the parts end in which it goes from the disk."""
+        parts = self.log.parts(index, REMOVED_SIZE_MAX, REMOVED_BATCHES_MAX)
+        self.log.compact(index)
+        return parts
 
     def _end_of_batch(self, index: int) -> int:
         """Where the last batch ends that does not go beyond this index."""
@@ -200,8 +208,7 @@ class OwnLog:
         known = min(max(self.commit, self.verified), snapshot.index)  # the rest goes with what was there
         self.snapshot = snapshot
         if keep:
-            self.log.compact(snapshot.index)
-            self.writes.install(snapshot, snapshot.index)
+            self.writes.install(snapshot, self._compact(snapshot.index))
         else:
             end = max(snapshot.index, self.log.last.index)
             self.log.restart(snapshot.position, stamp=snapshot.stamp, time=snapshot.time)

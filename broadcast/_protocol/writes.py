@@ -9,6 +9,7 @@ another one asks again, and a disk that hangs must not fill the memory.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors._protocol.errors import invariant
@@ -47,6 +48,8 @@ class Writes:
         self._formation: Formation | None = None
         self._snapshot: Snapshot | None = None
         self._compact = 0
+        self._parts: deque[int] = deque()  # what is still to be removed goes up to the last of these, a part at a time
+        self._removing = 0  # the write that removes, or has removed, the last part so far
         self._divergence: Divergence | None = None
         self._compared: Compared | None = None
         self._held: dict[tuple[str, type], tuple[Promise, Send]] = {}  # by receiver and kind of message
@@ -78,9 +81,14 @@ class Writes:
             self.unsynced_size -= self._batches.pop().size
         self._truncate = first if self._truncate is None else min(self._truncate, first)
 
-    def install(self, snapshot: Snapshot, compact: int) -> None:
-        """Let this snapshot take the place of the log up to it; the batches up to `compact` are not held any more."""
-        self._snapshot, self._compact = snapshot, max(self._compact, compact)
+    def install(self, snapshot: Snapshot, parts: Sequence[int]) -> None:
+        """Let this snapshot take the place of the log up to it; what is not held any more goes by and by, in parts.
+
+        Each goes up to the next of these indices, and with another write: to remove all at once would take much longer
+        than a write does, and commands wait for that.
+        """
+        self._snapshot = snapshot
+        self._parts.extend(parts)
 
     def restart(self, snapshot: Snapshot, last: int, known: int) -> None:
         """Let this snapshot take the place of all of the log, which ended at `last`.
@@ -92,7 +100,8 @@ class Writes:
             writing.end = min(writing.end, known)
         self.unsynced_size -= sum(batch.size for batch in self._batches)
         self._batches.clear()
-        self.install(snapshot, last)
+        self._parts.clear()
+        self._snapshot, self._compact = snapshot, last  # at once: what is written next does not go on from there
 
     def diverge(self, divergence: Divergence) -> None:
         """Keep in mind that the state here is not what the others have."""
@@ -108,9 +117,12 @@ class Writes:
             commit = min(commit, self._truncate - 1)  # of what takes the place of the cut, none is on disk so far
         changed = promise if promise != self._asked_promise else None
         others = self._truncate, self._formation, self._snapshot, self._divergence, self._compared
-        if changed is None and not self._batches and all(other is None for other in others):
+        removes = bool(self._parts) and not self._is_removing
+        if changed is None and not self._batches and not removes and all(other is None for other in others):
             return None
         self._number += 1
+        if removes:
+            self._compact, self._removing = self._parts.popleft(), self._number
         batches = tuple(self._batches)
         snapshot = self._snapshot
         end = batches[-1].last if batches else snapshot.index if snapshot else 0
@@ -131,6 +143,12 @@ class Writes:
         self._asked_promise, self._batches, self._truncate, self._formation = promise, [], None, None
         self._snapshot, self._compact, self._divergence, self._compared = None, 0, None, None
         return asked
+
+    @property
+    def _is_removing(self) -> bool:
+        """Is a part on its way? The disk may join what it is asked for meanwhile, and with more parts it would again
+        be all at once."""
+        return bool(self._asked) and self._asked[0].number <= self._removing
 
     def persisted(self, number: int) -> None:
         """Everything asked for up to `number` is on disk."""

@@ -56,6 +56,7 @@ _BOUNDS: Mapping[str, _Bound] = {
     "COUNT_MIN": _Bound((base,), (20, 100)),
     "KEPT_SIZE_MAX": _Bound((own,)),
     "HELD_SIZE_MAX": _Bound((own,)),
+    "REMOVED_SIZE_MAX": _Bound((own,)),
     "PART_SIZE_MAX": _Bound((outgoing,)),
     "UNDER_WAY_MAX": _Bound((outgoing,)),
 }
@@ -78,6 +79,7 @@ def draw_for_snapshots(chance: random.Random) -> Bounds:
     return (
         ("KEPT_SIZE_MAX", kept),
         ("HELD_SIZE_MAX", held),
+        ("REMOVED_SIZE_MAX", 8 * part),
         ("PART_SIZE_MAX", part),
         ("UNDER_WAY_MAX", under_way),
     )

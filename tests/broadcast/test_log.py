@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -138,3 +139,21 @@ def test_a_batch_counts_for_as_much_as_it_takes_in_memory() -> None:
         tracemalloc.stop()
     size = sum(each.size for each in log.between(0, count))
     assert 0.7 * size < taken < 1.1 * size
+
+
+@given(st.lists(st.integers(0, 50), max_size=12), st.integers(0, 12), st.integers(1, 200), st.integers(1, 4))
+def test_it_is_cut_into_parts_of_so_much_at_most(sizes: list[int], count: int, size_max: int, count_max: int) -> None:
+    """Together they are all of it; each has no more than allowed, or one batch; and two neighbours would have more."""
+    log = Log()
+    for size in sizes:
+        log.append(batch(1, log.last.index + 1, previous=log.last.epoch, size=size))
+    index = min(count, len(sizes))
+    ends = log.parts(index, size_max, count_max)
+    parts = [list(log.between(first, last)) for first, last in pairwise([0, *ends])]
+    assert [each for part in parts for each in part] == list(log.between(0, index))
+
+    def fits(part: list[Batch]) -> bool:
+        return len(part) <= count_max and sum(each.size for each in part) <= size_max
+
+    assert all(fits(part) or len(part) == 1 for part in parts)
+    assert not any(fits([*one, other[0]]) for one, other in pairwise(parts))
