@@ -186,7 +186,9 @@ class SqliteDisk:
 
     def _write(self, writes: Sequence[tuple[str, Persist]]) -> None:
         changed: dict[str, Group] = {}
+        removes = any(persist.compact or persist.truncate is not None for _, persist in writes)
         with self._guarded(DiskFailed):
+            free = self._free_pages() if removes else 0
             alone = len(writes) == 1 and _rows.is_one_statement(writes[0][1])  # which is a transaction in itself
             with nullcontext(self._open_connection) if alone else self._transaction() as connection:
                 for name, persist in writes:
@@ -199,9 +201,17 @@ class SqliteDisk:
             for group in changed.values():
                 with suppress(DiskFull):  # a mark that is behind says less, and nothing wrong
                     self._marked.set(group.number, group.record.storage, group.written)
-        self._journal_pages += sum(
-            2 + batch.size // PAGE_SIZE for _, persist in writes for batch in persist.batches
-        ) + len(changed)
+            freed = self._free_pages() - free if removes else 0
+        self._journal_pages += (
+            max(0, freed)
+            + sum(2 + batch.size // PAGE_SIZE for _, persist in writes for batch in persist.batches)
+            + len(changed)
+        )
+
+    def _free_pages(self) -> int:
+        """Those that held rows which were removed. Removing writes them, too."""
+        (count,) = self._open_connection.execute("PRAGMA freelist_count").fetchone()
+        return int(count)
 
     def refound(self, name: str, persist: Persist) -> None:
         """As `write`, with another record for a group that has one: what is stored is another group's from now on."""

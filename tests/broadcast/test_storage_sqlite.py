@@ -223,6 +223,23 @@ def test_the_journal_keeps_its_size_over_many_checkpoints(
     assert len(reopened(disk, tmp_path).batches) == 200
 
 
+def test_the_journal_keeps_its_size_while_a_log_goes(
+    disk: SqliteDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is removed is written too, and counts."""
+    monkeypatch.setattr(_sqlite, "CHECKPOINT_PAGES", 20)
+    disk.open_group("bank")
+    for persist in log(200, size=4_000):
+        disk.write([("bank", persist)])
+        disk.tend()
+    snapshot = Snapshot(Position(1, 200), 0, 200, AGREED, 1, bytes(32))
+    for last in range(10, 201, 10):
+        disk.write([("bank", Persist(200 + last, snapshot=snapshot, compact=last, commit=200))])
+        disk.tend()
+    assert (tmp_path / "data" / "log.sqlite3-wal").stat().st_size <= 200_000
+    assert reopened(disk, tmp_path).start == Position(1, 200)
+
+
 @pytest.mark.parametrize("room", [0, 60_000])
 def test_a_journal_that_found_no_room_beforehand_does_not_take_what_is_left(
     disk: SqliteDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
