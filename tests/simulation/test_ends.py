@@ -62,11 +62,14 @@ def play(seed: int, come: Come) -> bool:
     return committed is not None and committed.quorum == ALL
 
 
+def play_all(come: Come) -> list[bool]:
+    return [play(seed, come) for seed in range(SEEDS)]
+
+
 @comes
 def test_who_is_needed_by_what_was_wished_for_just_before_works_again(come: Come) -> None:
     """Without it the others would wait for ever, and rightly."""
-    come_about = [play(seed, come) for seed in range(SEEDS)]
-    assert any(come_about)
+    assert any(play_all(come))
 
 
 @comes
@@ -78,8 +81,7 @@ def test_a_change_that_comes_to_nothing_is_found_all_the_same(come: Come, monkey
 
     monkeypatch.setattr(Regrouping, "go_on", go_on)
     with pytest.raises(Violation, match="with a quorum repaired the group comes to an end"):
-        for seed in range(SEEDS):
-            play(seed, come)
+        play_all(come)
 
 
 def slow_snapshot(stage: Stage) -> None:
