@@ -135,7 +135,7 @@ def what_was_durable_before_counts_after(plant: Plant) -> None:
         self.durable = max(self.durable, snapshot.index)
         self.unsynced_size -= sum(batch.size for batch in self._batches)
         self._batches.clear()
-        self.install(snapshot, last)
+        self._snapshot, self._compact = snapshot, last
 
     plant.setattr(Writes, "restart", restart)
 
@@ -251,7 +251,7 @@ MUTANTS = (
     Mutant(installed_over_newer_state, "no older state is installed", DOUBLED, first=15),
     Mutant(content_not_checked, "what is installed is what was taken", ROTTEN, first=150),
     Mutant(what_was_durable_before_counts_after, "what is acknowledged is durable", SNAPPED),
-    Mutant(a_log_with_another_entry_there_goes_on, "the log goes on from the snapshot", ALONE_ASKING),
+    Mutant(a_log_with_another_entry_there_goes_on, "the log goes on from the snapshot", ALONE_ASKING, first=175),
     Mutant(number_of_the_view_left_out, "views are one sequence", SNAPPED),
     Mutant(last_stamp_left_out, "is beyond that of its message", SNAPPED),
     Mutant(sent_once_and_never_again, "with a quorum repaired the group comes to an end", STUCK, first=4),
