@@ -7,6 +7,7 @@ from typing import Any
 from actors._protocol.errors import violated
 from broadcast._protocol.visits import Status
 from broadcast._replica import ReplicaHost
+from membership._protocol.quorum import Majority
 
 _MOVED = (
     ". A member that has a new address is heard of, and hears nothing, until another member moves it there "
@@ -70,8 +71,17 @@ def _waiting(host: ReplicaHost[Any], voters: tuple[str, ...]) -> str | None:
     if replica.uncapturable is not None:
         return replica.uncapturable
     if replica.leader is None:
-        return f"no leader is known: an election quorum of {', '.join(voters)} must reach each other{_elsewhere(host)}"
+        quorum = f"an election quorum of {', '.join(voters)}{_decided_by(host)}"
+        return f"no leader is known: {quorum} must reach each other{_elsewhere(host)}"
     return None
+
+
+def _decided_by(host: ReplicaHost[Any]) -> str:
+    """By what, where nobody takes that for granted: it may take all of them."""
+    configuration = host.replica.configuration if host.replica else None
+    if configuration is None or isinstance(configuration.quorum, Majority):
+        return ""
+    return f", by {configuration.quorum},"
 
 
 def _elsewhere(host: ReplicaHost[Any]) -> str:

@@ -338,6 +338,18 @@ async def test_a_group_grows_and_shrinks_with_a_quorum_system_that_fits() -> Non
         assert (view.voters, view.quorum) == (tuple("abc"), flexible)
 
 
+async def test_who_has_no_leader_says_by_what_one_is_elected() -> None:
+    """It may take all of them."""
+    async with town(quorum=Flexible(elect=3, commit=1)) as it:
+        await it.stop(it.follower)
+        await it.stop(it.leader)
+        (last,) = it.groups.values()
+        while (waiting := last.status().waiting) is None:  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(0.01)
+        told = "an election quorum of a, b, c, by Flexible(elect=3, commit=1), must reach each other"
+        assert waiting == f"no leader is known: {told}"
+
+
 async def test_a_newcomer_that_dies_before_it_has_caught_up_is_called_off_together_with_its_quorum_system() -> None:
     """Whoever waits for it is told, and the group can go on changing its members."""
     now, with_d = (Weighted(dict.fromkeys(names, 1)) for names in ("abc", "abcd"))
