@@ -138,36 +138,40 @@ class Asked(msgspec.Struct, Generic[K], frozen=True):
 
 
 class Turns(Generic[K]):
-    """Who waits for a piece here. Each has its turn, once something of what it waits for was applied.
+    """Who waits for a piece here. Each has its turn, once something of what it waits for was applied: one piece, in
+    however many slots it waits.
 
     Nothing is kept for anybody but where it goes on.
     """
 
     def __init__(self) -> None:
-        self._due: dict[tuple[K, int], int] = {}  # that may be answered, the one that waits longest coming first
-        self._early: dict[tuple[K, int], int] = {}  # that wait for what was not applied
+        # An index in each slot. Who may be answered, the one that waits longest coming first, and in it the slot:
+        self._due: dict[K, dict[int, int]] = {}
+        self._early: dict[K, dict[int, int]] = {}  # that wait for what was not applied
 
     def __len__(self) -> int:
-        return len(self._due) + len(self._early)
+        """Slots in which somebody waits."""
+        return sum(map(len, self._due.values())) + sum(map(len, self._early.values()))
 
     def ask(self, who: K, slot: int, index: int) -> None:
         """It waits in this slot for what comes from `index` on. What it asked there before, it waits for no more."""
-        self._early.pop((who, slot), None)
-        self._due[who, slot] = index
+        _forget(self._early, who, slot)
+        self._due.setdefault(who, {})[slot] = index
 
     def withdraw(self, who: K, slot: int) -> None:
         """It waits there no more."""
-        self._due.pop((who, slot), None)
-        self._early.pop((who, slot), None)
+        _forget(self._due, who, slot)
+        _forget(self._early, who, slot)
 
     def leave(self, who: K) -> None:
         """It is gone."""
-        for slot in range(SLOTS_MAX):
-            self.withdraw(who, slot)
+        self._due.pop(who, None)
+        self._early.pop(who, None)
 
     def progressed(self) -> None:
         """More was applied."""
-        self._due.update(self._early)
+        for who, slots in self._early.items():
+            self._due.setdefault(who, {}).update(slots)
         self._early.clear()
 
     def next(self, first: int, applied: int) -> Asked[K] | None:
@@ -175,12 +179,23 @@ class Turns(Generic[K]):
         told that what it wants is not.
         """
         while self._due:
-            key = next(iter(self._due))
-            index = self._due.pop(key)
+            who = next(iter(self._due))
+            slots = self._due.pop(who)
+            slot = next(iter(slots))
+            index = slots.pop(slot)
+            if slots:
+                self._due[who] = slots  # behind all others
             if (index or first) <= applied or 0 < index < first:
-                return Asked(*key, index)
-            self._early[key] = index
+                return Asked(who, slot, index)
+            self._early.setdefault(who, {})[slot] = index
         return None
+
+
+def _forget(waiting: dict[K, dict[int, int]], who: K, slot: int) -> None:
+    slots = waiting.get(who, {})
+    slots.pop(slot, None)
+    if not slots:
+        waiting.pop(who, None)
 
 
 class Harvest:

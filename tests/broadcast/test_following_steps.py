@@ -109,6 +109,22 @@ def test_who_asks_for_what_is_applied_has_its_turn_in_order() -> None:
     assert len(turns) == 0
 
 
+def test_who_waits_in_many_slots_has_one_turn_like_everybody() -> None:
+    turns = Turns[str]()
+    for who in ("greedy", "greedier"):
+        for slot in range(SLOTS_MAX):
+            turns.ask(who, slot, 1)
+    turns.ask("polite", 0, 1)
+    served = list[str]()
+    for _ in range(100):
+        asked = turns.next(1, 5)
+        assert asked is not None
+        served.append(asked.who)
+        turns.ask(asked.who, asked.slot, 1)  # again, at once
+    assert served[:6] == ["greedy", "greedier", "polite"] * 2
+    assert 33 <= served.count("polite") <= 34
+
+
 def test_who_asks_for_more_than_is_applied_waits_for_it() -> None:
     turns = Turns[str]()
     turns.ask("x", 0, 6)

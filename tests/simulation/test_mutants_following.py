@@ -41,8 +41,8 @@ def what_nobody_remembers_is_not_said_so(plant: Plant) -> None:
 
 def answered_before_there_is_anything(plant: Plant) -> None:
     def next_(self: Any, first: int, applied: int) -> Any:
-        for key in list(self._due):
-            return rules.Asked(*key, self._due.pop(key))
+        for who in list(self._due):
+            return rules.Asked(who, *self._due.pop(who).popitem())
         return None
 
     plant.setattr(Turns, "next", next_)
