@@ -21,6 +21,7 @@ from membership._protocol.change import (
     begun,
     concluded,
     destination,
+    forced,
     is_reached,
     joint,
     unreached,
@@ -56,6 +57,7 @@ class Regrouping:
         self._greeted: dict[str, tuple[Joining, int]] = {}  # name -> its last hello, and when that was
         self._catching_up: dict[str, CatchUp] = {}
         self._late: list[str] = []  # who has not caught up
+        self._unreached: str | None = None  # why not to go on, although all have
         self._left: dict[str, tuple[int, int]] = {}  # who is no member any more; epoch and index of what says so
 
     @property
@@ -89,7 +91,8 @@ class Regrouping:
         if self.is_settled and is_reached(change, latest):
             return Verdict.REACHED, "", None
         if is_reached(change, destination(latest)):
-            return Verdict.TAKEN, self._awaited(), None
+            following = forced(latest) if change.force and self.is_settled else None
+            return Verdict.TAKEN, "" if following else self._awaited(), following
         if not self.is_settled or latest.is_joint:
             return Verdict.WAITS, "another change is under way", None
         hellos = {name: hello for name, (hello, at) in self._greeted.items() if now - at <= GREETED_FOR}
@@ -108,7 +111,7 @@ class Regrouping:
         if unfit := self._outdated(joining) or self._unfit(joining):
             return Verdict.REFUSED, unfit, None
         alive = self._reached(now) | {newcomer.name for newcomer in change.add}
-        why = None if following.goal is None or change.force else unreached(following.goal, alive)
+        why = None if following.goal is None else unreached(following.goal, alive)
         if why is not None:
             return Verdict.REFUSED, why, None
         for newcomer in change.add:
@@ -148,7 +151,7 @@ class Regrouping:
         return frozenset(heard) | {election.name}
 
     def _awaited(self) -> str:
-        return f"{', '.join(self._late)} must catch up first" if self._late else ""
+        return f"{', '.join(self._late)} must catch up first" if self._late else self._unreached or ""
 
     # -- what follows from it --------------------------------------------------------------------------------------
 
@@ -162,9 +165,10 @@ class Regrouping:
             return concluded(latest)
         if latest.goal is None:
             self._catching_up.clear()
-            self._late = []
+            self._late, self._unreached = [], None
         elif self._are_level(latest, latest.goal, now):
-            return joint(latest)
+            self._unreached = unreached(latest.goal, self._reached(now))  # that may be another than when it was asked
+            return joint(latest) if self._unreached is None else None
         return None
 
     def _are_level(self, latest: Configuration, goal: Goal, now: int) -> bool:

@@ -3,7 +3,8 @@
 A change is a *goal* that is kept in the configuration itself, so that whoever leads goes on with it:
 
     asked for             observers + newcomers, goal set             `begun`
-    all have caught up    Joint(old, new), both sets of voters        `joint`
+    all have caught up,   Joint(old, new), both sets of voters        `joint`
+    and enough are there
     that is committed     the new voters alone, goal reached          `concluded`
 
 Each step is one log entry, and each waits for the one before it to be committed. Any change of voters, weights or
@@ -85,6 +86,14 @@ def is_reached(change: Change, configuration: Configuration) -> bool:
     )
 
 
+def forced(configuration: Configuration) -> Configuration | None:
+    """The same, which now goes to its goal even if too few can be reached there; None if that would be nothing new."""
+    goal = configuration.goal
+    if goal is None or goal.force or configuration.is_joint:
+        return None
+    return msgspec.structs.replace(configuration, goal=msgspec.structs.replace(goal, force=True))
+
+
 def destination(configuration: Configuration) -> Configuration:
     """Where this one leads, if all goes well."""
     if configuration.goal is None:
@@ -129,7 +138,7 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
     coming = late.difference(change.remove)
     is_called_off = coming != late
     if is_called_off:
-        pending = Goal((*now.voters, *coming), pending.quorum if coming else now.quorum)
+        pending = Goal((*now.voters, *coming), pending.quorum if coming else now.quorum, pending.force)
     to_vote = _to_vote(change)
     is_other = not is_called_off and change.quorum not in (None, pending.quorum)
     if coming and (to_vote.difference(pending.voters) or is_other):
@@ -146,7 +155,7 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
             f"{', '.join(names)} could not decide by {quorum}: {flaw}; give another system by quorum="
         )
     same = set(names) == set(now.voters) and quorum == now.quorum
-    return None if same else Goal(names, quorum)
+    return None if same else Goal(names, quorum, change.force or pending.force)
 
 
 def _to_vote(change: Change) -> set[str]:
@@ -218,7 +227,10 @@ def _known(configuration: Configuration, name: str) -> Member:
 
 
 def unreached(goal: Goal, reachable: frozenset[str]) -> str | None:
-    """Why a group should not go there now: too few of its voters can be reached to decide. None if enough can."""
+    """Why a group should not go there now: too few of its voters can be reached to decide. None if enough can, or if
+    that is not to matter."""
+    if goal.force:
+        return None
     there = reachable.intersection(goal.voters)
     if goal.quorum.elects(goal.voters, there) and goal.quorum.commits(goal.voters, there):
         return None

@@ -91,10 +91,14 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Goal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The voters, all of them members already, that a group is on its way to, and what they will decide by."""
+    """The voters, all of them members already, that a group is on its way to, and what they will decide by.
+
+    force: it goes there also while too few of them can be reached to decide.
+    """
 
     voters: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
     quorum: QuorumSystem
+    force: bool = False
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

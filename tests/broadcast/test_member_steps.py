@@ -401,6 +401,34 @@ def test_a_change_that_leaves_too_few_who_can_be_reached_is_refused_unless_force
     assert configured(wanting(one, Change(remove=("b",), force=True)))
 
 
+def test_a_group_does_not_go_where_too_few_can_be_reached_by_now_unless_forced() -> None:
+    """They could when it was asked for; catching up takes long, and members die meanwhile."""
+    one = adding()
+    one.now += 2 * FLOOR  # b and c are heard no more
+    one.hear("d", AppendReply(1, 0, rejected=2, conflict=1))
+    one.hear("d", AppendReply(1, one.replica.log.last.index))
+    assert configured(one.hear("d", AppendReply(1, one.replica.log.last.index))) == []
+    (answered,) = wanting(one).settle
+    assert isinstance(answered, Answered)
+    assert (answered.verdict, answered.why) == (
+        Verdict.TAKEN,
+        "of a, b, c, d, who are to vote, b, c cannot be reached, and the rest could not decide: bring them back first, "
+        "or use force=True",
+    )
+    (by_force,) = configured(wanting(one, Change(add=ADD_D.add, force=True)))
+    assert (by_force.is_joint, by_force.goal is not None and by_force.goal.force) == (False, True)
+
+
+def test_it_goes_there_once_enough_are_back() -> None:
+    one = adding()
+    one.now += 2 * FLOOR
+    one.hear("d", AppendReply(1, 0, rejected=2, conflict=1))
+    one.hear("d", AppendReply(1, one.replica.log.last.index))
+    one.hear("d", AppendReply(1, one.replica.log.last.index))
+    (joint_now,) = configured(one.hear("b", HeartbeatReply(1, 1)))  # three of four
+    assert joint_now.is_joint
+
+
 # -- whom to keep a link to ------------------------------------------------------------------------------------------
 
 
