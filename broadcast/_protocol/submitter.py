@@ -94,7 +94,7 @@ class Submitter:
         self._confirmed_at = 0  # when the session was last known to be there
         self._keep_at = FAR  # when to keep it alive next
         self._keeping = False  # it is time to
-        self._unacknowledged_size = 0  # bytes of answers that have come since we told up to where they have
+        self._unacknowledged_size = 0  # bytes of answers that came since we told what had: not in a copy, see `Copies`
         self._probing = False  # nothing new is sent until it is known whether the session is still there
         self._opening = False
         self._ending = False
@@ -298,6 +298,7 @@ class Submitter:
             run = self._next_run(room)
             self._runs.append(run)
             self._runs_size += run.size
+            self._unacknowledged_size = 0  # once all is answered, this was applied, and what it tells
             outgoing.append(self._commands(session, run, stamp))
         if self._runs:
             self._patience.begin(now)
@@ -346,7 +347,6 @@ class Submitter:
         return Run(first, len(calls), join_array(calls), size)
 
     def _commands(self, session: int, run: Run, stamp: int) -> Commands:
-        self._unacknowledged_size = 0
         return Commands(
             session=session,
             number=run.first,

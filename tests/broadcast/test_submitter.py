@@ -234,6 +234,23 @@ def test_a_command_says_so_as_well() -> None:
     assert one.take(0, 0) == []
 
 
+def test_what_is_sent_again_is_not_sure_to_say_so() -> None:
+    """The leader gives no second place to what has one, so that nobody applies what a copy tells."""
+    one = opened("a")
+    sent(one)
+    one.offer(encode(["b"]))
+    (run,) = one.take(0, 0)
+    assert isinstance(run, Commands)
+    assert run.acknowledged == 0
+    one.receive(Answers(5, 1, [bytes(UNACKNOWLEDGED_SIZE_MAX)]), 0)
+    one.receive(Resend(), 0)
+    (copy,) = one.take(0, 0)
+    assert isinstance(copy, Commands)
+    assert (copy.number, copy.acknowledged) == (2, 1)
+    one.receive(Answers(5, 2, [b"B"]), 0)
+    assert one.take(0, 0) == [SessionKept(5, 2)]
+
+
 def test_after_a_long_sleep_it_asks_first_so_that_nothing_is_put_in_doubt() -> None:
     one = opened("a")
     sent(one)
