@@ -50,8 +50,7 @@ class Pipeline(Generic[A_contra]):
 
     async def send(self, method: Marked[A_contra, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Take a command in; waits while the window is full of commands whose answer was not read."""
-        if self._ended:
-            raise trio.ClosedResourceError("this pipeline has ended")
+        self._check_open()
         asked = self._interface.method_for(method)
         if asked.kind != "command":
             raise TypeError(f"{asked.label} is a query, and a pipeline carries commands: use ask")
@@ -61,6 +60,7 @@ class Pipeline(Generic[A_contra]):
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
+            self._check_open()
         while (full := self._sent - self._taken >= self.window) or not self._handle.offer(asked, call, self._settle):
             await self._wait(full=full)
         self._sent += 1
@@ -74,6 +74,9 @@ class Pipeline(Generic[A_contra]):
                 "another task, or use tell if the answers do not matter"
             )
         await (self._changed.park() if full else self._handle.room())
+        self._check_open()
+
+    def _check_open(self) -> None:
         if self._ended:
             raise trio.ClosedResourceError("this pipeline has ended")
 

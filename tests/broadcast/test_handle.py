@@ -267,3 +267,19 @@ async def test_closing_wakes_who_waits_for_a_first_way() -> None:
             nursery.start_soon(ask)
             await wait_all_tasks_blocked()
             handle.close()
+
+
+async def test_what_a_pipeline_has_not_taken_when_it_ends_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it has only left others a turn: who reads has come to the end by then, and would miss the answer."""
+    async with held() as (_, group, way, _), group.pipeline() as pipe:
+
+        async def turn() -> None:
+            pipe.end()  # which others may do in it
+
+        with monkeypatch.context() as patched:
+            patched.setattr("broadcast._pipeline.TURNS", 1)
+            patched.setattr(trio.lowlevel, "checkpoint", turn)
+            with pytest.raises(trio.ClosedResourceError):
+                await pipe.send(Count.add, 1)
+        await wait_all_tasks_blocked()
+        assert way.sent == []
