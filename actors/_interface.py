@@ -22,7 +22,7 @@ from msgspec.json import schema_components
 
 from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marked_by, marked_methods
 from actors._annotations import annotation_of
-from actors._exact import SCALARS, exact
+from actors._exact import SCALARS, exact, never
 from actors._plain import encode_plain, from_plain, to_plain
 from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, check_plain, decode, encode_again, parse
 from actors._protocol.errors import InvalidMessage
@@ -70,6 +70,8 @@ class Method:
         self._begun = head(ARRAY, 1 + len(annotations)) + encode_plain(tag)  # how a message with them all begins
         self._fields = _fields(self.label, annotations)
         self.are_exact: Final = exact(annotations)
+        by_keyword = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
+        self._are_given = never if by_keyword else self.are_exact  # as are_exact, of what is given by position
         self._answer_label = f"{self.label}: its answer"
         self._answer = annotation_of(written, "return", self._answer_label)
         self._answer_exact = self._answer if self._answer in SCALARS else None
@@ -81,7 +83,7 @@ class Method:
     def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> bytes:
         """The message that calls it so, with defaults filled in. `InvalidMessage` if the arguments do not fit."""
         try:
-            if kwargs or not self.are_exact(args):
+            if kwargs or not self._are_given(args):
                 return encode_plain([self.tag, *self._checked(args, kwargs)])
             return self._begun + b"".join(map(encode_plain, args))
         except ValueError as error:
@@ -90,7 +92,7 @@ class Method:
     def carry(self, args: tuple[Any, ...], kwargs: Mapping[str, object], here: object) -> tuple[object, ...]:
         """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives, without bytes
         between. `InvalidMessage` if the arguments do not fit."""
-        if not kwargs and self.are_exact(args):
+        if not kwargs and self._are_given(args):
             return args
         return msgspec.structs.astuple(self._typed(self._plain(args, kwargs), here))
 

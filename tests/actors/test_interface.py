@@ -215,6 +215,21 @@ WRONG: list[tuple[str, tuple[object, ...], dict[str, object], str]] = [
 ]  # fmt: skip
 
 
+def test_what_is_taken_by_keyword_only_is_given_by_keyword() -> None:
+    """Also where the arguments are of just the types that are annotated, and nothing else need be looked at."""
+
+    class Marker(Actor):
+        @command
+        def mark(self, amount: int, *, urgent: bool) -> None: ...
+
+    mark = Interface.of(Marker).methods["mark"]
+    for give in (mark.pack, lambda args, kwargs: mark.carry(args, kwargs, None)):
+        assert give((1,), {"urgent": True})
+        with pytest.raises(InvalidMessage, match="too many positional arguments"):
+            give((1, True), {})
+    assert mark.unpack([1, True]) == (1, True)
+
+
 @pytest.mark.parametrize(("tag", "args", "kwargs", "text"), WRONG)
 def test_wrong_arguments_are_refused_where_they_are_packed(
     tag: str, args: tuple[object, ...], kwargs: Mapping[str, object], text: str
