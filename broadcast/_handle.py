@@ -140,8 +140,12 @@ class Handle:
         return ticket
 
     async def room(self) -> None:
-        """Wait until there may be some."""
+        """Wait until there may be some, or somebody says to look again."""
         await self._room.park()
+
+    def look_again(self) -> None:
+        """Something has changed for one of those who wait for room."""
+        self._room.unpark_all()
 
     async def drained(self) -> None:
         """Wait until everything that was told has an outcome."""

@@ -84,6 +84,7 @@ class Pipeline(Generic[A_contra]):
         """Nothing more will be sent: whoever iterates comes to an end after the last answer."""
         self._ended = True
         self._changed.unpark_all()
+        self._handle.look_again()
 
     def __aiter__(self) -> Pipeline[A_contra]:
         self._reading = True

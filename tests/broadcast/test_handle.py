@@ -283,3 +283,21 @@ async def test_what_a_pipeline_has_not_taken_when_it_ends_is_not_sent(monkeypatc
                 await pipe.send(Count.add, 1)
         await wait_all_tasks_blocked()
         assert way.sent == []
+
+
+async def test_who_waits_for_room_hears_that_the_pipeline_has_ended() -> None:
+    """No more than who waits for its window: nothing need come of what others have under way, or of the group."""
+    pipe = GroupRef(Count, made(), "count").pipeline()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _send() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await pipe.send(Count.add, 1)
+
+            await wait_all_tasks_blocked()
+            pipe.end()
+            await wait_all_tasks_blocked()
+            assert not nursery.child_tasks
+            nursery.cancel_scope.cancel()
