@@ -61,6 +61,8 @@ class OwnLog:
         self._outbox = outbox
         self._anchor: tuple[int, int] | None = None  # (log time, monotonic time at which we knew it)
         clock.advance(log.last_stamp)
+        if snapshot is not None:  # of what went from the disk in parts, an earlier life may have left most
+            writes.remove(self._compact(self._end_of_batch(log.before(snapshot.index, KEPT_SIZE_MAX))))
 
     @property
     def settled(self) -> int:

@@ -82,12 +82,16 @@ class Writes:
         self._truncate = first if self._truncate is None else min(self._truncate, first)
 
     def install(self, snapshot: Snapshot, parts: Sequence[int]) -> None:
-        """Let this snapshot take the place of the log up to it; what is not held any more goes by and by, in parts.
-
-        Each goes up to the next of these indices, and with another write: to remove all at once would take much longer
-        than a write does, and commands wait for that.
-        """
+        """Let this snapshot take the place of the log up to it; what is not held any more goes in these parts."""
         self._snapshot = snapshot
+        self.remove(parts)
+
+    def remove(self, parts: Sequence[int]) -> None:
+        """Let what a snapshot has taken the place of, and is not held any more, go by and by.
+
+        Each part goes up to the next of these indices, and with another write: to remove all at once would take much
+        longer than a write does, and commands wait for that. A life that ends leaves the rest to the next.
+        """
         self._parts.extend(parts)
 
     def restart(self, snapshot: Snapshot, last: int, known: int) -> None:

@@ -29,6 +29,7 @@ from broadcast._protocol.output import (
     StorePart,
     Submitted,
     Suspected,
+    Tick,
 )
 from broadcast._protocol.position import START, Batch, Position
 from broadcast._protocol.progress import Flow, Progress
@@ -158,6 +159,18 @@ def test_what_is_compacted_goes_a_part_at_a_time_and_commands_between(monkeypatc
     assert one.written().persist == []
 
 
+def test_what_a_life_has_left_of_a_compacted_log_goes_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last snapshot of a life comes right before its end, and most parts after that. Nothing else need happen."""
+    monkeypatch.setattr(own, "REMOVED_BATCHES_MAX", 4)
+    one = One("abc", *run(9), snapshot=snapshot(7))
+    assert one.replica.log.start == Position(1, 7)
+    (asked,) = one.step(Tick()).persist
+    assert (asked.snapshot, asked.compact, asked.batches) == (None, 4, ())
+    (asked,) = one.written().persist
+    assert asked.compact == 7
+    assert one.written().persist == []
+
+
 def test_a_log_that_is_given_up_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a part of it is on its way: what is written next does not go on from there."""
     monkeypatch.setattr(own, "REMOVED_BATCHES_MAX", 1)
@@ -198,8 +211,9 @@ def test_an_older_snapshot_than_that_which_is_there_is_of_no_use() -> None:
 # -- starting on one -----------------------------------------------------------------------------------------------
 
 
-def test_a_restart_goes_on_from_the_snapshot() -> None:
+def test_a_restart_goes_on_from_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in it was committed: it is applied, and nothing up to there is delivered."""
+    monkeypatch.setattr(own, "KEPT_SIZE_MAX", 2 * batch(1, 6).size)
     one = following(*run(4, 6), snapshot=snapshot(7))
     assert (one.replica.applied, one.replica.commit, one.replica.log.start.index) == (7, 7, 5)
     output = one.hear("b", Append(1, Position(1, 9), (), 8))
