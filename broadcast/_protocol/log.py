@@ -8,11 +8,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from typing import NamedTuple
 
 from actors._protocol.errors import invariant
 from broadcast._protocol.position import START, Batch, Position
 
 READ_COUNT_MAX = 1_000  # batches in one read
+
+
+class Part(NamedTuple):
+    """Of the log: up to the index `last`, from where the part before ends. size: of its batches, in bytes."""
+
+    last: int
+    size: int
 
 
 class Log:
@@ -76,18 +84,19 @@ class Log:
             del self._batches[:count]
             del self._firsts[:count]
 
-    def parts(self, index: int, size_max: int, count_max: int) -> list[int]:
-        """Where parts of what is here up to `index`, where a batch ends, end themselves: each of so many bytes and
-        batches at most, or of one batch."""
+    def parts(self, index: int, size_max: int, count_max: int) -> list[Part]:
+        """What is here up to `index`, where a batch ends: in parts of so many bytes and batches at most, or of one
+        batch."""
         batches = self._batches[: bisect_right(self._firsts, index)]
         sizes = [0, *accumulate(batch.size for batch in batches)]  # of all before each
-        ends: list[int] = []
+        parts: list[Part] = []
         at = 0
         while at < len(batches):
             fit = bisect_right(sizes, sizes[at] + size_max) - 1
-            at = min(max(fit, at + 1), at + count_max)
-            ends.append(batches[at - 1].last)
-        return ends
+            end = min(max(fit, at + 1), at + count_max)
+            parts.append(Part(batches[end - 1].last, sizes[end] - sizes[at]))
+            at = end
+        return parts
 
     def restart(self, start: Position, *, stamp: int, time: int) -> None:
         """Forget everything: a snapshot of the state at `start` takes its place, and the log goes on from there."""

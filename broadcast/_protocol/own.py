@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from actors._protocol.clock import LamportClock
 from actors._protocol.errors import invariant
 from broadcast._protocol.entries import Configured, Reached, Versioned, membership_in
-from broadcast._protocol.log import Log
+from broadcast._protocol.log import Log, Part
 from broadcast._protocol.outbox import Outbox
 from broadcast._protocol.output import Now
 from broadcast._protocol.position import INTEGER_MAX, Batch
@@ -26,7 +26,7 @@ KEPT_SIZE_MAX = (
     4 * 1024 * 1024
 )  # bytes of the log below a snapshot that are kept, for followers that are a little behind
 HELD_SIZE_MAX = 32 * 1024 * 1024  # the same for a follower that needs them, or as many as a larger snapshot has bytes
-REMOVED_SIZE_MAX = 256 * 1024  # bytes of the log that go from the disk in one write
+REMOVED_SIZE_MAX = 256 * 1024  # bytes of the log that go from the disk in one write, or as many as have come meanwhile
 REMOVED_BATCHES_MAX = 1_000  # the same, in batches
 CLOCK_BOUND = 1_000_000  # microseconds by which a leader's clock may run ahead of the log time it knows of (rule 12)
 
@@ -188,8 +188,8 @@ class OwnLog:
             self._configurations.install(snapshot.agreed, snapshot.index, keep=True)
         self.writes.install(snapshot, parts)
 
-    def _compact(self, index: int) -> list[int]:
-        """Forget the log up to this index. Returns where the parts end in which it goes from the disk."""
+    def _compact(self, index: int) -> list[Part]:
+        """Forget the log up to this index. Returns the parts in which it goes from the disk."""
         parts = self.log.parts(index, REMOVED_SIZE_MAX, REMOVED_BATCHES_MAX)
         self.log.compact(index)
         return parts

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actors._protocol.errors import invariant
+from broadcast._protocol.log import Part
 from broadcast._protocol.output import Persist, Send
 from broadcast._protocol.position import Batch
 from broadcast._protocol.snapshots import Compared, Divergence, Snapshot
@@ -48,8 +49,9 @@ class Writes:
         self._formation: Formation | None = None
         self._snapshot: Snapshot | None = None
         self._compact = 0
-        self._parts: deque[int] = deque()  # what is still to be removed goes up to the last of these, a part at a time
+        self._parts: deque[Part] = deque()  # what is still to be removed
         self._removing = 0  # the write that removes, or has removed, the last part so far
+        self._added_size = 0  # bytes of batches that were asked to be written since that, while any was left
         self._divergence: Divergence | None = None
         self._compared: Compared | None = None
         self._held: dict[tuple[str, type], tuple[Promise, Send]] = {}  # by receiver and kind of message
@@ -81,17 +83,20 @@ class Writes:
             self.unsynced_size -= self._batches.pop().size
         self._truncate = first if self._truncate is None else min(self._truncate, first)
 
-    def install(self, snapshot: Snapshot, parts: Sequence[int]) -> None:
+    def install(self, snapshot: Snapshot, parts: Sequence[Part]) -> None:
         """Let this snapshot take the place of the log up to it; what is not held any more goes in these parts."""
         self._snapshot = snapshot
         self.remove(parts)
 
-    def remove(self, parts: Sequence[int]) -> None:
+    def remove(self, parts: Sequence[Part]) -> None:
         """Let what a snapshot has taken the place of, and is not held any more, go by and by.
 
-        Each part goes up to the next of these indices, and with another write: to remove all at once would take much
-        longer than a write does, and commands wait for that. A life that ends leaves the rest to the next.
+        Each part goes with another write: to remove all at once would take much longer than a write does, and commands
+        wait for that. But as much goes as has come meanwhile: else there would be more and more of it where much is
+        written at a time. A life that ends leaves the rest to the next.
         """
+        if not self._parts:
+            self._added_size = 0
         self._parts.extend(parts)
 
     def restart(self, snapshot: Snapshot, last: int, known: int) -> None:
@@ -125,12 +130,13 @@ class Writes:
         if changed is None and not self._batches and not removes and all(other is None for other in others):
             return None
         self._number += 1
-        if removes:
-            self._compact, self._removing = self._parts.popleft(), self._number
         batches = tuple(self._batches)
+        size = sum(batch.size for batch in batches)
+        self._added_size += size
+        if removes:
+            self._compact, self._removing = self._next_part(), self._number
         snapshot = self._snapshot
         end = batches[-1].last if batches else snapshot.index if snapshot else 0
-        size = sum(batch.size for batch in batches)
         self._asked.append(Writing(self._number, end, promise, now, size))
         asked = Persist(
             self._number,
@@ -147,6 +153,15 @@ class Writes:
         self._asked_promise, self._batches, self._truncate, self._formation = promise, [], None, None
         self._snapshot, self._compact, self._divergence, self._compared = None, 0, None, None
         return asked
+
+    def _next_part(self) -> int:
+        """Up to where the log goes with this write: by a part, or as many as have come since the last."""
+        added, self._added_size = self._added_size, 0
+        last, removed = self._parts.popleft()
+        while self._parts and removed < added:
+            last, size = self._parts.popleft()
+            removed += size
+        return last
 
     @property
     def _is_removing(self) -> bool:

@@ -148,12 +148,13 @@ def test_it_is_cut_into_parts_of_so_much_at_most(sizes: list[int], count: int, s
     for size in sizes:
         log.append(batch(1, log.last.index + 1, previous=log.last.epoch, size=size))
     index = min(count, len(sizes))
-    ends = log.parts(index, size_max, count_max)
-    parts = [list(log.between(first, last)) for first, last in pairwise([0, *ends])]
+    cut = log.parts(index, size_max, count_max)
+    parts = [list(log.between(first, last)) for first, last in pairwise([0, *(part.last for part in cut)])]
     assert [each for part in parts for each in part] == list(log.between(0, index))
 
     def fits(part: list[Batch]) -> bool:
         return len(part) <= count_max and sum(each.size for each in part) <= size_max
 
+    assert [part.size for part in cut] == [sum(each.size for each in part) for part in parts]
     assert all(fits(part) or len(part) == 1 for part in parts)
     assert not any(fits([*one, other[0]]) for one, other in pairwise(parts))

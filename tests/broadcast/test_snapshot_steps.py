@@ -159,6 +159,26 @@ def test_what_is_compacted_goes_a_part_at_a_time_and_commands_between(monkeypatc
     assert one.written().persist == []
 
 
+def test_as_much_goes_as_comes_so_that_what_is_left_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part with a write, whatever that holds, would leave more after each snapshot, as long as much is written."""
+    monkeypatch.setattr(own, "REMOVED_BATCHES_MAX", 1)
+    one = following(*run(10))
+    one.hear("b", Append(1, Position(1, 10), tuple(run(10, 11)), 10))
+    one.written()
+    one.hear("b", Append(1, Position(1, 20), (), 20))
+    one.step(Applied(20))
+    (asked,) = one.step(SnapshotTaken(snapshot(20))).persist
+    assert asked.compact == 1  # what had come before there was anything to remove is no reason for more
+    one.hear("b", Append(1, Position(1, 20), tuple(run(2, 21)), 20))
+    one.hear("b", Append(1, Position(1, 22), tuple(run(3, 23)), 20))
+    assert one.written().persist[0].compact == 6
+    assert one.written().persist[0].compact == 7
+    one.written()
+    (asked,) = one.hear("b", Append(1, Position(1, 25), tuple(run(4, 26)), 20)).persist
+    assert asked.compact == 0  # the 8th is on its way
+    assert one.written().persist[0].compact == 12
+
+
 def test_what_a_life_has_left_of_a_compacted_log_goes_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last snapshot of a life comes right before its end, and most parts after that. Nothing else need happen."""
     monkeypatch.setattr(own, "REMOVED_BATCHES_MAX", 4)
