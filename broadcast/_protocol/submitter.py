@@ -95,6 +95,7 @@ class Submitter:
         self._keep_at = FAR  # when to keep it alive next
         self._keeping = False  # it is time to
         self._unacknowledged_size = 0  # bytes of answers that came since we told what had: not in a copy, see `Copies`
+        self._kept_size = 0  # bytes of them that what keeps the session has told of, as soon as it is heard
         self._probing = False  # nothing new is sent until it is known whether the session is still there
         self._opening = False
         self._ending = False
@@ -203,7 +204,8 @@ class Submitter:
             if report.attempt == self._attempt and self._runs:
                 self._resend = True
         elif isinstance(report, Kept):
-            self._unacknowledged_size = 0
+            self._unacknowledged_size -= self._kept_size
+            self._kept_size = 0
             self._confirm(now)
         else:
             self._on_expired()
@@ -266,7 +268,7 @@ class Submitter:
             self._answered = last
         self.session = None
         self._runs.clear()
-        self._runs_size = self._unacknowledged_size = 0
+        self._runs_size = self._unacknowledged_size = self._kept_size = 0
         self._opening = self._resend = self._probing = self._keeping = False
         self._keep_at = FAR
         self._patience.heard()
@@ -298,7 +300,7 @@ class Submitter:
             run = self._next_run(room)
             self._runs.append(run)
             self._runs_size += run.size
-            self._unacknowledged_size = 0  # once all is answered, this was applied, and what it tells
+            self._unacknowledged_size = self._kept_size = 0  # once all is answered, this was applied, and what it tells
             outgoing.append(self._commands(session, run, stamp))
         if self._runs:
             self._patience.begin(now)
@@ -320,6 +322,7 @@ class Submitter:
         return [self._keep(session)]
 
     def _keep(self, session: int) -> SessionKept:
+        self._kept_size = self._unacknowledged_size
         return SessionKept(session, self._answered - self._offset)
 
     @property

@@ -251,6 +251,20 @@ def test_what_is_sent_again_is_not_sure_to_say_so() -> None:
     assert one.take(0, 0) == [SessionKept(5, 2)]
 
 
+def test_what_keeps_a_session_says_nothing_of_what_comes_after_it() -> None:
+    one = opened("a", "b")
+    sent(one)
+    one.tick(TERM // 4)
+    assert one.take(0, TERM // 4)[0] == SessionKept(5, 0)
+    one.receive(Answers(5, 1, [bytes(UNACKNOWLEDGED_SIZE_MAX)]), TERM // 4)
+    one.receive(Kept(5), TERM // 4)
+    one.receive(Answers(5, 2, [b"B"]), TERM // 4)
+    assert one.take(0, TERM // 4) == [SessionKept(5, 2)]
+    one.receive(Kept(5), TERM // 4)
+    one.receive(Resend(), TERM // 4)
+    assert one.take(0, TERM // 4) == []
+
+
 def test_after_a_long_sleep_it_asks_first_so_that_nothing_is_put_in_doubt() -> None:
     one = opened("a")
     sent(one)
