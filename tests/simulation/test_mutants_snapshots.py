@@ -135,6 +135,7 @@ def what_was_durable_before_counts_after(plant: Plant) -> None:
         self.durable = max(self.durable, snapshot.index)
         self.unsynced_size -= sum(batch.size for batch in self._batches)
         self._batches.clear()
+        self._parts.clear()
         self._snapshot, self._compact = snapshot, last
 
     plant.setattr(Writes, "restart", restart)
