@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
@@ -41,7 +42,6 @@ class Pipeline(Generic[A_contra]):
         self._sent = 0
         self._answered = 0
         self._taken = 0
-        self._methods: deque[Method] = deque()  # of what was sent and not answered; answers come in order
         self._outcomes: deque[tuple[Method, bytes | BaseException]] = deque()
         self._changed = trio.lowlevel.ParkingLot()
         self._reading = False
@@ -61,10 +61,10 @@ class Pipeline(Generic[A_contra]):
         else:
             await trio.lowlevel.checkpoint()
             self._check_open()
-        while (full := self._sent - self._taken >= self.window) or not self._handle.offer(asked, call, self._settle):
+        settle = partial(self._settle, asked)
+        while (full := self._sent - self._taken >= self.window) or not self._handle.offer(asked, call, settle):
             await self._wait(full=full)
         self._sent += 1
-        self._methods.append(asked)
 
     async def _wait(self, *, full: bool) -> None:
         """Until there may be room: in the window, if that is `full`, or with the handle."""
@@ -112,9 +112,9 @@ class Pipeline(Generic[A_contra]):
         except Exception as error:  # what came of it, for who unwraps it
             return outcome.Error(error)
 
-    def _settle(self, result: bytes | BaseException) -> None:
+    def _settle(self, method: Method, result: bytes | BaseException) -> None:
         self._answered += 1
-        self._outcomes.append((self._methods.popleft(), result))
+        self._outcomes.append((method, result))  # they come in the order in which they were sent
         if self._changed:
             self._changed.unpark_all()
 
