@@ -1,4 +1,4 @@
-"""What took effect gets no second place in the log of its epoch, however often it is sent (rule 18)."""
+"""What stands in the log of its epoch, in its order, gets no second place there, however often it is sent (rule 18)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 
 from broadcast._protocol.entries import Commands, Entry
 from broadcast._protocol.position import Batch
-from broadcast._simulation.calls import Ran
 from broadcast._simulation.invariants.base import Invariant, Process, Scene
 from broadcast._simulation.invariants.claim import check
 
 
 class OnePlace(Invariant):
+    """In its order: behind what does not follow on from the one before it, and may close a gap, it may stand again."""
+
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._epoch, self._first = 0, 1  # of what was delivered last, and where it begins
-        self._ran: set[tuple[int, int]] = set()  # in it: session and number
+        self._epoch = 0  # of what was delivered last
+        self._placed: dict[int, range] = {}  # in it: session -> its numbers, in their order
 
     def delivered(self, process: Process, batch: Batch, entries: Sequence[Entry]) -> None:
         if batch.epoch > self._epoch:
-            self._epoch, self._first = batch.epoch, batch.first
-            self._ran.clear()
+            self._epoch = batch.epoch
+            self._placed.clear()
         for entry in entries:
             if isinstance(entry, Commands):
                 numbers = range(entry.number, entry.number + entry.count)
-                known = all((entry.session, number) in self._ran for number in numbers)
-                check(not known, "in its epoch's log a command has one place", batch=batch, entry=entry)
-
-    def ran(self, ran: Ran) -> None:
-        if ran.index >= self._first:
-            self._ran.add((ran.numbered.session, ran.numbered.number))
+                before = self._placed.get(entry.session, range(entry.number, entry.number))
+                again = numbers[0] in before and numbers[-1] in before
+                check(not again, "in its epoch's log a command has one place", batch=batch, entry=entry, before=before)
+                follows = before.start <= numbers.start <= before.stop
+                self._placed[entry.session] = range(before.start, numbers.stop) if follows else numbers
