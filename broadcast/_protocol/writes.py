@@ -19,6 +19,9 @@ from broadcast._protocol.position import Batch
 from broadcast._protocol.snapshots import Compared, Divergence, Snapshot
 from membership._protocol.view import Formation, Promise
 
+REMOVING_INTERVAL = 50_000
+"""Microseconds between writes that remove a part of the log, and do nothing else: promises wait for them."""
+
 
 @dataclass(slots=True)
 class Writing:
@@ -51,6 +54,7 @@ class Writes:
         self._compact = 0
         self._parts: deque[Part] = deque()  # what is still to be removed
         self._removing = 0  # the write that removes, or has removed, the last part so far
+        self._removed_at = -REMOVING_INTERVAL  # when that was asked for
         self._added_size = 0  # bytes of batches that were asked to be written since that, while any was left
         self._divergence: Divergence | None = None
         self._compared: Compared | None = None
@@ -91,9 +95,10 @@ class Writes:
     def remove(self, parts: Sequence[Part]) -> None:
         """Let what a snapshot has taken the place of, and is not held any more, go by and by.
 
-        Each part goes with another write: to remove all at once would take much longer than a write does, and commands
-        wait for that. But as much goes as has come meanwhile: else there would be more and more of it where much is
-        written at a time. A life that ends leaves the rest to the next.
+        Each part goes with another write of the log, or from time to time if there is none: to remove all at once would
+        take much longer than a write does, and what comes meanwhile waits for that. But as much goes as has come
+        meanwhile: else there would be more and more of it where much is written at a time. A life that ends leaves the
+        rest to the next.
         """
         if not self._parts:
             self._added_size = 0
@@ -127,6 +132,8 @@ class Writes:
         changed = promise if promise != self._asked_promise else None
         others = self._truncate, self._formation, self._snapshot, self._divergence, self._compared
         removes = bool(self._parts) and not self._is_removing
+        if not self._batches and self._snapshot is None:  # a promise is waited for, and else there is no hurry
+            removes = removes and changed is None and now - self._removed_at >= REMOVING_INTERVAL
         if changed is None and not self._batches and not removes and all(other is None for other in others):
             return None
         self._number += 1
@@ -134,7 +141,7 @@ class Writes:
         size = sum(batch.size for batch in batches)
         self._added_size += size
         if removes:
-            self._compact, self._removing = self._next_part(), self._number
+            self._compact, self._removing, self._removed_at = self._next_part(), self._number, now
         snapshot = self._snapshot
         end = batches[-1].last if batches else snapshot.index if snapshot else 0
         self._asked.append(Writing(self._number, end, promise, now, size))
