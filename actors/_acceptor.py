@@ -133,8 +133,8 @@ class Acceptor:
             return None
         is_known = self._is_known(hello)
         exchange.witness(hello.counter, known=is_known)
-        rooms = None if is_known else self._rooms
-        connection = Connection(stream, link, ANSWERS_SIZE_MAX, exchange.gate, exchange.stir, rooms=rooms)
+        rooms, crowd = (None, None) if is_known else (self._rooms, exchange.crowd)
+        connection = Connection(stream, link, ANSWERS_SIZE_MAX, exchange.gate, exchange.stir, rooms=rooms, crowd=crowd)
         consent = link.accept(exchange.name, exchange.identity.incarnation, exchange.safe_counter())
         connection.outbox.put(consent, control=True)
         return connection, Origin(hello, connection, exchange, host, is_known=is_known)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import trio
 
+from actors._crowd import Crowd
 from actors._gate import Gate
 from actors._outbox import Outbox
 from actors._protocol.envelope import Envelope, Pong
@@ -16,8 +18,6 @@ from actors._stir import Stir
 
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
-TURN_SECONDS = 0.002
-"""That what one client has sent is looked at, before others have their turn."""
 HANDSHAKE_SECONDS = 5.0
 """From the start of a dial, or from an accepted connection, to a link that is ready."""
 PING_SECONDS = 1.0
@@ -31,9 +31,10 @@ class Connection:
     ended: why it is over; None while it is not.
     fault: did the peer break the rules?
     rooms: that it shares with others, for what comes and for what is to be sent; None if what it may keep is its own.
+    crowd: that it is one of, and takes turns with; None if all that comes is looked at at once.
     """
 
-    __slots__ = ("_link", "_rooms", "_scope", "_stir", "_stream", "ended", "fault", "heard", "outbox")
+    __slots__ = ("_crowd", "_link", "_rooms", "_scope", "_stir", "_stream", "ended", "fault", "heard", "outbox")
 
     def __init__(
         self,
@@ -45,11 +46,13 @@ class Connection:
         *,
         in_parts: bool = False,
         rooms: tuple[Room, Room] | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         keep = None if rooms is None else self._keep_outgoing
         self._stir = stir
         self.outbox = Outbox(bulk_size_max, gate, stir, in_parts=in_parts, keep=keep)
         self._rooms = rooms
+        self._crowd = crowd
         self.heard = trio.current_time()
         self.ended: str | None = None
         self.fault = False
@@ -80,6 +83,8 @@ class Connection:
             self.ended = self.ended or "this node is stopping"
             for room in self._rooms or ():
                 room.hold(self, 0, moved=True)
+            if self._crowd is not None:
+                self._crowd.is_done(self)
 
     def _keep_incoming(self) -> None:
         """A frame that has come as a whole leaves little behind: who holds much gets no further until it has."""
@@ -99,19 +104,22 @@ class Connection:
             self.close(f"the connection broke: {error.__cause__ or error}")
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
-        link, shares = self._link, self._rooms is not None
+        link, crowd, time = self._link, self._crowd, self._stir.time
         try:
             while True:
-                began = trio.current_time() if shares else 0.0
+                until = inf if crowd is None else time() + crowd.turn
                 while self.ended is None and (event := link.next_event()) is not None:
                     if type(event) is Envelope and receive is not None:
                         receive(event)
                     else:
                         self._handle(event)
-                    if shares and trio.current_time() - began > TURN_SECONDS:
+                    if crowd is not None and time() > until:
+                        crowd.has_more(self)
                         await trio.lowlevel.checkpoint()
-                        began = trio.current_time()
-                if shares:
+                        until = time() + crowd.turn
+                if crowd is not None:
+                    crowd.is_done(self)
+                if self._rooms is not None:
                     self._keep_incoming()
                     await self.outbox.wait_taken()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))

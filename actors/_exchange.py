@@ -12,6 +12,7 @@ import trio
 
 from actors._complaints import Complaints
 from actors._connection import Connection
+from actors._crowd import Crowd
 from actors._gate import Gate
 from actors._identity import Identity
 from actors._log import Log
@@ -123,7 +124,7 @@ class NodeStatistics:
 class Exchange:
     """What the links of a node share.
 
-    gate: what every link sends leaves through it. stir: what is read on any is noted there.
+    gate: what every link sends leaves through it. stir: what is read on any is noted there. crowd: of clients.
     complaints: what the log is told of those at the other ends.
     data: the directory that the identity is kept in; None if it is not.
     dialed: the ready link to each peer, which is where envelopes for it are sent.
@@ -138,6 +139,7 @@ class Exchange:
         self.clock = LamportClock(name, identity.counter, identity.reserved)
         self.gate = Gate(self.clock, identity, data)
         self.stir = Stir()
+        self.crowd = Crowd()
         self.statistics = NodeStatistics()
         self.complaints = Complaints()
         self.dialed: dict[str, Connection] = {}

@@ -21,14 +21,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from actors._actor import Actor
-
-TURN_SECONDS = 0.0005  # that a thread has, at least, while others wait for the interpreter; else ten times as long
+from actors._short_turns import short_turns
 
 _lock = threading.Lock()
 _pausing = 0
 _was_enabled = False
-_hurrying = 0
-_interval = 0.0  # that turns had before
 
 
 @contextmanager
@@ -50,27 +47,6 @@ def uncollected() -> Generator[None]:
             gc.freeze()
             if not _pausing and _was_enabled:
                 gc.enable()
-
-
-@contextmanager
-def short_turns() -> Generator[None]:
-    """Threads take short turns while this lasts, in the whole process."""
-    global _hurrying, _interval
-    with _lock:
-        _interval = _interval if _hurrying else sys.getswitchinterval()
-        _hurrying += 1
-        _set_turns(min(_interval, TURN_SECONDS))
-    try:
-        yield
-    finally:
-        with _lock:
-            _hurrying -= 1
-            if not _hurrying:
-                _set_turns(_interval)
-
-
-def _set_turns(seconds: float) -> None:
-    sys.setswitchinterval(seconds + 1e-7)  # it is cut to microseconds, and what it was before is just below some
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from actors import Actor
-from broadcast._large import FEW, TURN_SECONDS, aside, give_up, short_turns, uncollected
+from actors._short_turns import TURN_SECONDS, short_turns
+from broadcast._large import FEW, aside, give_up, uncollected
 
 
 @pytest.fixture(autouse=True)
