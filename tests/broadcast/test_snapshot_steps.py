@@ -175,10 +175,9 @@ def test_what_only_removes_is_written_from_time_to_time_and_not_with_a_promise(m
     one = One("abc", *run(9), snapshot=snapshot(7))
     (asked,) = one.hear("b", VoteRequest(2, (1, 9), pre=False)).persist
     assert (asked.promise, asked.compact) == (Promise(2, "b"), 0)
-    one.written()
-    (asked,) = one.step(Tick()).persist
-    assert asked.compact == 2
-    one.written()
+    (asked,) = one.written().persist
+    assert (asked.promise, asked.compact) == (None, 2)
+    assert one.written().persist == []
     one.now += REMOVING_INTERVAL - 1
     assert one.step(Tick()).persist == []
     one.now += 1
