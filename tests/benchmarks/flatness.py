@@ -30,27 +30,50 @@ ASKING_SECONDS_MAX = 600.0
 async def measure(directory: Path, commands: int, sessions: int, asks: int) -> list[str]:
     """Lines for people."""
     async with open_lasting(directory / "group") as group:
-        await group.start(*NAMES)
-        await group.start_client()
-        await group.ask("pipelined", count=WINDOW, window=WINDOW)
-        return [
-            *await over_time(group, commands),
-            *await over_sessions(group, sessions, asks),
-        ]
+        await begin(group)
+        lines = await over_time(group, commands)
+        async with open_lasting(directory / "young") as young:
+            await begin(young)
+            lines += await old_and_young(group, young, commands)
+        return [*lines, *await over_sessions(group, sessions, asks)]
+
+
+async def begin(group: Group) -> None:
+    """With what only the first commands pay for behind it."""
+    await group.start(*NAMES)
+    await group.start_client()
+    await group.ask("pipelined", count=WINDOW, window=WINDOW)
 
 
 async def over_time(group: Group, commands: int) -> list[str]:
-    """Pipelined, from an empty log on."""
-    lines, costs = [f"pipelined, window {WINDOW:,}:"], list[float]()
-    for part in range(PARTS):
-        before = await group.settled()
-        rate = (await group.ask("pipelined", count=commands // PARTS, window=WINDOW))["rate"]
-        costs.append(spent(before, await group.settled(), commands // PARTS))
+    """Pipelined, from an empty log on. What the machine does meanwhile is in it too: see `old_and_young`."""
+    lines = [f"pipelined, window {WINDOW:,}:"]
+    for part in range(1, PARTS + 1):
+        cost, rate = await pipelined(group, commands // PARTS)
         lines.append(
-            f"  up to {(part + 1) * commands // PARTS:>9,}: {costs[-1]:5.1f} us a command, {rate:,.0f}/s; "
-            f"load {load_average()}"
+            f"  up to {part * commands // PARTS:>9,}: {cost:5.1f} us a command, {rate:,.0f}/s; load {load_average()}"
         )
-    return [*lines, f"  the last tenth costs {costs[-1] / costs[0]:.2f} times what the first does"]
+    return lines
+
+
+async def old_and_young(old: Group, young: Group, commands: int) -> list[str]:
+    """By turns in a group with all these commands behind it, and in one that begins: the machine is the same to both."""
+    costs = {group: list[float]() for group in (old, young)}
+    for _ in range(PARTS):
+        for group, found in costs.items():
+            found.append((await pipelined(group, commands // PARTS**2))[0])
+    after, first = (statistics.median(found) for found in costs.values())
+    return [
+        f"  by turns: {after:.1f} us a command after {commands:,}, {first:.1f} in a group that begins: "
+        f"{after / first:.2f} times"
+    ]
+
+
+async def pipelined(group: Group, commands: int) -> tuple[float, float]:
+    """What each cost, in microseconds of all replicas, and how many a second there were."""
+    before = await group.settled()
+    rate = (await group.ask("pipelined", count=commands, window=WINDOW))["rate"]
+    return spent(before, await group.settled(), commands), rate
 
 
 async def over_sessions(group: Group, sessions: int, asks: int) -> list[str]:
