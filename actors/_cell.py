@@ -14,17 +14,18 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from actors._actor import Actor, give_context, settings_of
+from actors._handling import handle, handle_async
 from actors._interface import Interface
 from actors._local_context import LocalContext
 from actors._mailbox import Queue
 from actors._message import Message
-from actors._nursery import open_background
-from actors._protocol.errors import ActorCrashed, ActorStopped, OutcomeUnknown, Refused, invariant
+from actors._nursery import is_cancellation, open_background
+from actors._protocol.errors import ActorStopped, invariant
 from actors._ref import End, How
 from actors._supervision import Team, Verdict
 
@@ -266,7 +267,7 @@ class Cell:
         """Handle a message of a plain `def` in whatever task this is: a free actor needs no other to be woken."""
         token = serving.set(self)
         try:
-            self._handle(message)
+            handle(self, message)
         except BaseException as error:
             self._failure = error
             if not isinstance(error, Exception):
@@ -301,68 +302,12 @@ class Cell:
             if question is not None and question.is_over:
                 self.cells.statistics.withdrawn += 1
             elif message.method.is_async:
-                await self._handle_async(message)
+                await handle_async(self, message)
             else:
-                self._handle(message)
+                handle(self, message)
             count += 1
             if not count % TURNS:
                 await trio.lowlevel.checkpoint()
-
-    def _handle(self, message: Message) -> None:
-        """Handle a message of a plain `def`. Raises what ends this life."""
-        self.message = message
-        context = self.context
-        context.begin_message(message)
-        try:
-            answer = message.method.function(self.actor, *message.arguments)
-            if (question := message.question) is not None:
-                question.answered(message.method, answer)
-        except BaseException as error:
-            if self._failed(message, error):
-                raise
-        finally:
-            self.message = None
-            context.end()
-
-    async def _handle_async(self, message: Message) -> None:
-        """Handle a message of an `async def`. Raises what ends this life."""
-        self.message = message
-        self.context.begin_message(message)
-        try:
-            coroutine: Any = message.method.function(self.actor, *message.arguments)
-            answer = await coroutine
-            if message.question is not None:
-                message.question.answered(message.method, answer)
-        except BaseException as error:
-            if self._failed(message, error):
-                raise
-        finally:
-            self.message = None
-            self.context.end()
-
-    def _failed(self, message: Message, error: BaseException) -> bool:
-        """Tell the asker what its message came to. Is the actor's life over with it?"""
-        self.context.effects.clear()
-        question, method = message.question, message.method
-        if isinstance(error, Refused):
-            if question is not None:
-                question.failed(method, error)
-            return False
-        if question is not None:
-            if isinstance(error, Exception):
-                crash = ActorCrashed(
-                    f"{method.label} of {self.address} raised {type(error).__qualname__}: a bug in its class"
-                )
-                crash.__cause__ = error
-                question.failed(method, crash)
-            else:
-                question.failed(
-                    method,
-                    OutcomeUnknown(
-                        f"{self.address} was ended while it handled {method.label}; how far it came, nobody knows"
-                    ),
-                )
-        return True
 
     def _may_rest(self) -> bool:
         return not (self.children or self._errands or self.has_lifespan)
@@ -396,7 +341,7 @@ class Cell:
             with scope:
                 await self._live_on(task_status)
         except BaseException as error:
-            self._finish("killed" if _is_cancellation(error) else "crashed")
+            self._finish("killed" if is_cancellation(error) else "crashed")
             raise
         if scope.cancelled_caught:
             started = self._entered
@@ -476,7 +421,7 @@ class Cell:
         finally:
             self.context.end()
             self._task = None
-        if crash is not None and not _is_cancellation(crash):
+        if crash is not None and not is_cancellation(crash):
             raise crash  # which `lifespan` has swallowed
 
     def _lifespan(self) -> AbstractAsyncContextManager[None]:
@@ -529,13 +474,3 @@ class Cell:
         if self._changed is None:
             self._changed = trio.Event()
         await self._changed.wait()
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    """Is it a cancellation, and nothing else?"""
-    while isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        if not all(_is_cancellation(each) for each in group.exceptions[1:]):
-            return False
-        error = group.exceptions[0]
-    return isinstance(error, trio.Cancelled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 import trio
 
@@ -34,6 +34,16 @@ async def open_background() -> AsyncGenerator[trio.Nursery]:
         passing = failed
     if passing is not None:
         raise passing
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Is it a cancellation, and nothing else?"""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if not all(is_cancellation(each) for each in group.exceptions[1:]):
+            return False
+        error = group.exceptions[0]
+    return isinstance(error, trio.Cancelled)
 
 
 class Lasting:
