@@ -161,7 +161,7 @@ class Cell:
         if self.state is State.ENDED:
             return
         self.closing = True
-        self.queue.close(self.stopped())
+        self._drop_messages()
         if self._scope is not None:
             self._scope.cancel()
         else:
@@ -198,9 +198,7 @@ class Cell:
         self.team.members.pop(self, None)
         self.cells.cool(self)
         self.cells.forget(self)
-        self.queue.close(self.stopped())
-        for message in self.queue.clear():
-            self.cells.undeliverable(self.address, message, self.stopped())
+        self._drop_messages()
         watchers, self._watchers = self._watchers, None
         for tell in watchers or ():
             tell(End(self.address, how))
@@ -208,6 +206,12 @@ class Cell:
         if parent is not None and parent.children is not None:
             parent.children.pop(self, None)
             parent.wake()
+
+    def _drop_messages(self) -> None:
+        """No message is begun any more."""
+        self.queue.close(self.stopped())
+        for message in self.queue.clear():
+            self.cells.undeliverable(self.address, message, self.stopped())
 
     def _doom_children(self) -> None:
         for child in reversed(list(self.children or ())):
@@ -277,8 +281,8 @@ class Cell:
             if self._failure is not None or self.context.effects:
                 self.wake()
 
-    async def _serve(self) -> None:
-        """Handle messages until the actor stops, or may rest."""
+    async def _serve(self) -> bool:
+        """Handle messages until the actor stops, or may rest: has it stopped?"""
         queue, count, worked = self.queue, 0, True
         while True:
             if self._failure is not None:
@@ -289,10 +293,10 @@ class Cell:
             message = queue.take()
             if message is None:
                 if self.closing:
-                    return
+                    return True
                 if self._may_rest():
                     if not worked:
-                        return
+                        return False
                     self.cells.keep_warm(self)
                 worked = False
                 await self._park()
@@ -339,35 +343,37 @@ class Cell:
         serving.set(self)
         try:
             with scope:
-                await self._live_on(task_status)
+                await self._live_on(scope, task_status)
         except BaseException as error:
             self._finish("killed" if is_cancellation(error) else "crashed")
             raise
-        if scope.cancelled_caught:
+        if self._verdict is Verdict.STOP:
+            self._finish("crashed")
+        elif scope.cancel_called:  # though perhaps it was at nothing that this could cancel
             started = self._entered
             self._finish("killed")
             if not started:
                 raise ActorStopped(f"{self.address} was killed while it started")
         elif self.closing:
-            self._finish("crashed" if self._verdict is Verdict.STOP else "stopped")
+            self._finish("stopped")
         else:
             self._scope = None
             self.cells.cool(self)
             self.queue.shrink()
 
-    async def _live_on(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _live_on(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
         """One life after the other, until the actor ends or rests."""
-        if self._failure is None:
-            await trio.lowlevel.checkpoint_if_cancelled()  # killed before it began
         while True:
+            if self._failure is None:
+                await trio.lowlevel.checkpoint_if_cancelled()  # killed before it began
+            stopped = False
             try:
                 with trio.CancelScope() as self._life:
-                    await self._live(task_status)
+                    stopped = await self._live(task_status)
             except Exception as error:
                 if not self._entered:
                     raise
-                killed = self._scope is not None and self._scope.cancel_called
-                ending = self.closing and (self.queue.is_empty or killed)
+                ending = self.closing and self.queue.is_empty
                 self._verdict = self.team.judge(self, error, ending=ending)
                 if self._verdict is Verdict.ESCALATE:
                     raise
@@ -376,28 +382,32 @@ class Cell:
                     return
                 self._leave_life()
             else:
-                if self._life.cancelled_caught or (self._life.cancel_called and not self.closing):
-                    self._leave_life()
-                elif self.closing or (self.queue.is_empty and self._failure is None and not self.context.effects):
+                if stopped:
                     return
+                if self._life.cancel_called:
+                    self._leave_life()
+                elif self.queue.is_empty and self._failure is None and not self.context.effects:
+                    return  # else it came to rest, and something has come since
             while self.state is State.SUSPENDED:
                 await self._wait_change()
 
-    async def _live(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _live(self, task_status: trio.TaskStatus[None]) -> bool:
+        """One life, in which it is stopped, or comes to rest: has it stopped?"""
         if self.actor is None:
             self.actor = self._make()
             give_context(self.actor, self.context)
         try:
             async with open_background() as self._nursery:
                 try:
-                    await self._live_within(task_status)
+                    return await self._live_within(task_status)
                 finally:
                     self._nursery = None
                     self._doom_children()
         finally:
             self._doom_children()  # who came to rest since
 
-    async def _live_within(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _live_within(self, task_status: trio.TaskStatus[None]) -> bool:
+        stopped = False
         crash: BaseException | None = None
         self._task = trio.lowlevel.current_task()
         self.context.enter()
@@ -410,8 +420,8 @@ class Cell:
                     self._entered = True
                     task_status.started()
                 try:
-                    await self._serve()
-                    if self.closing:
+                    stopped = await self._serve()
+                    if stopped:
                         await self._stop_children()
                 except BaseException as error:
                     crash = error
@@ -423,6 +433,7 @@ class Cell:
             self._task = None
         if crash is not None and not is_cancellation(crash):
             raise crash  # which `lifespan` has swallowed
+        return stopped
 
     def _lifespan(self) -> AbstractAsyncContextManager[None]:
         invariant(self.actor is not None, "who lives is there")
