@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 TURNS = 64
 """Messages, or calls that did not have to wait, after which other tasks get their turn."""
 
-_NEVER = 2**62
-
 serving: ContextVar[Cell | None] = ContextVar("serving", default=None)
 """The actor that the present task belongs to: that of its handlers, its lifespan, and the tasks that these start."""
 
@@ -116,7 +114,7 @@ class Cell:
         self._life: trio.CancelScope | None = None
         self._task: trio.lowlevel.Task | None = None  # while it handles messages, or waits for one
         self._parked = False
-        self._depth = _NEVER  # nurseries of the task that were open before it handled messages
+        self._depth = 0  # nurseries of the task that are older than what it is at now
         self._changed: trio.Event | None = None
         self._watchers: list[Callable[[End], None]] | None = None
         team.members[self] = None
@@ -251,7 +249,8 @@ class Cell:
     # -- messages ---------------------------------------------------------------------------------------------------
 
     def holds_up(self, task: trio.lowlevel.Task) -> bool:
-        """Is this a task that the present handler waits for: its own, or of a nursery that the handler has opened?"""
+        """Does the actor wait for this task: its own, or of a nursery that was opened by the present handler, or by
+        `lifespan` while that is entered or left?"""
         own = self._task
         while task is not own:
             nursery = task.parent_nursery
@@ -261,6 +260,12 @@ class Cell:
             if task is own and nursery not in own.child_nurseries[self._depth :]:
                 return False
         return own is not None
+
+    @property
+    def held_up_by(self) -> tuple[str, ...]:
+        """The member of its team that has to be suspended, or resumed, before it can be."""
+        moving = self.team.moving
+        return () if self.state is not State.SUSPENDED or moving in (None, self) else (moving.address,)
 
     @property
     def is_free(self) -> bool:
@@ -410,11 +415,13 @@ class Cell:
         stopped = False
         crash: BaseException | None = None
         self._task = trio.lowlevel.current_task()
+        outside = self._depth = len(self._task.child_nurseries)
         self.context.enter()
         try:
             async with self._lifespan():
                 self.context.end()
                 self._depth = len(self._task.child_nurseries)
+                self.cells.waits.let_go(self.address)  # what goes on in nurseries of `lifespan` is beside the messages
                 self._become(State.LIVING)
                 if not self._entered:
                     self._entered = True
@@ -427,6 +434,7 @@ class Cell:
                     crash = error
                     raise
                 finally:
+                    self._depth = outside
                     self.context.enter()
         finally:
             self.context.end()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,7 @@ from actors._protocol.errors import (
 )
 from actors._ref import ActorRef, End, Ref
 from actors._supervision import Supervision, Team
-from actors._waits import Waits
+from actors._waits import Waits, end_of
 
 if TYPE_CHECKING:
     from actors._node import Node
@@ -109,7 +109,7 @@ class Cells:
         self._name = node.name
         self.nursery = nursery
         self.statistics = ActorStatistics()
-        self.waits = Waits(node.name)
+        self.waits = Waits(node.name, self._further)
         self.is_closed = False
         self.post = Post(self)
         self.groups: dict[str, Callable[[type[Any]], Ref[Any]]] = {}
@@ -291,20 +291,21 @@ class Cells:
         cell = self._named.get(to.name)
         if cell is None:
             return
-        chain = self.chain()
-        if chain and (cycle := self.waits.cycle(chain, cell.address)) is not None and not kill:
-            raise AskCycle(cycle)
         if kill:
             cell.kill()
         else:
+            self._check_end_awaited(cell.address)
             cell.begin_stop()
-        with self.waiting(cell.address):
+        with self.waiting(end_of(cell.address)):
             await cell.wait_ended()
 
     async def watch(self, to: ActorRef[Any]) -> End:
         await trio.lowlevel.checkpoint()
-        watch = self.begin_watch(to)
-        return await self.post.watch(to) if watch is None else await watch.wait()
+        if to.node != self.node.name:
+            return await self.post.watch(to)
+        self._check_end_awaited(to.address)
+        with self.waiting(end_of(to.address)):
+            return await Watch(self, to).wait()
 
     def begin_watch(self, to: ActorRef[Any]) -> Watch | None:
         """Watch an actor from now on, and not only when somebody waits; None if it is on another node."""
@@ -403,6 +404,22 @@ class Cells:
     def waiting(self, target: str) -> AbstractContextManager[object]:
         chain = self.chain()
         return self.waits.waiting(chain[-1], target) if chain else nullcontext()
+
+    def _check_end_awaited(self, address: str) -> None:
+        """Could it end, if the present handler waits for that? Raises AskCycle."""
+        chain = self.chain()
+        if chain and (cycle := self.waits.cycle(chain, end_of(address))) is not None:
+            raise AskCycle(cycle)
+
+    def _further(self, awaited: str) -> Iterable[str]:
+        """See `Further`."""
+        address = awaited.removesuffix("/")
+        cell = self._named.get(address.partition("/")[2])
+        if cell is None:
+            return ()
+        if awaited == address:
+            return cell.held_up_by
+        return (address, *(end_of(child.address) for child in cell.children or ()))
 
     def _sender(self) -> str:
         cell = serving.get()

@@ -85,6 +85,7 @@ class Team:
     def __init__(self, home: Callable[[], trio.Nursery | None], policy: Supervision | None) -> None:
         self.members: dict[Member, None] = {}
         self.restarted = 0
+        self.moving: Member | None = None  # is being suspended, or resumed; all that are suspended wait for it
         self._home = home
         self._policy = policy
         self._crashed: deque[tuple[Member, float]] = deque()
@@ -126,9 +127,13 @@ class Team:
         policy = self._policy
         strategy = "one-for-one" if policy is None else policy.strategy
         again = affected(strategy, list(self.members), crashed)
-        for member in reversed(again):
-            await member.suspend()
-        await trio.sleep(pause)
-        for member in again:
-            await member.resume()
+        try:
+            for self.moving in reversed(again):
+                await self.moving.suspend()
+            self.moving = None
+            await trio.sleep(pause)
+            for self.moving in again:
+                await self.moving.resume()
+        finally:
+            self.moving = None
         self.restarted += len(again)

@@ -3,20 +3,33 @@
 An actor handles one message at a time. If its handler asks an actor that waits, directly or by others, for this one,
 none of them would ever go on. Each ask of a handler is an edge; one that would close a cycle is refused. Of actors on
 other nodes only that is known which a message brings with it: the chain of those that wait for it.
+
+Whoever waits for the end of an actor waits for more than that actor: it ends after its children. So its end is another
+thing to wait for, and what that waits for is asked when it matters (`Further`), as it changes with each child.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
+
+Further: TypeAlias = Callable[[str], Iterable[str]]
+"""What an actor of this node, or an end of one, waits for besides what its handler has asked."""
+
+
+def end_of(address: str) -> str:
+    """What whoever waits for the end of an actor waits for; no actor has such an address."""
+    return f"{address}/"
 
 
 class Waits:
-    """The edges, by the addresses of actors."""
+    """The edges, by the addresses of actors, and by `end_of` them."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, further: Further) -> None:
         self._here = f"{node}/"
+        self._further = further
         self._edges: dict[str, Counter[str]] = {}
 
     def cycle(self, chain: Sequence[str], target: str) -> list[str] | None:
@@ -31,10 +44,12 @@ class Waits:
             at = front.pop()
             if at in waiting:
                 way = [at]
-                while before[way[-1]]:
-                    way.append(before[way[-1]])
-                return [chain[-1], *reversed(way), *chain[chain.index(at) + 1 :]]
-            for further in self._edges.get(at, ()):
+                while (at := before[at]) != "":
+                    if at.removesuffix("/") != way[-1]:
+                        way.append(at.removesuffix("/"))
+                return [chain[-1], *reversed(way), *chain[chain.index(way[0]) + 1 :]]
+            of_this_node = self._further(at) if at.startswith(self._here) else ()
+            for further in (*self._edges.get(at, ()), *of_this_node):
                 if further not in before:
                     before[further] = at
                     front.append(further)
@@ -51,8 +66,12 @@ class Waits:
             edges[target] -= 1
             if not edges[target]:
                 del edges[target]
-            if not edges:
-                self._edges.pop(waiter, None)
+            if not edges and self._edges.get(waiter) is edges:
+                del self._edges[waiter]
+
+    def let_go(self, waiter: str) -> None:
+        """Whatever tasks of its still wait: it does not wait for them any more."""
+        self._edges.pop(waiter, None)
 
     def __len__(self) -> int:
         """How many wait."""
