@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -197,6 +198,7 @@ class Cell:
         self.cells.cool(self)
         self.cells.forget(self)
         self._drop_messages()
+        self.context.give_up()
         watchers, self._watchers = self._watchers, None
         for tell in watchers or ():
             tell(End(self.address, how))
@@ -416,7 +418,7 @@ class Cell:
         crash: BaseException | None = None
         self._task = trio.lowlevel.current_task()
         outside = self._depth = len(self._task.child_nurseries)
-        self.context.enter()
+        before = self.context.enter()
         try:
             async with self._lifespan():
                 self.context.end()
@@ -435,12 +437,23 @@ class Cell:
                     raise
                 finally:
                     self._depth = outside
-                    self.context.enter()
+                    before = self.context.enter()
+        except BaseException as error:
+            if not is_cancellation(error, passing=crash):
+                self.context.take_back(before)  # it could not be entered, or left
+            raise
         finally:
+            await self.context.take_leave(before)
             self.context.end()
             self._task = None
-        if crash is not None and not is_cancellation(crash):
-            raise crash  # which `lifespan` has swallowed
+        if crash is not None:  # which `lifespan` has swallowed
+            if not is_cancellation(crash):
+                raise crash
+            if trio.current_effective_deadline() > -inf:  # it was `lifespan` that was cancelled, and not the actor
+                raise RuntimeError(
+                    f"the lifespan of {self.address} ended before the actor did: what it has its yield in was "
+                    "cancelled, or has run out of time"
+                )
         return stopped
 
     def _lifespan(self) -> AbstractAsyncContextManager[None]:
@@ -455,6 +468,7 @@ class Cell:
     def _leave_life(self) -> None:
         """It is over; for the team to begin another."""
         self._failure = None
+        self.context.end_life()
         if not self._keeps_state:
             self.actor = None
         self._become(State.SUSPENDED)

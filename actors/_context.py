@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 A = TypeVar("A", bound="Actor")
 
+SECONDS_MAX = 10_000_000_000  # from now on that something may be due: three hundred years
+
 _START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises TypeError, ValueError for what is no time to wait in `Context.after`."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"context.after: seconds is a number, and not {seconds!r}")
+    if not 0 <= seconds <= SECONDS_MAX:
+        raise ValueError(f"context.after: seconds is between 0 and {SECONDS_MAX}, and not {seconds!r}")
 
 
 class Place(Protocol):
@@ -105,15 +115,18 @@ class Context:
     def tell(self, ref: Ref[A], method: Marked[A, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Send a message once this one is handled, and only if it does not crash, and is not refused.
 
-        Of an actor on a node: the next message is not begun before it is accepted. Of a replicated one: to its own
-        group (`self.context.group(...)`) once, whatever happens; to an actor on a node at most once, from the leader's
-        node, and not if there is no link to there or no room at that moment. What cannot be delivered is a dead letter:
+        Of an actor on a node: the next message is not begun before it is accepted, or lost, as it is without a link to
+        the other's node (`await ref.tell(...)` waits for one). What `lifespan` tells is sent once it is entered, or
+        left; where it was cancelled, now or not at all. Of a replicated one: to its own group
+        (`self.context.group(...)`) once, whatever happens; to an actor on a node at most once, from the leader's node,
+        and not if there is no link to there or no room at that moment. What cannot be delivered is a dead letter:
         logged, counted. `InvalidMessage` if the arguments do not fit.
         """
         self._without("tell")
 
     def after(self, seconds: float, method: Marked[Any, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Send this actor itself a message, so many seconds after this one is handled; as `tell` does.
+        """Send this actor itself a message, so many seconds after this one is handled; as `tell` does. ValueError where
+        that is no time to wait.
 
         Of an actor on a node: only if its life has not ended by then. Of a replicated one: by the agreed `time`; it is
         handled once, whoever leads by then and whatever was restarted, and its sender is the group.

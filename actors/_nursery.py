@@ -36,14 +36,14 @@ async def open_background() -> AsyncGenerator[trio.Nursery]:
         raise passing
 
 
-def is_cancellation(error: BaseException) -> bool:
-    """Is it a cancellation, and nothing else?"""
-    while isinstance(error, BaseExceptionGroup):
+def is_cancellation(error: BaseException, passing: BaseException | None = None) -> bool:
+    """Is it a cancellation, or what passes through, and nothing else?"""
+    while isinstance(error, BaseExceptionGroup) and error is not passing:
         group = cast("BaseExceptionGroup[BaseException]", error)
-        if not all(is_cancellation(each) for each in group.exceptions[1:]):
+        if not all(is_cancellation(each, passing) for each in group.exceptions[1:]):
             return False
         error = group.exceptions[0]
-    return isinstance(error, trio.Cancelled)
+    return isinstance(error, trio.Cancelled) or error is passing
 
 
 class Lasting:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from actors._context import check_seconds
 from actors._interface import Method
 from actors._protocol.codec import decode
 from actors._protocol.errors import Overloaded
@@ -14,8 +15,6 @@ from actors._ref import ActorRef
 from broadcast._protocol.effects import Effects, size
 from broadcast._protocol.sessions import Outcome
 from membership._protocol.view import Limits
-
-SECONDS_MAX = 10_000_000_000  # from now on that something may be due: three hundred years
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,5 @@ class Intentions:
 
 def microseconds(seconds: float) -> int:
     """Raises TypeError, ValueError for what is no time to wait."""
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"context.after: seconds is a number, and not {seconds!r}")
-    if not 0 <= seconds <= SECONDS_MAX:
-        raise ValueError(f"context.after: seconds is between 0 and {SECONDS_MAX}, and not {seconds!r}")
+    check_seconds(seconds)
     return round(seconds * 1_000_000)

@@ -21,6 +21,7 @@ from actors import (
     NoSuchActor,
     OutcomeUnknown,
     Ref,
+    Supervision,
     command,
 )
 
@@ -310,6 +311,69 @@ async def test_a_lifespan_that_swallows_a_crash_swallows_nothing(autojump_clock:
 
     group = await closing(crash)
     assert [type(error) for error in group.exceptions] == [ZeroDivisionError]
+
+
+class Fleeting(Box):
+    """Has its lifespan in a scope of its own, which ends."""
+
+    entered = 0
+
+    def __init__(self, seconds: float = 5) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        Fleeting.entered += 1
+        with trio.move_on_after(self.seconds):
+            yield
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_lifespan_that_ends_by_itself_is_a_crash(busy: bool, autojump_clock: MockClock) -> None:
+    async def wait(node: Node) -> None:
+        box = await node.spawn("box", Fleeting)
+        if busy:
+            with pytest.raises(OutcomeUnknown, match="a/box was ended while it handled"):
+                await box.ask(Box.hold)
+
+    [error] = (await closing(wait)).exceptions
+    assert isinstance(error, RuntimeError)
+    assert str(error) == (
+        "the lifespan of a/box ended before the actor did: what it has its yield in was cancelled, or has run out of "
+        "time"
+    )
+
+
+async def test_and_so_it_is_entered_anew_before_another_message(autojump_clock: MockClock) -> None:
+    async with lone_node() as node:
+        Fleeting.entered = 0
+        box = await node.supervised(Supervision(backoff_min=1)).spawn("box", Fleeting)
+        await box.ask(Box.keep, "old")
+        with structlog.testing.capture_logs():
+            await trio.sleep(5.5)
+            assert await box.ask(Box.all) == []
+        assert Fleeting.entered == 2
+
+
+class Stubborn(Box):
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncGenerator[None]:
+        with suppress(BaseException):
+            yield
+
+
+@pytest.mark.parametrize("way", ["stop", "kill", "close"])
+async def test_a_lifespan_that_swallows_its_end_has_not_ended_by_itself(way: str, autojump_clock: MockClock) -> None:
+    ends: list[End] = []
+    async with lone_node() as node:
+        box = await node.spawn("box", Stubborn)
+        cell = node._cells.get("box")
+        assert cell is not None
+        cell.on_end(ends.append)
+        if way != "close":
+            await getattr(box, way)()
+    assert ends == [End("a/box", "stopped" if way == "stop" else "killed")]
 
 
 class Clinging(Box):

@@ -305,6 +305,23 @@ async def test_a_message_to_oneself_in_a_while(autojump_clock: MockClock) -> Non
         assert rests(node, "box")
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), 1e300, True, "1"])
+async def test_what_is_no_time_to_wait_is_told_where_it_is_given(seconds: float, autojump_clock: MockClock) -> None:
+    class Vague(Box):
+        @command
+        def some_time(self) -> str:
+            try:
+                self.context.after(seconds, Box.keep, "late")
+            except (TypeError, ValueError) as error:
+                return str(error)
+            return "planned"
+
+    async with lone_node() as node:
+        vague = await node.spawn("vague", Vague)
+        wrong = "a number, and" if type(seconds) is not float else "between 0 and 10000000000, and"
+        assert await vague.ask(Vague.some_time) == f"context.after: seconds is {wrong} not {seconds!r}"
+
+
 async def test_what_comes_too_late_for_oneself_is_a_dead_letter(autojump_clock: MockClock) -> None:
     async with lone_node() as node, trio.open_nursery() as nursery:
         box = await node.spawn("box", Box)

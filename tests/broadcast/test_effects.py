@@ -10,11 +10,11 @@ import pytest
 from machine_scene import CONFIGURATION, SECOND, Scene, begun, calls, outcomes
 
 from actors import Actor, Ref, Refused, command, query
+from actors._context import SECONDS_MAX
 from actors._interface import Interface
 from actors._protocol.codec import decode
 from actors._protocol.errors import Overloaded
 from actors._ref import GroupName
-from broadcast._intentions import SECONDS_MAX
 from broadcast._machine import Machine
 from broadcast._outcomes import unpack_outcome
 from broadcast._protocol.effects import DUE_AT_ONCE_MAX, HELD_AT_ONCE_MAX, Alarm, Effects
