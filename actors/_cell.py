@@ -117,7 +117,7 @@ class Cell:
         self._parked = False
         self._depth = 0  # nurseries of the task that are older than what it is at now
         self._changed: trio.Event | None = None
-        self._watchers: list[Callable[[End], None]] | None = None
+        self._watchers: dict[Callable[[End], None], None] | None = None
         team.members[self] = None
 
     def __repr__(self) -> str:
@@ -174,12 +174,12 @@ class Cell:
     def on_end(self, tell: Callable[[End], None]) -> None:
         """Have `tell` called when it has ended; see `forget_on_end`."""
         if self._watchers is None:
-            self._watchers = []
-        self._watchers.append(tell)
+            self._watchers = {}
+        self._watchers[tell] = None
 
     def forget_on_end(self, tell: Callable[[End], None]) -> None:
-        if self._watchers is not None and tell in self._watchers:
-            self._watchers.remove(tell)
+        if self._watchers is not None:
+            self._watchers.pop(tell, None)
 
     async def wait_ended(self) -> None:
         while self.state is not State.ENDED:

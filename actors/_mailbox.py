@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -63,7 +63,7 @@ class Queue(Generic[M]):
         self._capacity = policy.capacity
         self._messages: deque[M] | None = None
         self._control: deque[M] | None = None
-        self._waiting: deque[_Waiting[M]] | None = None
+        self._waiting: OrderedDict[_Waiting[M], None] | None = None  # the first of which, and any, are quickly gone
 
     def __len__(self) -> int:
         return len(self._messages or ()) + len(self._control or ())
@@ -103,14 +103,15 @@ class Queue(Generic[M]):
 
         To be called when `put` has said that it is full. Raises what `close` was given.
         """
-        if self._waiting is None:
-            self._waiting = deque()
+        queue = self._waiting
+        if queue is None:
+            queue = self._waiting = OrderedDict()
         waiting = _Waiting(message, trio.lowlevel.current_task())
-        self._waiting.append(waiting)
+        queue[waiting] = None
 
         def give_up(_raise_cancel: object) -> trio.lowlevel.Abort:
-            invariant(self._waiting is not None, "who waits is in the queue of those who do")
-            (self._waiting or deque()).remove(waiting)
+            invariant(queue is self._waiting and waiting in queue, "who waits is in the queue of those who do")
+            del queue[waiting]
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(give_up)
@@ -124,7 +125,7 @@ class Queue(Generic[M]):
             return None
         message = messages.popleft()
         if self._waiting:
-            next_one = self._waiting.popleft()
+            next_one, _ = self._waiting.popitem(last=False)
             messages.append(next_one.message)
             trio.lowlevel.reschedule(next_one.task)
         return message
@@ -132,7 +133,7 @@ class Queue(Generic[M]):
     def close(self, error: Exception) -> None:
         """Whoever waits for room gets the error; what was taken stays."""
         while self._waiting:
-            trio.lowlevel.reschedule(self._waiting.popleft().task, outcome.Error(error))
+            trio.lowlevel.reschedule(self._waiting.popitem(last=False)[0].task, outcome.Error(error))
 
     def clear(self) -> Iterator[M]:
         """All messages that were taken, control messages first; they are here no more."""

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorStopped, Mailbox
+from actors import ActorStopped, Mailbox, _mailbox
 from actors._mailbox import Queue, WhenFull
 
 
@@ -85,6 +85,29 @@ async def test_who_is_cancelled_while_it_waits_has_not_put() -> None:
         nursery.start_soon(queue.wait_put, 4)
         await wait_all_tasks_blocked()
         assert taken(queue) == [1, 2, 4]
+
+
+async def test_who_is_cancelled_is_found_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a look at each of the others."""
+    looks = 0
+
+    class Waiting(_mailbox._Waiting[int]):
+        def __eq__(self, other: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return self is other
+
+        __hash__ = object.__hash__
+
+    monkeypatch.setattr(_mailbox, "_Waiting", Waiting)
+    queue = filled("wait")
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(queue.wait_put, number)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert taken(queue) == [1, 2]
+    assert looks < 100
 
 
 async def test_who_waits_is_told_that_it_closes_and_what_was_taken_stays() -> None:

@@ -122,6 +122,33 @@ async def test_who_watches_no_more_is_forgotten(autojump_clock: MockClock) -> No
         assert not cell._watchers
 
 
+async def test_who_watches_no_more_is_found_among_many(autojump_clock: MockClock) -> None:
+    """Without a look at each of the others."""
+    looks = 0
+
+    class Tell:
+        def __call__(self, end: End) -> None: ...
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return self is other
+
+        __hash__ = object.__hash__
+
+    async with lone_node() as node:
+        await node.spawn("box", Box)
+        cell = node._cells.get("box")
+        assert cell is not None
+        tells = [Tell() for _ in range(100)]
+        for tell in tells:
+            cell.on_end(tell)
+        for tell in reversed(tells):
+            cell.forget_on_end(tell)
+        assert not cell._watchers
+        assert looks < len(tells)
+
+
 async def test_an_actor_is_told_by_a_message_that_overtakes(autojump_clock: MockClock) -> None:
     async with lone_node() as node:
         box = await node.spawn("box", Box)
