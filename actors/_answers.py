@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Final, cast
 
 from actors._interface import Method
 from actors._plain import encode_plain
-from actors._protocol.codec import DecodeError, convert
+from actors._protocol.codec import DecodeError, convert, decode
 from actors._protocol.errors import (
     ActorCrashed,
     ActorStopped,
@@ -64,12 +64,20 @@ def pack_error(method: Method | None, error: Exception) -> bytes:
         return encode_plain([Code.CYCLE.value, list(error.chain)])
     if isinstance(error, Refused) and method is not None:
         for parts in tellings(method, error):
-            packed = encode_plain([Code.REFUSED.value, *parts])
+            try:
+                packed = encode_plain([Code.REFUSED.value, *parts])
+            except ValueError:  # one value too many by the first
+                continue
             if len(packed) <= REFUSAL_SIZE_MAX:
                 return packed
     code = next((code for code, kind in _TEXTS.items() if isinstance(error, kind)), Code.UNKNOWN)
     text = str(error)[:TEXT_LENGTH_MAX].encode(errors="replace").decode()
     return encode_plain([code.value, text])
+
+
+def carry_refusal(method: Method, refusal: Refused) -> Exception:
+    """What an asker next door gets: as it comes from another node, with nothing in it that is the actor's own."""
+    return _error(method, cast("list[object]", decode(pack_error(method, refusal))))
 
 
 def unpack(method: Method, outcome: list[object], here: object) -> object:

@@ -14,7 +14,7 @@ from actors._actor import Actor
 from actors._cell import TURNS, Cell, serving
 from actors._interface import Interface, Method
 from actors._log import Log
-from actors._message import Asker, Message, Question
+from actors._message import Asker, Message, Neighbour, Question
 from actors._post import Post
 from actors._protocol.address import check_actor_name, check_name
 from actors._protocol.codec import decode
@@ -212,7 +212,7 @@ class Cells:
         except Rejected:
             await trio.lowlevel.checkpoint()
             raise
-        asker = Asker(self)
+        asker = Neighbour(self)
         if cell.is_free and not own.is_async:
             await trio.lowlevel.checkpoint()
             if cell.is_free:
@@ -226,7 +226,7 @@ class Cells:
             return await asker.wait()
         return await self._ask_in_chain(cell, message, asker)
 
-    async def _ask_in_chain(self, cell: Cell, message: Message, asker: Asker) -> object:
+    async def _ask_in_chain(self, cell: Cell, message: Message, asker: Neighbour) -> object:
         """For a handler, or where there is no room."""
         chain = message.chain
         if chain and (cycle := self.waits.cycle(chain, cell.address)) is not None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from actors._protocol.errors import invariant
+from actors._answers import carry_refusal
+from actors._protocol.errors import Refused, invariant
 
 if TYPE_CHECKING:
     from actors._interface import Method
@@ -48,7 +49,7 @@ class Message(msgspec.Struct):
 
 
 class Asker:
-    """A task of this node that waits for an answer. here: what references in the answer are used from."""
+    """A task that waits for an answer. here: what references in the answer are used from."""
 
     __slots__ = ("_answer", "_error", "_here", "_task", "_told", "is_over")
 
@@ -60,10 +61,8 @@ class Asker:
         self._error: Exception | None = None
         self._task: trio.lowlevel.Task | None = None
 
-    def answered(self, method: Method, answer: object) -> None:
-        self.settle(method.carry_answer(answer, self._here))
-
     def failed(self, method: Method | None, error: Exception) -> None:
+        """There is no answer, and this is why."""
         if self._takes():
             self._error = error
 
@@ -99,3 +98,17 @@ class Asker:
             trio.lowlevel.reschedule(self._task)
             self._task = None
         return True
+
+
+class Neighbour(Asker):
+    """One that has asked an actor of its own node (see `Question`): what it gets is a copy, as between nodes."""
+
+    __slots__ = ()
+
+    def answered(self, method: Method, answer: object) -> None:
+        self.settle(method.carry_answer(answer, self._here))
+
+    def failed(self, method: Method | None, error: Exception) -> None:
+        if isinstance(error, Refused) and method is not None:
+            error = carry_refusal(method, error)
+        super().failed(method, error)
