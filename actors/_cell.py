@@ -152,6 +152,8 @@ class Cell:
         self.queue.close(self.stopped())
         if self._scope is None and self.queue.is_empty:
             self._finish("stopped")
+        elif self.state is State.SUSPENDED:
+            self._become(State.SUSPENDED)  # perhaps it need not live again
         else:
             self.wake()
 
@@ -396,6 +398,8 @@ class Cell:
                 elif self.queue.is_empty and self._failure is None and not self.context.effects:
                     return  # else it came to rest, and something has come since
             while self.state is State.SUSPENDED:
+                if self.closing and self.queue.is_empty and not self.context.effects:
+                    return  # a stop waits for no other life that has nothing to do
                 await self._wait_change()
 
     async def _live(self, task_status: trio.TaskStatus[None]) -> bool:

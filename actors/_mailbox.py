@@ -33,7 +33,7 @@ class Mailbox:
     when_full: WhenFull = "wait"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.capacity, int) or self.capacity < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if type(self.capacity) is not int or self.capacity < 1:
             raise ValueError(f"a mailbox has room for at least one message, not {self.capacity!r}")
         if self.when_full not in _WHEN_FULL:
             raise ValueError(f"when_full is one of {', '.join(_WHEN_FULL)}, not {self.when_full!r}")

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Literal, Protocol, TypeAlias, get_args
 
 import trio
@@ -46,10 +47,15 @@ class Supervision:
             raise ValueError(f"strategy is one of {', '.join(get_args(Strategy))}, not {self.strategy!r}")
         if self.on_crash not in get_args(OnCrash):
             raise ValueError(f"on_crash is one of {', '.join(get_args(OnCrash))}, not {self.on_crash!r}")
-        if self.restarts_max < 0 or self.period <= 0:
-            raise ValueError(f"{self.restarts_max} restarts within {self.period} s cannot be")
-        if not 0 <= self.backoff_min <= self.backoff_max:
-            raise ValueError(f"backoff from {self.backoff_min} to {self.backoff_max} s cannot be")
+        if type(self.restarts_max) is not int or self.restarts_max < 0:
+            raise ValueError(f"restarts_max is a whole number from 0 on, not {self.restarts_max!r}")
+        if not self.period > 0:
+            raise ValueError(f"period is a number of seconds above 0, not {self.period!r}")
+        if not 0 <= self.backoff_min <= self.backoff_max < inf:
+            raise ValueError(
+                f"backoff_min and backoff_max are seconds from 0 on, and the first is no more than the second, not "
+                f"{self.backoff_min!r} and {self.backoff_max!r}"
+            )
 
 
 class Verdict(Enum):

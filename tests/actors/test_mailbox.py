@@ -126,7 +126,7 @@ async def test_who_waits_is_told_that_it_closes_and_what_was_taken_stays() -> No
     assert queue.is_empty
 
 
-@pytest.mark.parametrize("capacity", [0, -1, 1.5])
+@pytest.mark.parametrize("capacity", [0, -1, 1.5, True])
 def test_there_is_room_for_one_at_least(capacity: int) -> None:
     with pytest.raises(ValueError, match="at least one message"):
         Mailbox(capacity)

@@ -15,6 +15,7 @@ from actors import (
     Actor,
     ActorCrashed,
     ActorRef,
+    ActorStatistics,
     End,
     InvariantViolation,
     Node,
@@ -375,9 +376,40 @@ async def test_a_member_may_be_stopped_or_killed_between_two_lives(autojump_cloc
             nursery.start_soon(boxes[0].stop)
             nursery.start_soon(boxes[1].tell, Box.keep, "x")
             await wait_all_tasks_blocked()
-            assert node.actor_statistics().actors == 2
+            assert node.actor_statistics().actors == 1
         assert await boxes[1].ask(Box.all) == ["x"]
         assert node.actor_statistics().actors == 1
+
+
+@pytest.mark.parametrize("kind", [Box, Lively])
+async def test_a_stop_between_two_lives_waits_for_the_next_only_if_that_has_something_to_do(
+    kind: type[Box], autojump_clock: MockClock
+) -> None:
+    async with lone_node() as node:
+        team = node.supervised(Supervision("one-for-all", backoff_min=5, backoff_max=5))
+        boxes = [await team.spawn(name, kind) for name in "xyz"]
+        began = trio.current_time()
+        await crash(boxes[0])
+        await boxes[2].tell(Box.keep, "x")
+        for box in boxes[:2]:
+            assert (await watched_while_stopped(box)).how == "stopped"
+        assert trio.current_time() - began < 1
+        await boxes[2].stop()
+        assert trio.current_time() - began > 4
+        assert node.actor_statistics() == ActorStatistics()
+
+
+async def watched_while_stopped(box: ActorRef[Box]) -> End:
+    ends: list[End] = []
+
+    async def watch() -> None:
+        ends.append(await box.watch())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        await wait_all_tasks_blocked()
+        await box.stop()
+    return ends[0]
 
 
 async def test_who_asks_a_member_between_two_lives_waits_for_the_next(autojump_clock: MockClock) -> None:
@@ -484,11 +516,16 @@ async def test_a_crash_ends_what_the_actor_had_started(autojump_clock: MockClock
         {"strategy": "all"},
         {"on_crash": "ignore"},
         {"restarts_max": -1},
+        {"restarts_max": 1.5},
+        {"restarts_max": True},
         {"period": 0},
+        {"period": float("nan")},
         {"backoff_min": 2, "backoff_max": 1},
         {"backoff_min": -1},
+        {"backoff_min": float("nan")},
+        {"backoff_max": float("inf")},
     ],
 )
 def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"is one of|cannot be"):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))} is |^backoff_min and backoff_max are "):
         Supervision(**wrong)  # type: ignore[arg-type]  # the mistake under test
