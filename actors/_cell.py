@@ -268,8 +268,10 @@ class Cell:
     @property
     def held_up_by(self) -> tuple[str, ...]:
         """The member of its team that has to be suspended, or resumed, before it can be."""
+        if self.state is not State.SUSPENDED:
+            return ()
         moving = self.team.moving
-        return () if self.state is not State.SUSPENDED or moving in (None, self) else (moving.address,)
+        return () if moving is None or moving is self else (moving.address,)
 
     @property
     def is_free(self) -> bool:

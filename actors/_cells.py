@@ -413,13 +413,12 @@ class Cells:
 
     def _further(self, awaited: str) -> Iterable[str]:
         """See `Further`."""
-        address = awaited.removesuffix("/")
-        cell = self._named.get(address.partition("/")[2])
-        if cell is None:
-            return ()
-        if awaited == address:
+        name = awaited.partition("/")[2]
+        cell = self._named.get(name)
+        if cell is not None:
             return cell.held_up_by
-        return (address, *(end_of(child.address) for child in cell.children or ()))
+        cell = self._named.get(name.removesuffix("/"))  # of which the end is awaited, if there is one
+        return () if cell is None else (cell.address, *(end_of(child.address) for child in cell.children or ()))
 
     def _sender(self) -> str:
         cell = serving.get()

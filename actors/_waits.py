@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from itertools import chain as chain_of
 from typing import TypeAlias
 
 Further: TypeAlias = Callable[[str], Iterable[str]]
@@ -48,8 +49,7 @@ class Waits:
                     if at.removesuffix("/") != way[-1]:
                         way.append(at.removesuffix("/"))
                 return [chain[-1], *reversed(way), *chain[chain.index(way[0]) + 1 :]]
-            of_this_node = self._further(at) if at.startswith(self._here) else ()
-            for further in (*self._edges.get(at, ()), *of_this_node):
+            for further in chain_of(self._edges.get(at, ()), self._further(at) if at.startswith(self._here) else ()):
                 if further not in before:
                     before[further] = at
                     front.append(further)
