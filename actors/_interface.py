@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType, NoneType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec.inspect import multi_type_info
@@ -22,11 +22,20 @@ from msgspec.json import schema_components
 
 from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marked_by, marked_methods
 from actors._annotations import annotation_of
-from actors._exact import SCALARS, exact, never
+from actors._exact import SCALARS, exact, never, opening
 from actors._plain import encode_plain, from_plain, to_plain
-from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, check_plain, decode, encode_again, parse
+from actors._protocol.codec import (
+    INTEGER_MAX,
+    INTEGER_MIN,
+    DecodeError,
+    check_plain,
+    decode,
+    encode_again,
+    join_array,
+    parse,
+)
 from actors._protocol.errors import InvalidMessage
-from actors._protocol.heads import ARRAY, head
+from actors._protocol.heads import ARRAY, NEGATIVE, UNSIGNED, head
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Method:
     kind: "command" or "query". is_async: an `async def`. idempotent, since: see `command`; every query is idempotent.
     answers_nothing: it says `-> None`.
     are_exact: are these arguments as annotated already, of scalars alone, so that nothing else need be looked at?
+    opened: of a call, `[tag, *arguments]`, the arguments if they are so; else None.
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
     annotations, defaults: of the parameters, in their order; defaults encoded, None where there is none.
     """
@@ -70,6 +80,7 @@ class Method:
         self._begun = head(ARRAY, 1 + len(annotations)) + encode_plain(tag)  # how a message with them all begins
         self._fields = _fields(self.label, annotations)
         self.are_exact: Final = exact(annotations)
+        self.opened: Final = opening(self.are_exact)
         by_keyword = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
         self._are_given = never if by_keyword else self.are_exact  # as are_exact, of what is given by position
         self._answer_label = f"{self.label}: its answer"
@@ -85,6 +96,8 @@ class Method:
         try:
             if kwargs or not self._are_given(args):
                 return encode_plain([self.tag, *self._checked(args, kwargs)])
+            if len(args) == 1:  # the most frequent number, and this runs for each message
+                return self._begun + encode_plain(args[0])
             return self._begun + b"".join(map(encode_plain, args))
         except ValueError as error:
             raise InvalidMessage(f"{self.label}: {error}") from error
@@ -114,8 +127,13 @@ class Method:
         """The answer as it travels. `TypeError` if it is not what the method declares: a bug in its class."""
         try:
             exact = self._answer_exact
-            if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
-                return encode_plain(answer) if exact is str else encode_again(answer)
+            if type(answer) is exact:
+                if exact is not int:
+                    return encode_plain(answer) if exact is str else encode_again(answer)
+                if 0 <= answer <= INTEGER_MAX:
+                    return head(UNSIGNED, answer)
+                if INTEGER_MIN <= answer < 0:
+                    return head(NEGATIVE, ~answer)
             plain = to_plain(answer, self._answer_label)
             from_plain(plain, self._answer, self._answer_label)
             return encode_plain(plain)
@@ -142,6 +160,21 @@ class Method:
             return answer
         check_plain(answer)
         return self.open_answer(answer, here)
+
+    def unpack_scalars(self, data: Sequence[bytes]) -> list[object] | None:
+        """`unpack_answer` of each, in one go. None, where that cannot be: each is to be unpacked by itself."""
+        exact = self._answer_exact
+        if exact is None:
+            return None
+        try:
+            answers = cast("list[Any]", parse(join_array(data)))
+        except DecodeError:
+            return None
+        if {*map(type, answers)} != {exact}:
+            return None
+        if exact is int and not INTEGER_MIN <= min(answers) <= max(answers) <= INTEGER_MAX:
+            return None
+        return answers
 
     def open_answer(self, answer: object, here: object = None) -> object:
         """As `unpack_answer`, of an answer that was decoded."""

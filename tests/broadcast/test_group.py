@@ -734,7 +734,7 @@ async def test_an_answer_that_this_program_s_class_does_not_give_is_no_fault_of_
 
 
 async def test_what_is_told_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broadcast._handle.OUTSTANDING_SIZE_MAX", 1_000)
+    monkeypatch.setattr("broadcast._protocol.submitter.OUTSTANDING_SIZE_MAX", 1_000)
     told = 0
 
     async def tell(group: GroupRef[Shelf]) -> None:
