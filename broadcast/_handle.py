@@ -76,7 +76,8 @@ class Handle:
         self._full = False  # was it said that the group has no room for this session?
         self._wake = trio.Event()
         self._sleeps_until = 0
-        self._room = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()  # who waits for room for a command, or for a way
+        self._reading_room = trio.lowlevel.ParkingLot()  # and for a query
         self._settled = trio.lowlevel.ParkingLot()
         self._closed = False
         self._taking_size_max = -1  # of the calls that are taken in; less than any while it is none
@@ -179,7 +180,7 @@ class Handle:
             self._check_open()
             await self._settled.park()
         while not self._takes(method, call) or not self._queries.has_room(call):
-            await self._room.park()
+            await self._reading_room.park()
         self.check_level(consistency)
         idle = self._queries.outstanding == 0
         number = self._queries.ask(call, consistency)
@@ -194,14 +195,15 @@ class Handle:
         self._readers.pop(number, None)
         if self._queries.give_up(number) and self._way is not None:
             self._way.give_up(number)
+        self._reading_room.unpark(count=self._queries.room)
 
     def answer(self, number: int, result: bytes) -> None:
         """The outcome of a query has come."""
         if self._queries.answered(number, monotonic()):
             self._readers.pop(number)([result])
             self._sleep_no_longer()
-            if self._room:
-                self._room.unpark_all()
+            if self._reading_room:
+                self._reading_room.unpark(count=self._queries.room)
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
@@ -231,6 +233,7 @@ class Handle:
         self._hand_out()
         self._queries.enter(cluster)
         self._room.unpark_all()
+        self._reading_room.unpark_all()
         self._pump()
 
     def lose_way(self) -> None:
@@ -254,6 +257,7 @@ class Handle:
         for taker in readers:
             taker([error])
         self._room.unpark_all()
+        self._reading_room.unpark_all()
         self._settled.unpark_all()
 
     def _check_open(self) -> None:
@@ -275,7 +279,7 @@ class Handle:
             else:
                 self._takers.hand_out(result.outcomes)
         self._settled.unpark_all()
-        self._room.unpark_all()
+        self._room.unpark(count=self._submitter.room)
 
     # -- what goes out ---------------------------------------------------------------------------------------------
 

@@ -112,6 +112,11 @@ class Submitter:
         return self._tickets - self._answered
 
     @property
+    def room(self) -> int:
+        """How many more may be offered, as far as their number goes; at least one has a chance."""
+        return max(OUTSTANDING_MAX - self.outstanding, 1)
+
+    @property
     def offered(self) -> int:
         """The last ticket given out."""
         return self._tickets
@@ -301,7 +306,7 @@ class Submitter:
             outgoing.extend(self._commands(session, run, stamp) for run in self._runs)
         if self._unsent and not self._runs and now - self._confirmed_at > self._term // 2:
             return outgoing + self._probe(session, now)
-        while self._unsent and (room := self._room) > 0:
+        while self._unsent and (room := self._sendable) > 0:
             run = self._next_run(room)
             self._runs.append(run)
             self._runs_size += run.size
@@ -337,7 +342,7 @@ class Submitter:
         return idle and self._unacknowledged_size >= UNACKNOWLEDGED_SIZE_MAX
 
     @property
-    def _room(self) -> int:
+    def _sendable(self) -> int:
         """Commands that may be sent before more is answered."""
         if self._runs and self._runs_size + min(self._unsent_size, RUN_SIZE_MAX) > UNDER_WAY_SIZE_MAX:
             return 0

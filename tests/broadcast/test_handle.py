@@ -19,6 +19,7 @@ from broadcast._handle import Handle, Way
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, Submittable
 from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Answers, Opened
+from broadcast._protocol.submitter import Submitter
 from membership import Limits
 
 CLUSTER = b"c" * 16
@@ -155,6 +156,44 @@ async def test_no_more_queries_are_taken_in_than_may_be_under_way(monkeypatch: p
         assert [query.number for query in way.queries] == [1, 2, 3]
         handle.answer(2, ONE)
         handle.answer(3, ONE)
+
+
+async def test_queries_that_are_given_up_make_room_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcast._protocol.queries.UNDER_WAY_MAX", 2)
+    async with held() as (handle, group, way, nursery):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as others:
+                for _ in range(2):
+                    others.start_soon(group.ask, Count.value)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(group.ask, Count.value)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        await wait_all_tasks_blocked()
+        assert [query.number for query in way.queries] == [1, 2, 3]
+        handle.answer(3, ONE)
+
+
+async def test_only_those_are_woken_for_whom_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcast._protocol.submitter.OUTSTANDING_MAX", 3)
+    tries = 0
+    offer = Submitter.offer
+
+    def tried(self: Submitter, call: bytes) -> int:
+        nonlocal tries
+        tries += 1
+        return offer(self, call)
+
+    async with held() as (handle, group, way, nursery):
+        monkeypatch.setattr(Submitter, "offer", tried)
+        for number in range(100):
+            nursery.start_soon(group.ask, Count.add, number)
+        await wait_all_tasks_blocked()
+        for number in range(100):
+            handle.report(Answers(5, number + 1, [ONE]))
+            await wait_all_tasks_blocked()
+        assert len(way.calls()) == 100
+        assert tries <= 300
 
 
 async def test_what_is_too_large_is_told_with_both_sizes_before_anything_is_sent() -> None:
