@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from itertools import count
 from math import ceil, inf
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
 import trio
@@ -20,6 +21,7 @@ import trio
 from actors import _answers
 from actors._exchange import Origin
 from actors._interface import Method
+from actors._line import Line
 from actors._log import Log
 from actors._message import Asker, Message
 from actors._protocol.clock import COUNTER_MAX
@@ -56,6 +58,8 @@ from actors._ref import ActorRef, End, How
 if TYPE_CHECKING:
     from actors._cell import Cell
     from actors._cells import Cells
+
+T = TypeVar("T")
 
 ADDRESS = "/"
 """Where a node takes what is for its actors: no group can have this name."""
@@ -125,7 +129,7 @@ class Post:
         self._pending: dict[int, _Pending] = {}
         self._questions: dict[Origin, dict[int, RemoteQuestion]] = {}
         self._backlog: dict[str, deque[tuple[Origin, int, bytes]]] = {}
-        self._linked: dict[str, trio.lowlevel.ParkingLot] = {}
+        self._lines: dict[str, Line] = {}  # of each peer to which there is no link
 
     # -- asking and telling -----------------------------------------------------------------------------------------
 
@@ -137,14 +141,14 @@ class Post:
         chain = self._cells.chain()
         with self._cells.waits.waiting(chain[-1], to.address) if chain else _NOBODY_WAITS:
             self._check_peer(to)
-            if not self._node.is_linked(to.node):
-                await self._wait_linked(to)
             deadline = trio.current_effective_deadline()
-            left = None if deadline == inf else max(deadline - trio.current_time(), 0)
-            patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
             sender = self._cells.sender_name()
-            asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
-            pending = self._begin(to, sender, asked, method)
+
+            def begin() -> _Pending:
+                asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], _patience(deadline), call)
+                return self._begin(to, sender, asked, method)
+
+            pending = begin() if self._node.is_linked(to.node) else await self._when_linked(to, begin)
             try:
                 return await pending.asker.wait()
             finally:
@@ -155,10 +159,12 @@ class Post:
     ) -> None:
         """See `Ref.tell`. Waits for a link first."""
         call = method.pack(args, kwargs)
-        if not self._node.is_linked(to.node):
+        sender = self._cells.sender_name()
+        if self._node.is_linked(to.node):
+            self._tell(to, sender, call)
+        else:
             with self._cells.waiting(to.address):
-                await self._wait_linked(to)
-        self._tell(to, call)
+                await self._when_linked(to, partial(self._tell, to, sender, call))
 
     def tell_nowait(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -166,37 +172,34 @@ class Post:
         """See `ActorRef.tell_nowait`."""
         call = method.pack(args, kwargs)
         self._check_peer(to)
-        self._tell(to, call)
+        self._tell(to, self._cells.sender_name(), call)
 
-    def _tell(self, to: ActorRef[Any], call: bytes) -> None:
-        sender = self._cells.sender_name()
+    def _tell(self, to: ActorRef[Any], sender: str, call: bytes) -> None:
         self._send(to, sender, 0, pack_told(to.name, sender, call))
 
     def tell_of_group(self, group: str, to: ActorRef[Any], call: bytes) -> None:
         """A replicated actor tells; as `tell_nowait`."""
         self._check_peer(to)
-        self._send(to, group, 0, pack_told(to.name, group, call))
+        self._tell(to, group, call)
 
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
         """See `ActorRef.stop`."""
         with self._cells.waiting(to.address):
-            await self._wait_linked(to)
-            await self._request(to, self._cells.sender_name(), encode_struct(Stopped(to.name, kill)), None)
+            await self._await_end(to, Stopped(to.name, kill))
 
     async def watch(self, to: ActorRef[Any]) -> End:
         """See `ActorRef.watch`. Waits for a link first."""
         try:
-            await self._wait_linked(to)
-            watched = encode_struct(Watched(to.name))
-            return End(to.address, cast(How, await self._request(to, self._cells.sender_name(), watched, None)))
+            return End(to.address, cast(How, await self._await_end(to, Watched(to.name))))
         except NoSuchActor:
             return End(to.address, "missing")
         except LinkBroken:
             return End(to.address, "lost")
 
-    async def _request(self, to: ActorRef[Any], sender: str, body: bytes, method: Method | None) -> object:
-        """Send it, and wait for what comes back."""
-        pending = self._begin(to, sender, body, method)
+    async def _await_end(self, to: ActorRef[Any], parcel: Stopped | Watched) -> object:
+        """Send it once there is a link, and wait for what comes back."""
+        begin = partial(self._begin, to, self._cells.sender_name(), encode_struct(parcel), None)
+        pending = await self._when_linked(to, begin)
         try:
             return await pending.asker.wait()
         finally:
@@ -232,12 +235,18 @@ class Post:
         if not self._node.has_peer(to.node):
             raise NoSuchActor(f"node {to.node} of {to.address} is no peer of node {self._node.name}")
 
-    async def _wait_linked(self, to: ActorRef[Any]) -> None:
-        """Until there is a link to its node. Raises NoSuchActor if that is, or becomes, no peer."""
+    async def _when_linked(self, to: ActorRef[Any], send: Callable[[], T]) -> T:
+        """What `send` gives, once there is a link to its node: behind all who have waited for that before. Raises
+        NoSuchActor if that is, or becomes, no peer."""
         self._check_peer(to)
-        while not self._node.is_linked(to.node):
-            await self._linked.setdefault(to.node, trio.lowlevel.ParkingLot()).park()
+        if self._node.is_linked(to.node):  # then nobody waits
+            return send()
+
+        def act() -> T:
             self._check_peer(to)
+            return send()
+
+        return await self._lines.setdefault(to.node, Line()).wait(act)
 
     # -- of the node (see `Receiver`) -------------------------------------------------------------------------------
 
@@ -252,9 +261,7 @@ class Post:
         """What waited for a link to this peer is sent."""
         for origin, correlation, body in self._backlog.pop(peer, ()):
             self._reply(origin, correlation, body)
-        lot = self._linked.pop(peer, None)
-        if lot is not None:
-            lot.unpark_all()
+        self._serve_line(peer)
 
     def suspected(self, peer: str) -> None:
         """The link was lost before, which is what counts."""
@@ -283,14 +290,17 @@ class Post:
 
     def forget(self, peer: str) -> None:
         """It is a peer no more: nobody need wait for a link to it."""
-        lot = self._linked.pop(peer, None)
-        if lot is not None:
-            lot.unpark_all()
+        self._serve_line(peer)
 
     def close(self) -> None:
         """The node has closed, and lost its links: nobody need wait for one."""
-        for peer in list(self._linked):
+        for peer in list(self._lines):
             self.forget(peer)
+
+    def _serve_line(self, peer: str) -> None:
+        line = self._lines.pop(peer, None)
+        if line is not None:
+            line.serve()
 
     # -- what comes -------------------------------------------------------------------------------------------------
 
@@ -423,3 +433,8 @@ class Post:
 
 def _sender(origin: Origin, parcel: Asked | Told) -> str:
     return f"{origin.name}/{parcel.sender}" if parcel.sender else origin.name
+
+
+def _patience(deadline: float) -> int | None:
+    """The microseconds that are left; None if it is waited for ever."""
+    return None if deadline == inf else ceil(min(max(deadline - trio.current_time(), 0) * 1_000_000, COUNTER_MAX))
