@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from actors import _answers
+from actors._actor import TAG_LENGTH_MAX
 from actors._exchange import Origin
 from actors._interface import Method
 from actors._line import Line
@@ -335,7 +336,9 @@ class Post:
     ) -> Message:
         """What an actor here is to handle. Raises what the sender is told."""
         tag, *arguments = parcel.call
-        method = cell.interface.methods.get(tag) if isinstance(tag, str) else None
+        if type(tag) is not str or len(tag) > TAG_LENGTH_MAX:
+            raise InvalidMessage(f"a message begins with its tag, a text of {TAG_LENGTH_MAX} characters at most")
+        method = cell.interface.methods.get(tag)
         if method is None:
             raise InvalidMessage(f"{cell.address} is a {cell.interface.actor.__name__}, which has no message {tag!r}")
         typed = method.unpack(arguments, self._cells)

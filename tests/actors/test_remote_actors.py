@@ -37,6 +37,7 @@ from actors import (
     open_node,
     query,
 )
+from actors._actor import TAG_LENGTH_MAX
 from actors._client_link import open_client_link
 from actors._plain import encode_plain
 from actors._protocol.codec import COUNT_MAX
@@ -896,6 +897,37 @@ async def test_unknown_methods_and_private_ones_are_invalid(autojump_clock: Mock
         assert nodes.b.actor_statistics().dead_letters == 4
         assert nodes.b.statistics().faults == 0
         await wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["T" * 5_000_000, "T" * (TAG_LENGTH_MAX + 1), ["L"] * 30_000, {"k" * 1_000_000: 1}, None, 1],
+    ids=["long", "longer", "list", "dict", "none", "int"],
+)
+async def test_what_is_no_tag_is_invalid_and_is_not_repeated_in_the_log(tag: object, autojump_clock: MockClock) -> None:
+    async with pair() as nodes:
+        await box_on_b(nodes)
+        call = encode_plain([tag])
+        with structlog.testing.capture_logs() as lines:
+            nodes.a.send("b", _post.ADDRESS, "actors", _post.pack_told("box", "", call))
+            await trio.sleep(1)
+        [line] = [line for line in lines if line["event"] == "dead letter"]
+        assert line["reason"] == "a message begins with its tag, a text of 128 characters at most"
+        assert nodes.b.actor_statistics().dead_letters == 1
+        assert nodes.b.statistics().faults == 0
+
+
+async def test_whatever_a_peer_sends_a_dead_letter_s_line_is_short(autojump_clock: MockClock) -> None:
+    """The text of an error may repeat a value: here a key, and what is no address."""
+    async with pair() as nodes:
+        await nodes.b.spawn("keeper", Keeper)
+        with structlog.testing.capture_logs() as lines:
+            for call in (["put", {"x" * 10**6: 1}], ["put", {"x": "x" * 10**6 + "/b"}]):
+                nodes.a.send("b", _post.ADDRESS, "actors", _post.pack_told("keeper", "x", encode_plain(call)))
+                await trio.sleep(2)
+        letters = [line for line in lines if line["event"] == "dead letter"]
+        assert len(letters) == 2
+        assert max(len(repr(line)) for line in letters) < 1_000
 
 
 async def test_over_real_sockets() -> None:
