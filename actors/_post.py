@@ -68,6 +68,10 @@ QUESTIONS_MAX = 100_000
 """Asks, stops and watches of one peer that are not answered yet."""
 BACKLOG_MAX = 10_000
 """Answers to one peer that wait for a link to it."""
+BACKLOG_SECONDS_MAX = 10.0
+"""For which they wait: then who asked is disconnected, and knows that no answer comes."""
+
+NO_WAY_BACK = "it asks, and there is no link to answer it"
 
 _NOBODY_WAITS = nullcontext()
 _log = Log("troupe.actors")
@@ -81,6 +85,15 @@ class _Pending(msgspec.Struct, eq=False):
     correlation: int
     asker: Asker
     method: Method | None
+
+
+class _Waiting(msgspec.Struct, eq=False):
+    """An answer that waits for a link. since: when it was given."""
+
+    origin: Origin
+    correlation: int
+    body: bytes
+    since: float
 
 
 class RemoteQuestion(msgspec.Struct, eq=False):
@@ -129,7 +142,7 @@ class Post:
         self._correlations = count(1)
         self._pending: dict[int, _Pending] = {}
         self._questions: dict[Origin, dict[int, RemoteQuestion]] = {}
-        self._backlog: dict[str, deque[tuple[Origin, int, bytes]]] = {}
+        self._backlog: dict[str, deque[_Waiting]] = {}
         self._lines: dict[str, Line] = {}  # of each peer to which there is no link
 
     # -- asking and telling -----------------------------------------------------------------------------------------
@@ -260,8 +273,8 @@ class Post:
 
     def connected(self, peer: str) -> None:
         """What waited for a link to this peer is sent."""
-        for origin, correlation, body in self._backlog.pop(peer, ()):
-            self._reply(origin, correlation, body)
+        for waiting in self._backlog.pop(peer, ()):
+            self._reply(waiting.origin, waiting.correlation, waiting.body)
         self._serve_line(peer)
 
     def suspected(self, peer: str) -> None:
@@ -273,7 +286,11 @@ class Post:
             question.withdraw()
         backlog = self._backlog.get(origin.name)
         if backlog is not None:
-            self._backlog[origin.name] = deque(each for each in backlog if each[0] is not origin)
+            left = deque(each for each in backlog if each.origin is not origin)
+            if left:
+                self._backlog[origin.name] = left
+            else:
+                del self._backlog[origin.name]
         if not origin.is_client:
             self.lost(origin.name)
 
@@ -292,6 +309,19 @@ class Post:
     def forget(self, peer: str) -> None:
         """It is a peer no more: nobody need wait for a link to it."""
         self._serve_line(peer)
+
+    def is_awaited(self, peer: str) -> bool:
+        """Does somebody wait for a link to this peer: who wants to send, or an answer?"""
+        return bool(self._lines.get(peer) or self._backlog.get(peer))
+
+    def beat(self) -> None:
+        """Once in a second: who cannot be answered is not kept waiting."""
+        until = trio.current_time() - BACKLOG_SECONDS_MAX
+        for backlog in self._backlog.values():
+            for waiting in backlog:  # the eldest first
+                if waiting.since > until:
+                    break
+                waiting.origin.close(NO_WAY_BACK)
 
     def close(self) -> None:
         """The node has closed, and lost its links: nobody need wait for one."""
@@ -390,9 +420,9 @@ class Post:
             return
         backlog = self._backlog.setdefault(origin.name, deque())
         if len(backlog) >= BACKLOG_MAX:
-            origin.close("it asks, and there is no link to answer it")
+            origin.close(NO_WAY_BACK)
         else:
-            backlog.append((origin, correlation, body))
+            backlog.append(_Waiting(origin, correlation, body, trio.current_time()))
 
     def _ended(self, origin: Origin, envelope: Envelope, ended: Ended) -> None:
         pending = self._settled(origin, envelope, ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -410,6 +410,22 @@ async def test_what_is_asked_of_a_node_that_cannot_dial_back_is_answered_when_it
         assert trio.current_time() > 5
 
 
+async def test_whom_nobody_can_answer_is_not_kept_waiting(autojump_clock: MockClock) -> None:
+    async with one_way() as (a, b):
+        with structlog.testing.capture_logs() as lines, pytest.raises(LinkBroken, match="it may have been handled"):
+            await a.ref("b/box", Box).ask(Box.keep, "x")
+        assert 10 < trio.current_time() < 12
+        assert instance_of(b, "box").kept == ["x"]
+        warnings = [line for line in lines if line["log_level"] == "warning"]
+        assert [(line["event"], line["peer"], line["reason"]) for line in warnings] == [
+            ("no link, and somebody waits for one; still trying", "a", "nobody listens: Connection refused"),
+            ("link closed for a fault", "a", "it asks, and there is no link to answer it"),
+        ]
+        assert not b._cells.post._backlog
+        b.set_peers({"a": "a:2"})
+        assert await a.ref("b/box", Box).ask(Box.keep, "y") == 2
+
+
 async def set_peers(node: Node, peers: dict[str, str]) -> None:
     node.set_peers(peers)
     await trio.lowlevel.checkpoint()
@@ -465,6 +481,26 @@ async def test_an_answer_to_an_earlier_life_is_not_taken_for_one_to_this(autojum
 
         nursery.start_soon(answer_late)
         assert await box.ask(Box.keep, "x") == 1
+
+
+async def test_a_newer_life_is_not_answered_over_the_link_to_the_one_before(autojump_clock: MockClock) -> None:
+    """Whose machine has lost its power: it closes no link, and is somewhere else before anybody notices."""
+    network = MemoryNetwork(random=Random(1))
+    with trio.fail_after(100):
+        async with AsyncExitStack() as stack:
+            a = await stack.enter_async_context(open_node("a", listen="a:1", network=network.host("a")))
+            before, after = network.host("before"), network.host("after")
+            peers = {"a": "a:1"}
+            await stack.enter_async_context(open_node("b", listen="before:1", peers=peers, network=before))
+            a.add_peer("b", "before:1")
+            a.learn_peers("group", {"b": "after:1"})
+            await a.spawn("box", Box)
+            while not a.is_linked("b"):  # noqa: ASYNC110 - it does not tell
+                await trio.sleep(0.01)
+            for one, other in (("a", "before"), ("before", "a")):
+                network.cut(one, other)
+            b = await stack.enter_async_context(open_node("b", listen="after:1", peers=peers, network=after))
+            assert await b.ref("a/box", Box).ask(Box.keep, "x") == 1
 
 
 async def test_a_node_that_is_no_peer_is_no_place_for_actors(autojump_clock: MockClock) -> None:

@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Actor, ActorRef, ActorStopped, Node, NoSuchActor, Ref, command, open_node
 from actors._line import Line
+from actors._peer import WARNED_AFTER_SECONDS
 from actors.testing import MemoryNetwork
 
 PEERS = {"a": "a:1", "b": "b:1"}
@@ -149,6 +150,43 @@ async def test_who_waits_is_told_when_there_will_be_no_link(autojump_clock: Mock
         nursery.start_soon(tell)
         await wait_all_tasks_blocked()
     assert errors == [NoSuchActor, ActorStopped]
+
+
+# -- who operates this learns why -------------------------------------------------------------------------------------
+
+
+async def test_why_there_is_no_link_is_said_once_where_somebody_waits(autojump_clock: MockClock) -> None:
+    expected = {
+        "event": "no link, and somebody waits for one; still trying",
+        "node": "a",
+        "peer": "b",
+        "address": "b:1",
+        "reason": "nobody listens: Connection refused",
+        "log_level": "warning",
+        "logger": "troupe.actors",
+    }
+    with structlog.testing.capture_logs() as lines:
+
+        def warned() -> list[object]:
+            return [line for line in lines if line["log_level"] == "warning"]
+
+        async with node_a() as (network, a, box):
+            await trio.sleep(20)
+            assert not warned()  # nobody waits
+            with trio.move_on_after(2):
+                await box.ask(Box.all)
+            assert warned() == [expected]  # at the next try, as it has been so for long
+            with trio.move_on_after(20):
+                await box.tell(Box.keep, "x")
+            assert warned() == [expected]
+            async with node_b(network, a):
+                await box.ask(Box.all)
+            with trio.move_on_after(WARNED_AFTER_SECONDS - 0.1):
+                await box.watch()
+            assert warned() == [expected]  # a link may be lost for a moment
+            with trio.move_on_after(3):
+                await box.watch()
+            assert warned() == [expected] * 2
 
 
 # -- the line itself --------------------------------------------------------------------------------------------------
