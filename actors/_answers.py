@@ -91,6 +91,14 @@ def _error(method: Method, plain: list[object]) -> Exception:
             return DecodeError(f"{method.label}: an outcome of an unknown kind")
 
 
+def unreadable(method: Method, address: str, error: DecodeError) -> OutcomeUnknown:
+    """It was handled, and its answer is none of the asker's class."""
+    return OutcomeUnknown(
+        f"{method.label} of {address} was handled, but its answer is not what the asker's class declares ({error}): is "
+        "the class there another one, or another version?"
+    )
+
+
 def too_large(method: Method | None, error: TooLarge) -> OutcomeUnknown:
     """It was handled, and the answer finds no way back."""
     label = "it" if method is None else method.label

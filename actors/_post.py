@@ -437,8 +437,7 @@ class Post:
         try:
             pending.asker.settle(_answers.unpack(method, parcel.outcome, self._cells))
         except DecodeError as error:
-            what = f"the answer of {pending.to} cannot be read; is its class another version than ours? ({error})"
-            pending.asker.failed(method, TypeError(what))
+            pending.asker.failed(method, _answers.unreadable(method, pending.to.address, error))
         except Exception as error:
             pending.asker.failed(method, error)
 

@@ -132,6 +132,25 @@ class Other(Actor):
     def other(self) -> None: ...
 
 
+class Wordy(Actor):
+    """Takes a box for something else."""
+
+    @command
+    def keep(self, text: str) -> str:
+        return text
+
+
+async def test_an_answer_that_the_asker_s_class_does_not_have_is_no_definite_error(autojump_clock: MockClock) -> None:
+    """It was handled: neither a `Rejected`, nor a `TypeError`, as an `InvalidMessage` is one."""
+    async with pair() as nodes:
+        box = await box_on_b(nodes)
+        expected = r"Wordy.keep of b/box was handled, but its answer is not what .*: Expected `str`, got `int`"
+        with pytest.raises(OutcomeUnknown, match=expected) as caught:
+            await nodes.a.ref("b/box", Wordy).ask(Wordy.keep, "x")
+        assert not isinstance(caught.value, TypeError)
+        assert await box.ask(Box.all) == ["x"]
+
+
 async def test_who_is_killed_with_it_is_told_that_nobody_knows(autojump_clock: MockClock) -> None:
     async with pair() as nodes, trio.open_nursery() as nursery:
         box = await box_on_b(nodes)
