@@ -142,8 +142,8 @@ class Peer:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 stream = await self._network.dial(self.address)
                 ready, link = await self._shake_hands(stream)
-        except ConnectionRefusedError as error:
-            return self._failed(_Outcome.REFUSED, f"nobody listens: {error.strerror}")
+        except ConnectionRefusedError:
+            return self._failed(_Outcome.REFUSED, "nobody listens there")
         except trio.TooSlowError:
             return self._failed(_Outcome.FAILED, f"no answer within {HANDSHAKE_SECONDS:.0f} s")
         except trio.BrokenResourceError:

@@ -437,7 +437,7 @@ async def test_whom_nobody_can_answer_is_not_kept_waiting(autojump_clock: MockCl
         assert instance_of(b, "box").kept == ["x"]
         warnings = [line for line in lines if line["log_level"] == "warning"]
         assert [(line["event"], line["peer"], line["reason"]) for line in warnings] == [
-            ("no link, and somebody waits for one; still trying", "a", "nobody listens: Connection refused"),
+            ("no link, and somebody waits for one; still trying", "a", "nobody listens there"),
             ("link closed for a fault", "a", "it asks, and there is no link to answer it"),
         ]
         assert not b._cells.post._backlog

@@ -161,7 +161,7 @@ async def test_why_there_is_no_link_is_said_once_where_somebody_waits(autojump_c
         "node": "a",
         "peer": "b",
         "address": "b:1",
-        "reason": "nobody listens: Connection refused",
+        "reason": "nobody listens there",
         "log_level": "warning",
         "logger": "troupe.actors",
     }
