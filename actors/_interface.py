@@ -83,6 +83,7 @@ class Method:
         self.opened: Final = opening(self.are_exact)
         by_keyword = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
         self._are_given = never if by_keyword else self.are_exact  # as are_exact, of what is given by position
+        self._takes_text = str in annotations
         self._answer_label = f"{self.label}: its answer"
         self._answer = annotation_of(written, "return", self._answer_label)
         self._answer_exact = self._answer if self._answer in SCALARS else None
@@ -103,11 +104,20 @@ class Method:
             raise InvalidMessage(f"{self.label}: {error}") from error
 
     def carry(self, args: tuple[Any, ...], kwargs: Mapping[str, object], here: object) -> tuple[object, ...]:
-        """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives, without bytes
-        between. `InvalidMessage` if the arguments do not fit."""
-        if not kwargs and self._are_given(args):
-            return args
-        return msgspec.structs.astuple(self._typed(self._plain(args, kwargs), here))
+        """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives.
+        `InvalidMessage` if the arguments do not fit, or `pack` could not send them."""
+        try:
+            if not kwargs and self._are_given(args):
+                if self._takes_text:
+                    for argument in args:
+                        _check_text(argument)
+                return args
+            plain = self._plain(args, kwargs)
+            typed = msgspec.structs.astuple(self._typed(plain, here))
+            encode_plain([self.tag, *plain])  # to see whether it can be done: the bounds are those of a message
+        except ValueError as error:
+            raise InvalidMessage(f"{self.label}: {error}") from error
+        return typed
 
     def unpack(self, arguments: list[object], here: object = None) -> tuple[object, ...]:
         """The typed arguments of a message that `decode` opened, without its tag. here: see `from_plain`.
@@ -142,15 +152,26 @@ class Method:
         except ValueError as error:
             raise TypeError(f"{self._answer_label}: {error}") from error
 
+    def answers_like(self, other: Method) -> bool:
+        """Do both declare the same answer?"""
+        return bool(self._answer == other._answer)
+
     def carry_answer(self, answer: Any, here: object) -> object:
         """The answer as the asker next door gets it. `TypeError` if it is not what the method declares."""
         exact = self._answer_exact
-        if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
-            return answer
         try:
-            return from_plain(to_plain(answer, self._answer_label), self._answer, self._answer_label, here)
+            if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
+                if exact is str:
+                    _check_text(answer)
+                return answer
+            plain = to_plain(answer, self._answer_label)
+            typed: object = from_plain(plain, self._answer, self._answer_label, here)
+            encode_plain(plain)  # as in `carry`
         except InvalidMessage as error:
             raise TypeError(str(error)) from error
+        except ValueError as error:
+            raise TypeError(f"{self._answer_label}: {error}") from error
+        return typed
 
     def unpack_answer(self, data: bytes, here: object = None) -> object:
         """The typed answer. `DecodeError` if `data` is none of this method's. here: see `from_plain`."""
@@ -305,6 +326,12 @@ class Interface:
                 f"{self.actor.__name__} cannot be replicated: it has a lifespan, and a replica is made from the log, "
                 "in which there is none; do that in the program that opens the group"
             )
+
+
+def _check_text(value: object) -> None:
+    """`ValueError` if it is a text that `encode_plain` refuses: half a surrogate pair is no text elsewhere."""
+    if type(value) is str and not value.isascii():
+        encode_plain(value)
 
 
 def _named(kind: type) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
+from actors._answers import unreadable
+from actors._protocol.codec import DecodeError
 from actors._protocol.errors import invariant
 
 if TYPE_CHECKING:
@@ -48,12 +50,17 @@ class Message(msgspec.Struct):
 
 
 class Asker:
-    """A task of this node that waits for an answer. here: what references in the answer are used from."""
+    """A task of this node that waits for an answer. here: what references in the answer are used from.
 
-    __slots__ = ("_answer", "_error", "_here", "_task", "_told", "is_over")
+    taken_for: the method that was asked for, where the actor's own class has another of that tag: the answer is opened
+    as that one's, which comes to the same as between nodes.
+    """
 
-    def __init__(self, here: object) -> None:
+    __slots__ = ("_answer", "_error", "_here", "_taken_for", "_task", "_told", "is_over")
+
+    def __init__(self, here: object, taken_for: tuple[Method, str] | None = None) -> None:
         self.is_over = False
+        self._taken_for = taken_for
         self._here = here
         self._told = False
         self._answer: object = None
@@ -61,7 +68,15 @@ class Asker:
         self._task: trio.lowlevel.Task | None = None
 
     def answered(self, method: Method, answer: object) -> None:
-        self.settle(method.carry_answer(answer, self._here))
+        if self._taken_for is None:
+            self.settle(method.carry_answer(answer, self._here))
+            return
+        wanted, address = self._taken_for
+        packed = method.pack_answer(answer)
+        try:
+            self.settle(wanted.unpack_answer(packed, self._here))
+        except DecodeError as error:
+            self.failed(wanted, unreadable(wanted, address, error))
 
     def failed(self, method: Method | None, error: Exception) -> None:
         if self._takes():
