@@ -13,7 +13,15 @@ import outcome
 from actors._interface import Method
 from actors._plain import encode_plain
 from actors._protocol.codec import DecodeError, decode
-from actors._protocol.errors import ActorCrashed, InvalidMessage, Overloaded, Refused, Rejected, TooLarge
+from actors._protocol.errors import (
+    ActorCrashed,
+    InvalidMessage,
+    OutcomeUnknown,
+    Overloaded,
+    Refused,
+    Rejected,
+    TooLarge,
+)
 from actors._refusals import open_refusal, tellings
 from broadcast._errors import AnswerNotKept
 from broadcast._protocol.sessions import Outcome
@@ -87,11 +95,11 @@ def unpack_outcome(method: Method, data: bytes) -> object:
 
 
 def open_outcome(method: Method, data: bytes) -> object:
-    """See `unpack_outcome`. Raises TypeError for an answer that this program's class does not give."""
+    """See `unpack_outcome`. Raises `OutcomeUnknown` for an answer that this program's class does not give."""
     try:
         return unpack_outcome(method, data)
     except DecodeError as error:
-        raise TypeError(
+        raise OutcomeUnknown(
             f"{method.label} was run, and its answer is not what this program's class declares ({error}): is the class "
             "of the replicas another version?"
         ) from error
