@@ -284,7 +284,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(a_removed_leader_leads_on, "who has lost its vote leads no more", MOVING, first=1),
 )
 
-test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS, histories=10)
+test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS, histories=5)
 
 
 def test_configurations_are_taken_back() -> None:
