@@ -165,7 +165,7 @@ def an_old_rejection_counts(patch: pytest.MonkeyPatch) -> None:
 
 def answers_of_any_size(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "ANSWERS_SIZE_MAX", 20)
-    patch.setattr(Session, "is_full", False)
+    patch.setattr(Session, "room", 2**30)
 
 
 def numbers_given_again(patch: pytest.MonkeyPatch) -> None:
