@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test harsh verify lint types contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths fuzz hostile fix wheel-test bench bench-actors flat endurance clean
+.PHONY: help setup demo test harsh verify lint types mypy basedpyright contracts examples simulate soak kill-soak stop-trials kill-trials partitions calm rolling-restart growing jepsen deaths power-cuts fuzz hostile fix wheel-test bench bench-actors flat endurance clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -28,11 +28,13 @@ $(READY): pyproject.toml
 demo: setup ## three replicas; the leader is killed; one order (FILE=some.txt for your own lines)
 	@$(BIN)/troupe demo $(FILE)
 
+# Files come as they are collected. By default those of few tests come last, and these are the longest ones: one processor
+# would wait for the other to end them.
 test: setup ## the tests: on all processors, but for those marked `alone`, which come last (ARGS=...: some, in one run)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m 'not alone'
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'not alone'
 	@$(BIN)/python -m pytest -m alone
 endif
 
@@ -49,8 +51,12 @@ lint: setup ## ruff, check and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: setup ## mypy and basedpyright, both strict
+types: mypy basedpyright ## both strict
+
+mypy: setup
 	@$(BIN)/mypy --strict
+
+basedpyright: setup
 	@$(BIN)/basedpyright
 
 contracts: setup ## who may import whom
@@ -106,6 +112,10 @@ jepsen: setup ## whatever can strike real processes, for MINUTES=10; histories a
 deaths: DEATHS ?= 100
 deaths: setup ## SIGKILL of a replica within the n-th change to its disk, for n = 1..DEATHS=100
 	@DEATHS=$(DEATHS) $(SOAK) -q -s tests/processes/test_disk_faults.py -k dies >&2
+
+power-cuts: CUTS ?= 100
+power-cuts: setup ## power cuts of all replicas at once, under load, CUTS=100 times
+	@CUTS=$(CUTS) $(SOAK) -q -s tests/processes/test_powercut_group.py >&2
 
 fuzz: FRAMES ?= 1000000
 fuzz: setup ## FRAMES=1000000 spoiled frames, on all processors; finds nothing (SEED=n: the same frames)

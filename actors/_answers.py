@@ -75,9 +75,10 @@ def pack_error(method: Method | None, error: Exception) -> bytes:
     return encode_plain([code.value, text])
 
 
-def carry_refusal(method: Method, refusal: Refused) -> Exception:
-    """What an asker next door gets: as it comes from another node, with nothing in it that is the actor's own."""
-    return _error(method, cast("list[object]", decode(pack_error(method, refusal))))
+def carry_refusal(method: Method, refusal: Refused, wanted: Method) -> Exception:
+    """What an asker next door gets, who asked for `wanted`: as it comes from another node, and nothing in it is the
+    actor's own."""
+    return _error(wanted, cast("list[object]", decode(pack_error(method, refusal))))
 
 
 def unpack(method: Method, outcome: list[object], here: object) -> object:
@@ -97,6 +98,14 @@ def _error(method: Method, plain: list[object]) -> Exception:
             return _TEXTS[Code(code)](text)
         case _:
             return DecodeError(f"{method.label}: an outcome of an unknown kind")
+
+
+def unreadable(method: Method, address: str, error: DecodeError) -> OutcomeUnknown:
+    """It was handled, and its answer is none of the asker's class."""
+    return OutcomeUnknown(
+        f"{method.label} of {address} was handled, but its answer is not what the asker's class declares ({error}): is "
+        "the class there another one, or another version?"
+    )
 
 
 def too_large(method: Method | None, error: TooLarge) -> OutcomeUnknown:

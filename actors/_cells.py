@@ -212,7 +212,7 @@ class Cells:
         except Rejected:
             await trio.lowlevel.checkpoint()
             raise
-        asker = Neighbour(self)
+        asker = Neighbour(self, None if own is method or own.answers_like(method) else (method, to.address))
         if cell.is_free and not own.is_async:
             await trio.lowlevel.checkpoint()
             if cell.is_free:

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 
 import trio
 
-from actors._log import Level, Log
+from actors._log import Level, Log, shortened
 
 LINES_MAX = 5
 """Lines of one kind about one address within a period, before the one at its end."""
 PERIOD_SECONDS = 10.0
 ADDRESSES_MAX = 20
 """Addresses that are told apart within a period: what all others give cause for is counted together."""
-TEXT_LENGTH_MAX = 500
-"""Characters of a fact: what others sent may be in it."""
 
 _log = Log("troupe.actors")
 
@@ -60,7 +58,7 @@ class Complaints:
         period = self._periods.get(key)
         if period is None:
             period = self._periods[key] = _Period(level, trio.current_time())
-        short = {name: _shortened(fact) for name, fact in facts.items()}
+        short = {name: shortened(fact) for name, fact in facts.items()}  # as it may have to be kept
         if period.said < LINES_MAX:
             period.said += 1
             getattr(_log, level)(event, **short)
@@ -77,9 +75,3 @@ class Complaints:
             del self._periods[key]
             if period.last is not None:
                 getattr(_log, period.level)(key[0], **period.last, others=period.left_out - 1)
-
-
-def _shortened(fact: object) -> object:
-    if isinstance(fact, str) and len(fact) > TEXT_LENGTH_MAX:
-        return f"{fact[:TEXT_LENGTH_MAX]}... ({len(fact)} characters)"
-    return fact

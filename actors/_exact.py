@@ -12,6 +12,7 @@ SCALARS: Final = (NoneType, bool, int, float, str, bytes)
 """What travels as it is."""
 
 Check: TypeAlias = Callable[[Sequence[Any]], bool]
+Opening: TypeAlias = Callable[[list[Any]], "tuple[Any, ...] | None"]
 
 
 def exact(annotations: Sequence[Any]) -> Check:
@@ -27,6 +28,18 @@ def exact(annotations: Sequence[Any]) -> Check:
     return _is_one_int if annotation is int else _one(annotation)
 
 
+def opening(check: Check) -> Opening:
+    """Gives the arguments of a call, `[tag, *arguments]`, where they pass the check, and None where they do not."""
+    if check is _is_one_int:
+        return _opened_one_int
+
+    def opened(call: list[Any]) -> tuple[Any, ...] | None:
+        arguments = tuple(call[1:])
+        return arguments if check(arguments) else None
+
+    return opened
+
+
 def never(_arguments: Sequence[Any]) -> bool:
     """They have to be looked at."""
     return False
@@ -34,6 +47,12 @@ def never(_arguments: Sequence[Any]) -> bool:
 
 def _is_one_int(arguments: Sequence[Any]) -> bool:
     return len(arguments) == 1 and type(value := arguments[0]) is int and INTEGER_MIN <= value <= INTEGER_MAX
+
+
+def _opened_one_int(call: list[Any]) -> tuple[Any, ...] | None:
+    if len(call) == 2 and type(value := call[1]) is int and INTEGER_MIN <= value <= INTEGER_MAX:
+        return (value,)
+    return None
 
 
 def _one(annotation: Any) -> Check:

@@ -130,6 +130,7 @@ class Exchange:
     dialed: the ready link to each peer, which is where envelopes for it are sent.
     receivers: by the name that envelopes are for.
     on_lost: told of each peer to which a ready link is lost, as soon as it is.
+    is_awaited: says whether somebody waits for a link to this peer.
     """
 
     def __init__(self, name: str, identity: Identity, data: Path | None = None) -> None:
@@ -145,6 +146,7 @@ class Exchange:
         self.dialed: dict[str, Connection] = {}
         self.receivers: dict[str, Receiver] = {}
         self.on_lost: Callable[[str], None] | None = None
+        self.is_awaited: Callable[[str], bool] | None = None
         self._newest: dict[str, int] = {}
         self._awaited: dict[str, trio.Event] = {}
 
@@ -254,7 +256,11 @@ class Exchange:
     # -- lives of peers ---------------------------------------------------------------------------------------------
 
     def meet(self, peer: str, incarnation: int) -> str | None:
-        """A life of `peer` shows itself: None, or why it is not believed (rule 31)."""
+        """A life of `peer` shows itself: None, or why it is not believed (rule 31).
+
+        What is sent over a link to an earlier life of it is lost, and nobody would be told: not even this one, where it
+        waits for an answer. So such a link is closed, though nothing else may show yet that it leads nowhere.
+        """
         if incarnation > _now() + INCARNATION_AHEAD_MAX:
             return (
                 f"incarnation {incarnation} of {peer} is more than a year ahead of the clock of {self.name}: set the "
@@ -263,8 +269,15 @@ class Exchange:
             )
         newest = self._newest.get(peer, 0)
         if incarnation < newest:
-            return f"incarnation {incarnation} of {peer} is stale: {newest} was met already"
-        self._newest[peer] = incarnation
+            return (
+                f"incarnation {incarnation} of {peer} is stale: {newest} was met already. Either two nodes have the "
+                f"name {peer}, or its clock was set back: a node whose data directory is kept outlasts that"
+            )
+        if incarnation > newest:
+            self._newest[peer] = incarnation
+            earlier = self.dialed.get(peer)
+            if earlier is not None:
+                earlier.close("a newer life of it has shown itself")
         awaited = self._awaited.get(peer)
         if awaited is not None:
             awaited.set()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType, NoneType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec.inspect import multi_type_info
@@ -22,11 +22,20 @@ from msgspec.json import schema_components
 
 from actors._actor import VERSION_MAX, Actor, AnyMarked, Kind, is_version, marked_by, marked_methods
 from actors._annotations import annotation_of
-from actors._exact import SCALARS, exact, never
+from actors._exact import SCALARS, exact, never, opening
 from actors._plain import encode_plain, from_plain, to_plain
-from actors._protocol.codec import INTEGER_MAX, INTEGER_MIN, DecodeError, check_plain, decode, encode_again, parse
+from actors._protocol.codec import (
+    INTEGER_MAX,
+    INTEGER_MIN,
+    DecodeError,
+    check_plain,
+    decode,
+    encode_again,
+    join_array,
+    parse,
+)
 from actors._protocol.errors import InvalidMessage
-from actors._protocol.heads import ARRAY, head
+from actors._protocol.heads import ARRAY, NEGATIVE, UNSIGNED, head
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Method:
     kind: "command" or "query". is_async: an `async def`. idempotent, since: see `command`; every query is idempotent.
     answers_nothing: it says `-> None`.
     are_exact: are these arguments as annotated already, of scalars alone, so that nothing else need be looked at?
+    opened: of a call, `[tag, *arguments]`, the arguments if they are so; else None.
     function: to be called as `function(actor, *arguments)`, with arguments as `unpack` gives them.
     annotations, defaults: of the parameters, in their order; defaults encoded, None where there is none.
     """
@@ -70,8 +80,10 @@ class Method:
         self._begun = head(ARRAY, 1 + len(annotations)) + encode_plain(tag)  # how a message with them all begins
         self._fields = _fields(self.label, annotations)
         self.are_exact: Final = exact(annotations)
+        self.opened: Final = opening(self.are_exact)
         by_keyword = any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
         self._are_given = never if by_keyword else self.are_exact  # as are_exact, of what is given by position
+        self._takes_text = str in annotations
         self._answer_label = f"{self.label}: its answer"
         self._answer = annotation_of(written, "return", self._answer_label)
         self._answer_exact = self._answer if self._answer in SCALARS else None
@@ -85,16 +97,27 @@ class Method:
         try:
             if kwargs or not self._are_given(args):
                 return encode_plain([self.tag, *self._checked(args, kwargs)])
+            if len(args) == 1:  # the most frequent number, and this runs for each message
+                return self._begun + encode_plain(args[0])
             return self._begun + b"".join(map(encode_plain, args))
         except ValueError as error:
             raise InvalidMessage(f"{self.label}: {error}") from error
 
     def carry(self, args: tuple[Any, ...], kwargs: Mapping[str, object], here: object) -> tuple[object, ...]:
-        """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives, without bytes
-        between. `InvalidMessage` if the arguments do not fit."""
-        if not kwargs and self._are_given(args):
-            return args
-        return msgspec.structs.astuple(self._typed(self._plain(args, kwargs), here))
+        """The typed arguments as the actor next door gets them: what `unpack` gives of what `pack` gives.
+        `InvalidMessage` if the arguments do not fit, or `pack` could not send them."""
+        try:
+            if not kwargs and self._are_given(args):
+                if self._takes_text:
+                    for argument in args:
+                        _check_text(argument)
+                return args
+            plain = self._plain(args, kwargs)
+            typed = msgspec.structs.astuple(self._typed(plain, here))
+            encode_plain([self.tag, *plain])  # to see whether it can be done: the bounds are those of a message
+        except ValueError as error:
+            raise InvalidMessage(f"{self.label}: {error}") from error
+        return typed
 
     def unpack(self, arguments: list[object], here: object = None) -> tuple[object, ...]:
         """The typed arguments of a message that `decode` opened, without its tag. here: see `from_plain`.
@@ -114,8 +137,13 @@ class Method:
         """The answer as it travels. `TypeError` if it is not what the method declares: a bug in its class."""
         try:
             exact = self._answer_exact
-            if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
-                return encode_plain(answer) if exact is str else encode_again(answer)
+            if type(answer) is exact:
+                if exact is not int:
+                    return encode_plain(answer) if exact is str else encode_again(answer)
+                if 0 <= answer <= INTEGER_MAX:
+                    return head(UNSIGNED, answer)
+                if INTEGER_MIN <= answer < 0:
+                    return head(NEGATIVE, ~answer)
             plain = to_plain(answer, self._answer_label)
             from_plain(plain, self._answer, self._answer_label)
             return encode_plain(plain)
@@ -124,15 +152,26 @@ class Method:
         except ValueError as error:
             raise TypeError(f"{self._answer_label}: {error}") from error
 
+    def answers_like(self, other: Method) -> bool:
+        """Do both declare the same answer?"""
+        return bool(self._answer == other._answer)
+
     def carry_answer(self, answer: Any, here: object) -> object:
         """The answer as the asker next door gets it. `TypeError` if it is not what the method declares."""
         exact = self._answer_exact
-        if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
-            return answer
         try:
-            return from_plain(to_plain(answer, self._answer_label), self._answer, self._answer_label, here)
+            if type(answer) is exact and (exact is not int or INTEGER_MIN <= answer <= INTEGER_MAX):
+                if exact is str:
+                    _check_text(answer)
+                return answer
+            plain = to_plain(answer, self._answer_label)
+            typed: object = from_plain(plain, self._answer, self._answer_label, here)
+            encode_plain(plain)  # as in `carry`
         except InvalidMessage as error:
             raise TypeError(str(error)) from error
+        except ValueError as error:
+            raise TypeError(f"{self._answer_label}: {error}") from error
+        return typed
 
     def unpack_answer(self, data: bytes, here: object = None) -> object:
         """The typed answer. `DecodeError` if `data` is none of this method's. here: see `from_plain`."""
@@ -142,6 +181,21 @@ class Method:
             return answer
         check_plain(answer)
         return self.open_answer(answer, here)
+
+    def unpack_scalars(self, data: Sequence[bytes]) -> list[object] | None:
+        """`unpack_answer` of each, in one go. None, where that cannot be: each is to be unpacked by itself."""
+        exact = self._answer_exact
+        if exact is None:
+            return None
+        try:
+            answers = cast("list[Any]", parse(join_array(data)))
+        except DecodeError:
+            return None
+        if {*map(type, answers)} != {exact}:
+            return None
+        if exact is int and not INTEGER_MIN <= min(answers) <= max(answers) <= INTEGER_MAX:
+            return None
+        return answers
 
     def open_answer(self, answer: object, here: object = None) -> object:
         """As `unpack_answer`, of an answer that was decoded."""
@@ -272,6 +326,12 @@ class Interface:
                 f"{self.actor.__name__} cannot be replicated: it has a lifespan, and a replica is made from the log, "
                 "in which there is none; do that in the program that opens the group"
             )
+
+
+def _check_text(value: object) -> None:
+    """`ValueError` if it is a text that `encode_plain` refuses: half a surrogate pair is no text elsewhere."""
+    if type(value) is str and not value.isascii():
+        encode_plain(value)
 
 
 def _named(kind: type) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from actors._answers import carry_refusal
+from actors._answers import carry_refusal, unreadable
+from actors._protocol.codec import DecodeError
 from actors._protocol.errors import Refused, invariant
 
 if TYPE_CHECKING:
@@ -101,14 +102,30 @@ class Asker:
 
 
 class Neighbour(Asker):
-    """One that has asked an actor of its own node (see `Question`): what it gets is a copy, as between nodes."""
+    """One that has asked an actor of its own node (see `Question`): what it gets is a copy, as between nodes.
 
-    __slots__ = ()
+    taken_for: the method that was asked for, where the actor's own class has another of that tag: what comes is opened
+    as that one's, which comes to the same as between nodes.
+    """
+
+    __slots__ = ("_taken_for",)
+
+    def __init__(self, here: object, taken_for: tuple[Method, str] | None) -> None:
+        super().__init__(here)
+        self._taken_for = taken_for
 
     def answered(self, method: Method, answer: object) -> None:
-        self.settle(method.carry_answer(answer, self._here))
+        if self._taken_for is None:
+            self.settle(method.carry_answer(answer, self._here))
+            return
+        wanted, address = self._taken_for
+        packed = method.pack_answer(answer)
+        try:
+            self.settle(wanted.unpack_answer(packed, self._here))
+        except DecodeError as error:
+            self.failed(None, unreadable(wanted, address, error))
 
     def failed(self, method: Method | None, error: Exception) -> None:
         if isinstance(error, Refused) and method is not None:
-            error = carry_refusal(method, error)
+            error = carry_refusal(method, error, method if self._taken_for is None else self._taken_for[0])
         super().failed(method, error)

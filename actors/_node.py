@@ -80,6 +80,7 @@ class Node:
         self._cells = Cells(self, nursery)
         self.attach(ADDRESS, self._cells.post)
         exchange.on_lost = self._cells.post.lost
+        exchange.is_awaited = self._cells.post.is_awaited
 
     def __repr__(self) -> str:
         return f"<Node {self.name} at {self.address}>"
@@ -284,6 +285,7 @@ class Node:
         """Once in a second, by the node's own task."""
         for peer in (*self._peers.values(), *self._left.values()):
             peer.beat()
+        self._cells.post.beat()
 
 
 @asynccontextmanager

@@ -18,6 +18,8 @@ from actors._protocol.link import Link, PeerReady, Refused
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.020, 1.0
 """Between two tries, growing twofold, less up to half by chance."""
+WARNED_AFTER_SECONDS = 3.0
+"""After which a peer that cannot be reached is worth a warning, if somebody waits for it."""
 SILENCE_SECONDS_MAX = 4.0
 """A link on which no pong comes for this long is dead."""
 
@@ -61,6 +63,8 @@ class Peer:
         # a dying process may take a connection, or lose it unanswered, before it no longer listens.
         self._unexplained = False
         self._trouble: str | None = None
+        self._tried_since: float | None = None  # None while there is a link
+        self._has_warned = False  # since then
 
     def stop(self) -> None:
         """End `run`, and the link with it: nothing more is taken for it."""
@@ -87,6 +91,8 @@ class Peer:
                 if self.address not in self.addresses:
                     self.address = self.addresses[0]
                 begun = trio.current_time()
+                if self._tried_since is None:
+                    self._tried_since = begun
                 outcome = await self._try()
                 if outcome is _Outcome.REFUSED and self.address == self._lived_at:
                     self._suspect()
@@ -136,8 +142,8 @@ class Peer:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 stream = await self._network.dial(self.address)
                 ready, link = await self._shake_hands(stream)
-        except ConnectionRefusedError as error:
-            return self._failed(_Outcome.REFUSED, f"nobody listens: {error.strerror}")
+        except ConnectionRefusedError:
+            return self._failed(_Outcome.REFUSED, "nobody listens there")
         except trio.TooSlowError:
             return self._failed(_Outcome.FAILED, f"no answer within {HANDSHAKE_SECONDS:.0f} s")
         except trio.BrokenResourceError:
@@ -184,7 +190,7 @@ class Peer:
         self._connection = exchange.dialed[self.name] = connection
         exchange.statistics.peers_dialed += 1
         self._lived_at = self.address
-        self._trouble = None
+        self._trouble, self._tried_since, self._has_warned = None, None, False
         log.info("link up", node=exchange.name, peer=self.name, address=str(self.address))
         try:
             exchange.tell_connected(self.name)
@@ -198,13 +204,23 @@ class Peer:
         exchange.closed(connection, self.name, str(self.address), dialed=True)
 
     def _failed(self, outcome: _Outcome, trouble: str, *, fault: bool = False) -> _Outcome:
-        """Logs what is new only: the next try follows soon."""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            address = str(self.address)
-            facts = {"node": self._exchange.name, "peer": self.name, "address": address, "reason": trouble}
+        """Logs what is new only: the next try follows soon. But once it is said aloud, if somebody waits for it."""
+        address = str(self.address)
+        facts = {"node": self._exchange.name, "peer": self.name, "address": address, "reason": trouble}
+        if self._is_worth_a_warning:
+            self._has_warned = True
+            log.warning("no link, and somebody waits for one; still trying", **facts)
+        elif trouble != self._trouble:
             if fault:
                 self._exchange.complaints.warning("no link", address, **facts)
             else:
                 log.info("no link", **facts)
+        self._trouble = trouble
         return outcome
+
+    @property
+    def _is_worth_a_warning(self) -> bool:
+        since, is_awaited = self._tried_since, self._exchange.is_awaited
+        if self._has_warned or since is None or trio.current_time() - since < WARNED_AFTER_SECONDS:
+            return False
+        return is_awaited is not None and is_awaited(self.name)

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from itertools import count
 from math import ceil, inf
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import msgspec
 import trio
 
 from actors import _answers
+from actors._actor import TAG_LENGTH_MAX
 from actors._exchange import Origin
 from actors._interface import Method
+from actors._line import Line
 from actors._log import Log
 from actors._message import Asker, Message
 from actors._protocol.clock import COUNTER_MAX
@@ -57,12 +60,18 @@ if TYPE_CHECKING:
     from actors._cell import Cell
     from actors._cells import Cells
 
+T = TypeVar("T")
+
 ADDRESS = "/"
 """Where a node takes what is for its actors: no group can have this name."""
 QUESTIONS_MAX = 100_000
 """Asks, stops and watches of one peer that are not answered yet."""
 BACKLOG_MAX = 10_000
 """Answers to one peer that wait for a link to it."""
+BACKLOG_SECONDS_MAX = 10.0
+"""For which they wait: then who asked is disconnected, and knows that no answer comes."""
+
+NO_WAY_BACK = "it asks, and there is no link to answer it"
 
 _NOBODY_WAITS = nullcontext()
 _log = Log("troupe.actors")
@@ -76,6 +85,15 @@ class _Pending(msgspec.Struct, eq=False):
     correlation: int
     asker: Asker
     method: Method | None
+
+
+class _Waiting(msgspec.Struct, eq=False):
+    """An answer that waits for a link. since: when it was given."""
+
+    origin: Origin
+    correlation: int
+    body: bytes
+    since: float
 
 
 class RemoteQuestion(msgspec.Struct, eq=False):
@@ -124,8 +142,8 @@ class Post:
         self._correlations = count(1)
         self._pending: dict[int, _Pending] = {}
         self._questions: dict[Origin, dict[int, RemoteQuestion]] = {}
-        self._backlog: dict[str, deque[tuple[Origin, int, bytes]]] = {}
-        self._linked: dict[str, trio.lowlevel.ParkingLot] = {}
+        self._backlog: dict[str, deque[_Waiting]] = {}
+        self._lines: dict[str, Line] = {}  # of each peer to which there is no link
 
     # -- asking and telling -----------------------------------------------------------------------------------------
 
@@ -137,14 +155,14 @@ class Post:
         chain = self._cells.chain()
         with self._cells.waits.waiting(chain[-1], to.address) if chain else _NOBODY_WAITS:
             self._check_peer(to)
-            if not self._node.is_linked(to.node):
-                await self._wait_linked(to)
             deadline = trio.current_effective_deadline()
-            left = None if deadline == inf else max(deadline - trio.current_time(), 0)
-            patience = None if left is None else ceil(min(left * 1_000_000, COUNTER_MAX))
             sender = self._cells.sender_name()
-            asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], patience, call)
-            pending = self._begin(to, sender, asked, method)
+
+            def begin() -> _Pending:
+                asked = pack_asked(to.name, sender, chain[-CHAIN_LENGTH_MAX:], _patience(deadline), call)
+                return self._begin(to, sender, asked, method)
+
+            pending = begin() if self._node.is_linked(to.node) else await self._when_linked(to, begin)
             try:
                 return await pending.asker.wait()
             finally:
@@ -155,10 +173,12 @@ class Post:
     ) -> None:
         """See `Ref.tell`. Waits for a link first."""
         call = method.pack(args, kwargs)
-        if not self._node.is_linked(to.node):
+        sender = self._cells.sender_name()
+        if self._node.is_linked(to.node):
+            self._tell(to, sender, call)
+        else:
             with self._cells.waiting(to.address):
-                await self._wait_linked(to)
-        self._tell(to, call)
+                await self._when_linked(to, partial(self._tell, to, sender, call))
 
     def tell_nowait(
         self, to: ActorRef[Any], method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -166,37 +186,34 @@ class Post:
         """See `ActorRef.tell_nowait`."""
         call = method.pack(args, kwargs)
         self._check_peer(to)
-        self._tell(to, call)
+        self._tell(to, self._cells.sender_name(), call)
 
-    def _tell(self, to: ActorRef[Any], call: bytes) -> None:
-        sender = self._cells.sender_name()
+    def _tell(self, to: ActorRef[Any], sender: str, call: bytes) -> None:
         self._send(to, sender, 0, pack_told(to.name, sender, call))
 
     def tell_of_group(self, group: str, to: ActorRef[Any], call: bytes) -> None:
         """A replicated actor tells; as `tell_nowait`."""
         self._check_peer(to)
-        self._send(to, group, 0, pack_told(to.name, group, call))
+        self._tell(to, group, call)
 
     async def stop(self, to: ActorRef[Any], *, kill: bool) -> None:
         """See `ActorRef.stop`."""
         with self._cells.waiting(to.address):
-            await self._wait_linked(to)
-            await self._request(to, self._cells.sender_name(), encode_struct(Stopped(to.name, kill)), None)
+            await self._await_end(to, Stopped(to.name, kill))
 
     async def watch(self, to: ActorRef[Any]) -> End:
         """See `ActorRef.watch`. Waits for a link first."""
         try:
-            await self._wait_linked(to)
-            watched = encode_struct(Watched(to.name))
-            return End(to.address, cast(How, await self._request(to, self._cells.sender_name(), watched, None)))
+            return End(to.address, cast(How, await self._await_end(to, Watched(to.name))))
         except NoSuchActor:
             return End(to.address, "missing")
         except LinkBroken:
             return End(to.address, "lost")
 
-    async def _request(self, to: ActorRef[Any], sender: str, body: bytes, method: Method | None) -> object:
-        """Send it, and wait for what comes back."""
-        pending = self._begin(to, sender, body, method)
+    async def _await_end(self, to: ActorRef[Any], parcel: Stopped | Watched) -> object:
+        """Send it once there is a link, and wait for what comes back."""
+        begin = partial(self._begin, to, self._cells.sender_name(), encode_struct(parcel), None)
+        pending = await self._when_linked(to, begin)
         try:
             return await pending.asker.wait()
         finally:
@@ -232,12 +249,18 @@ class Post:
         if not self._node.has_peer(to.node):
             raise NoSuchActor(f"node {to.node} of {to.address} is no peer of node {self._node.name}")
 
-    async def _wait_linked(self, to: ActorRef[Any]) -> None:
-        """Until there is a link to its node. Raises NoSuchActor if that is, or becomes, no peer."""
+    async def _when_linked(self, to: ActorRef[Any], send: Callable[[], T]) -> T:
+        """What `send` gives, once there is a link to its node: behind all who have waited for that before. Raises
+        NoSuchActor if that is, or becomes, no peer."""
         self._check_peer(to)
-        while not self._node.is_linked(to.node):
-            await self._linked.setdefault(to.node, trio.lowlevel.ParkingLot()).park()
+        if self._node.is_linked(to.node):  # then nobody waits
+            return send()
+
+        def act() -> T:
             self._check_peer(to)
+            return send()
+
+        return await self._lines.setdefault(to.node, Line()).wait(act)
 
     # -- of the node (see `Receiver`) -------------------------------------------------------------------------------
 
@@ -250,11 +273,9 @@ class Post:
 
     def connected(self, peer: str) -> None:
         """What waited for a link to this peer is sent."""
-        for origin, correlation, body in self._backlog.pop(peer, ()):
-            self._reply(origin, correlation, body)
-        lot = self._linked.pop(peer, None)
-        if lot is not None:
-            lot.unpark_all()
+        for waiting in self._backlog.pop(peer, ()):
+            self._reply(waiting.origin, waiting.correlation, waiting.body)
+        self._serve_line(peer)
 
     def suspected(self, peer: str) -> None:
         """The link was lost before, which is what counts."""
@@ -265,7 +286,11 @@ class Post:
             question.withdraw()
         backlog = self._backlog.get(origin.name)
         if backlog is not None:
-            self._backlog[origin.name] = deque(each for each in backlog if each[0] is not origin)
+            left = deque(each for each in backlog if each.origin is not origin)
+            if left:
+                self._backlog[origin.name] = left
+            else:
+                del self._backlog[origin.name]
         if not origin.is_client:
             self.lost(origin.name)
 
@@ -283,14 +308,30 @@ class Post:
 
     def forget(self, peer: str) -> None:
         """It is a peer no more: nobody need wait for a link to it."""
-        lot = self._linked.pop(peer, None)
-        if lot is not None:
-            lot.unpark_all()
+        self._serve_line(peer)
+
+    def is_awaited(self, peer: str) -> bool:
+        """Does somebody wait for a link to this peer: who wants to send, or an answer?"""
+        return bool(self._lines.get(peer) or self._backlog.get(peer))
+
+    def beat(self) -> None:
+        """Once in a second: who cannot be answered is not kept waiting."""
+        until = trio.current_time() - BACKLOG_SECONDS_MAX
+        for backlog in self._backlog.values():
+            for waiting in backlog:  # the eldest first
+                if waiting.since > until:
+                    break
+                waiting.origin.close(NO_WAY_BACK)
 
     def close(self) -> None:
         """The node has closed, and lost its links: nobody need wait for one."""
-        for peer in list(self._linked):
+        for peer in list(self._lines):
             self.forget(peer)
+
+    def _serve_line(self, peer: str) -> None:
+        line = self._lines.pop(peer, None)
+        if line is not None:
+            line.serve()
 
     # -- what comes -------------------------------------------------------------------------------------------------
 
@@ -325,7 +366,9 @@ class Post:
     ) -> Message:
         """What an actor here is to handle. Raises what the sender is told."""
         tag, *arguments = parcel.call
-        method = cell.interface.methods.get(tag) if isinstance(tag, str) else None
+        if type(tag) is not str or len(tag) > TAG_LENGTH_MAX:
+            raise InvalidMessage(f"a message begins with its tag, a text of {TAG_LENGTH_MAX} characters at most")
+        method = cell.interface.methods.get(tag)
         if method is None:
             raise InvalidMessage(f"{cell.address} is a {cell.interface.actor.__name__}, which has no message {tag!r}")
         typed = method.unpack(arguments, self._cells)
@@ -377,9 +420,9 @@ class Post:
             return
         backlog = self._backlog.setdefault(origin.name, deque())
         if len(backlog) >= BACKLOG_MAX:
-            origin.close("it asks, and there is no link to answer it")
+            origin.close(NO_WAY_BACK)
         else:
-            backlog.append((origin, correlation, body))
+            backlog.append(_Waiting(origin, correlation, body, trio.current_time()))
 
     def _ended(self, origin: Origin, envelope: Envelope, ended: Ended) -> None:
         pending = self._settled(origin, envelope, ended)
@@ -394,8 +437,7 @@ class Post:
         try:
             pending.asker.settle(_answers.unpack(method, parcel.outcome, self._cells))
         except DecodeError as error:
-            what = f"the answer of {pending.to} cannot be read; is its class another version than ours? ({error})"
-            pending.asker.failed(method, TypeError(what))
+            pending.asker.failed(method, _answers.unreadable(method, pending.to.address, error))
         except Exception as error:
             pending.asker.failed(method, error)
 
@@ -423,3 +465,8 @@ class Post:
 
 def _sender(origin: Origin, parcel: Asked | Told) -> str:
     return f"{origin.name}/{parcel.sender}" if parcel.sender else origin.name
+
+
+def _patience(deadline: float) -> int | None:
+    """The microseconds that are left; None if it is waited for ever."""
+    return None if deadline == inf else ceil(min(max(deadline - trio.current_time(), 0) * 1_000_000, COUNTER_MAX))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from math import inf
 from typing import Any, Generic, TypeVar
 
 import trio
@@ -17,7 +16,7 @@ from actors._actor import Actor
 from actors._protocol.errors import violated
 from broadcast._intentions import Telling
 from broadcast._log import log
-from broadcast._machine import Machine
+from broadcast._machine import Machine, Turn
 from broadcast._protocol.desk import Desk
 from broadcast._protocol.output import Applied
 from broadcast._protocol.position import Batch
@@ -32,14 +31,14 @@ APPLYING_SECONDS_MAX = 0.02  # for which commands are applied, one after another
 class _UnderWay:
     """A batch of which some commands were applied: what it came to so far, and what does the rest."""
 
-    def __init__(self, batch: Batch, machine: Machine[Any], is_late: Callable[[], bool]) -> None:
+    def __init__(self, batch: Batch, machine: Machine[Any], turn: Turn) -> None:
         self.batch = batch
         self.reports: list[Report] = []
         self.begun_with = len(machine.views), machine.version
-        self._rest = machine.applying(batch, self.reports, is_late)
+        self._rest = machine.applying(batch, self.reports, turn)
 
     def go_on(self) -> bool:
-        """Until it is late, or all is done. Is it?"""
+        """Until the turn is over, or all is done. Is it?"""
         return next(self._rest, _DONE) is _DONE
 
 
@@ -72,8 +71,7 @@ class Applier(Generic[A]):
         self._delivered: deque[Batch] = deque()  # and not begun yet
         self._under_way: _UnderWay | None = None
         self._resting: list[Callable[[], None]] = []  # what waits until it is done
-        self._until = inf  # when it is late, on the clock of Trio
-        self._time = trio.lowlevel.current_clock().current_time  # a third of what `trio.current_time` takes
+        self._turn = Turn(trio.lowlevel.current_clock().current_time)  # a third of what `trio.current_time` takes
         self._goes_on = trio.Event()
 
     def enter(self, machine: Machine[A]) -> None:
@@ -119,7 +117,8 @@ class Applier(Generic[A]):
     def go_on(self) -> Applied | None:
         """As much as time allows, but for one command: the leader must be heard meanwhile, and answered. How far it
         came."""
-        applied, self._until = 0, self._time() + APPLYING_SECONDS_MAX
+        applied, turn = 0, self._turn
+        turn.until = turn.now() + APPLYING_SECONDS_MAX
         while self.is_behind:
             under_way = self._under_way or self._begin(self._delivered.popleft())
             self._under_way = under_way
@@ -129,7 +128,7 @@ class Applier(Generic[A]):
             self._end(under_way)
             applied = under_way.batch.last
             self._rest()
-            if self._is_late():
+            if turn.now() >= turn.until:
                 break
         if self.is_behind:
             self._goes_on.set()
@@ -137,9 +136,6 @@ class Applier(Generic[A]):
             return None
         self.progressed.unpark_all()
         return Applied(applied, *self.machine.due)
-
-    def _is_late(self) -> bool:
-        return self._time() >= self._until
 
     def _rest(self) -> None:
         """A batch has ended: what has waited for that may go on."""
@@ -155,7 +151,7 @@ class Applier(Generic[A]):
         if trace is not None:
             facts = {"to": self._group, "epoch": batch.epoch, "first": batch.first, "last": batch.last}
             trace.note("deliver", self._node.clock.counter, **facts)
-        return _UnderWay(batch, machine, self._is_late)
+        return _UnderWay(batch, machine, self._turn)
 
     def _end(self, done: _UnderWay) -> None:
         machine, desk = self.machine, self.desk

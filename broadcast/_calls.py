@@ -60,9 +60,10 @@ def open_call(interface: Interface, call: object, kind: Kind | None = None) -> t
     method = interface.methods.get(parts[0]) if type(parts[0]) is str else None
     if method is None or (kind is not None and kind != method.kind):
         raise InvalidMessage(f"there is no {kind or 'message'} with the tag {parts[0]!r}")
+    opened = method.opened(parts)
+    if opened is not None:
+        return method, opened
     arguments = parts[1:]
-    if method.are_exact(arguments):
-        return method, tuple(arguments)
     if not is_plain(arguments, IN_RUN):
         raise InvalidMessage(f"{method.label}: its arguments are not plain values")
     return method, method.unpack(arguments)

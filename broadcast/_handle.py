@@ -13,41 +13,25 @@ import trio
 
 from actors._interface import Method
 from actors._protocol.clock import LamportClock
-from actors._protocol.codec import DecodeError
 from actors._protocol.errors import InvalidMessage, TooLarge, invariant
 from broadcast._delivery import Order
 from broadcast._errors import AnswerNotKept, GroupClosed, SessionExpired
 from broadcast._log import log
-from broadcast._outcomes import unpack_outcome
+from broadcast._outcomes import open_outcome
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
 from broadcast._protocol.queries import Queries, Query
 from broadcast._protocol.reports import Report
 from broadcast._protocol.submitter import Submitter, Unknown
+from broadcast._takers import Taker, Takers
 from membership._protocol.view import Limits
 
-OUTSTANDING_MAX = 16_384  # commands of one handle that may be under way; beyond it askers wait their turn
-OUTSTANDING_SIZE_MAX = 64 * 1024 * 1024  # and bytes of them; a single larger one may be under way alone
 SILENCES_MAX = 2  # after so many in a row, another way may be better
-
-Taker = Callable[["bytes | BaseException"], None]
-"""Gets an encoded outcome, or why there is none."""
 
 
 def monotonic() -> int:
     """Trio's clock in microseconds."""
     return round(trio.current_time() * 1_000_000)  # at n / 1_000_000 seconds it is n, whatever floats make of it
-
-
-def open_outcome(method: Method, data: bytes) -> object:
-    """See `unpack_outcome`. Raises TypeError for an answer that this program's class does not give."""
-    try:
-        return unpack_outcome(method, data)
-    except DecodeError as error:
-        raise TypeError(
-            f"{method.label} was run, and its answer is not what this program's class declares ({error}): is the class "
-            "of the replicas another version?"
-        ) from error
 
 
 class Way(Protocol):
@@ -84,7 +68,7 @@ class Handle:
         self._submitter = Submitter(owner=owner, nonce=nonce)
         self._queries = Queries()
         self._way: Way | None = None
-        self._takers: dict[int, Taker] = {}  # ticket -> who waits
+        self._takers = Takers()  # of commands, by ticket
         self._readers: dict[int, Taker] = {}  # number of a query -> who waits
         self._told = 0  # told, and without an outcome
         self._late: list[Report] = []  # that came while something was being sent
@@ -92,9 +76,11 @@ class Handle:
         self._full = False  # was it said that the group has no room for this session?
         self._wake = trio.Event()
         self._sleeps_until = 0
-        self._room = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()  # who waits for room for a command, or for a way
+        self._reading_room = trio.lowlevel.ParkingLot()  # and for a query
         self._settled = trio.lowlevel.ParkingLot()
         self._closed = False
+        self._taking_size_max = -1  # of the calls that are taken in; less than any while it is none
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -127,13 +113,13 @@ class Handle:
 
         Returns its ticket, or 0 if there is no room: wait for `room`, and try again. Raises what stands against it.
         """
-        submitter = self._submitter
-        outstanding = submitter.outstanding
-        if not self._takes(method, call) or (outstanding and self._is_full(outstanding, call)):
+        if len(call) > self._taking_size_max and not self._takes(method, call):
             return 0
-        ticket = submitter.offer(call)
-        self._takers[ticket] = taker
-        if outstanding:
+        ticket = self._submitter.offer(call)
+        if not ticket:
+            return 0
+        self._takers.add(taker)
+        if self._submitter.outstanding > 1:
             self._wake.set()  # it leaves with what else comes in this round
         else:
             self._pump()
@@ -172,9 +158,6 @@ class Handle:
             raise TooLarge(f"the message {method.label}", len(call), self.limits.command_size_max)
         return True
 
-    def _is_full(self, outstanding: int, call: bytes) -> bool:
-        return outstanding >= OUTSTANDING_MAX or self._submitter.size + len(call) > OUTSTANDING_SIZE_MAX
-
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def check_level(self, consistency: Consistency) -> None:
@@ -197,7 +180,7 @@ class Handle:
             self._check_open()
             await self._settled.park()
         while not self._takes(method, call) or not self._queries.has_room(call):
-            await self._room.park()
+            await self._reading_room.park()
         self.check_level(consistency)
         idle = self._queries.outstanding == 0
         number = self._queries.ask(call, consistency)
@@ -212,14 +195,15 @@ class Handle:
         self._readers.pop(number, None)
         if self._queries.give_up(number) and self._way is not None:
             self._way.give_up(number)
+        self._reading_room.unpark(count=self._queries.room)
 
     def answer(self, number: int, result: bytes) -> None:
         """The outcome of a query has come."""
         if self._queries.answered(number, monotonic()):
-            self._readers.pop(number)(result)
+            self._readers.pop(number)([result])
             self._sleep_no_longer()
-            if self._room:
-                self._room.unpark_all()
+            if self._reading_room:
+                self._reading_room.unpark(count=self._queries.room)
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
@@ -244,10 +228,12 @@ class Handle:
         """
         self._way = way
         self.limits = limits
+        self._taking_size_max = limits.command_size_max
         self._submitter.enter(cluster, term=limits.session_term, window=limits.answers_max, now=monotonic())
         self._hand_out()
         self._queries.enter(cluster)
         self._room.unpark_all()
+        self._reading_room.unpark_all()
         self._pump()
 
     def lose_way(self) -> None:
@@ -261,17 +247,17 @@ class Handle:
         self._submitter.end()
         self._pump()
         self._closed = True
-        takers = [*self._takers.values(), *self._readers.values()]
-        self._takers.clear()
-        self._readers.clear()
-        for taker in takers:
-            taker(
-                GroupClosed(
-                    f"this handle of the group {self.group} was closed while an answer was awaited: what was asked may "
-                    "have been applied. Open another handle, and look, before asking for it again"
-                )
-            )
+        self._taking_size_max = -1
+        error = GroupClosed(
+            f"this handle of the group {self.group} was closed while an answer was awaited: what was asked may have "
+            "been applied. Open another handle, and look, before asking for it again"
+        )
+        self._takers.give_up(error)
+        readers, self._readers = list(self._readers.values()), {}
+        for taker in readers:
+            taker([error])
         self._room.unpark_all()
+        self._reading_room.unpark_all()
         self._settled.unpark_all()
 
     def _check_open(self) -> None:
@@ -289,18 +275,11 @@ class Handle:
                     "for longer than the session's term (Limits.session_term), or the group was formed anew. The "
                     "command may have been applied: look before asking for it again"
                 )
-                for ticket in range(result.first, result.last + 1):
-                    self._take(ticket, error)
+                self._takers.hand_out([error] * (result.last + 1 - result.first))
             else:
-                for ticket, outcome in enumerate(result.outcomes, result.first):
-                    self._take(ticket, outcome)
+                self._takers.hand_out(result.outcomes)
         self._settled.unpark_all()
-        self._room.unpark_all()
-
-    def _take(self, ticket: int, result: bytes | BaseException) -> None:
-        taker = self._takers.pop(ticket, None)
-        if taker is not None:
-            taker(result)
+        self._room.unpark(count=self._submitter.room)
 
     # -- what goes out ---------------------------------------------------------------------------------------------
 
@@ -356,8 +335,8 @@ class _Waiter:
         self._task: trio.lowlevel.Task | None = None
         self._result: bytes | BaseException | None = None
 
-    def __call__(self, result: bytes | BaseException) -> None:
-        self._result = result
+    def __call__(self, results: Sequence[bytes | BaseException]) -> None:
+        (self._result,) = results
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
             self._task = None
@@ -390,7 +369,8 @@ class _Told:
         self._method = method
         self._answered = answered
 
-    def __call__(self, result: bytes | BaseException) -> None:
+    def __call__(self, results: Sequence[bytes | BaseException]) -> None:
+        (result,) = results
         self._answered()
         try:
             if isinstance(result, BaseException):

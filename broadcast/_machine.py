@@ -12,6 +12,7 @@ and a command that came with a version is not run before that is in force, which
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -72,8 +73,17 @@ _RAN = (_APPLIED, Outcome.REFUSED, Outcome.QUERIED)
 """Outcomes of commands whose effects, if any, stayed: what a replay runs again. (A query has none, or is wrong.)"""
 
 
-def _never() -> bool:
-    return False
+class Turn:
+    """For how long commands are applied, one after another. now: a clock; until: when the turn is over on it."""
+
+    __slots__ = ("now", "until")
+
+    def __init__(self, now: Callable[[], float], until: float = math.inf) -> None:
+        self.now = now
+        self.until = until
+
+
+_ENDLESS = Turn(float)
 
 
 def check_version(group: str, interface: Interface, in_force: int, index: int) -> None:
@@ -119,7 +129,7 @@ class Machine(Running[A]):
         self._due_size = 0  # bytes of the calls that were due in the present batch
         self._payer: Session | Effects = self.effects  # whose commands are run at present
         self._undos = Undos()  # of all, whoever pays
-        self._is_late: Callable[[], bool] = _never
+        self._turn = _ENDLESS
 
     @property
     def due(self) -> tuple[int | None, int]:
@@ -147,13 +157,13 @@ class Machine(Running[A]):
         `CannotApply`: an entry has no outcome that is sure to be the same everywhere.
         """
         reports: list[Report] = []
-        for _ in self.applying(batch, reports, _never):
-            violated("who is never late is done at once")
+        for _ in self.applying(batch, reports, _ENDLESS):
+            violated("in a turn without an end all is done at once")
         return reports
 
     @enable_ki_protection
-    def applying(self, batch: Batch, reports: list[Report], is_late: Callable[[], bool]) -> Iterator[None]:
-        """The same bit by bit: it stops behind each command at which it is late, and counts when it has ended.
+    def applying(self, batch: Batch, reports: list[Report], turn: Turn) -> Iterator[None]:
+        """The same bit by bit: it stops behind each command with which its turn is over, and counts when it has ended.
 
         reports: what to tell is added there. What is looked at meanwhile is of no index that there is, so that nobody
         should look; no other batch, and no snapshot, comes in between.
@@ -164,7 +174,7 @@ class Machine(Running[A]):
             self.sessions.renew(batch.time)  # while nobody led, nobody could be heard of (rule 12)
         for number, session in self.sessions.expire(batch.time):
             self._past.left(number, session.owner, batch.first)
-        self._due_size, self._is_late = 0, is_late
+        self._due_size, self._turn = 0, turn
         if self.tells or self.unheard:
             self.tells, self.unheard = [], []
         entries, index = decode_entries(batch.entries), batch.first
@@ -242,12 +252,13 @@ class Machine(Running[A]):
         self, entry: Commands, session: Session, batch: Batch, index: int, skip: int
     ) -> Generator[None, None, list[bytes]]:
         """Returns what to tell the asker, which is more than what is kept for one that asks again (rule 22)."""
-        calls, told = open_calls(entry), list[bytes]()
+        calls, told, kept = open_calls(entry), list[bytes](), list[bytes]()
         self._enter(entry, batch, session)
+        turn, room = self._turn, session.room
         for at in range(skip, entry.count):
             call = calls[at]
-            if session.is_full and call is not None:
-                outcome, answer = Outcome.OVERLOADED, pack_overload(session.size)
+            if room <= 0 and call is not None:
+                outcome, answer = Outcome.OVERLOADED, pack_overload(session.size + session.room - room)
             else:
                 outcome, answer = self._apply_call(call, entry, index, index + at)
             told.append(answer)
@@ -255,9 +266,11 @@ class Machine(Running[A]):
                 self._past.note(index + at, 1, outcome)
             elif self._idempotent and self._is_idempotent(call):
                 answer = NOT_KEPT
-            session.answered(answer)
-            if self._is_late():
+            kept.append(answer)
+            room -= len(answer)
+            if turn.now() >= turn.until:
                 yield from self._pause(entry, batch, session)
+        session.answered(kept)
         self._applied_calls(index + entry.count - 1)
         return told
 
@@ -291,7 +304,7 @@ class Machine(Running[A]):
                 self._past.note(at, 1, outcome)
                 if outcome is not Outcome.REFUSED:
                     self.unheard.append(Unheard(at, call, outcome))
-            if self._is_late():
+            if self._turn.now() >= self._turn.until:
                 yield from self._pause(entry, batch, self.effects)
         self._applied_calls(last)
 

@@ -86,7 +86,7 @@ class LogContext(Context):
         self._room = room
         self._active = False
 
-    def at(self, index: int, *, acts: bool) -> None:
+    def at(self, index: int, acts: bool) -> None:
         """Move on to the message at `index`. acts: whether it may have effects, as a command may."""
         self._index = index
         self._acts = acts

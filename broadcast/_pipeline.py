@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
@@ -12,10 +12,14 @@ import trio
 
 from actors._actor import Actor, Marked
 from actors._interface import Interface, Method
-from broadcast._handle import Handle, open_outcome
+from broadcast._handle import Handle
+from broadcast._outcomes import open_outcomes
+from broadcast._takers import Taker
 
 A_contra = TypeVar("A_contra", bound=Actor, contravariant=True)
-TURNS = 64  # sends or answers after which other tasks get theirs: at each one that would cost as much as all the rest
+TURNS = 64
+"""Sends after which other tasks get their turn, and answers that are opened in one: a turn for each would cost as much
+as all the rest."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,15 +46,20 @@ class Pipeline(Generic[A_contra]):
         self._sent = 0
         self._answered = 0
         self._taken = 0
-        self._outcomes: deque[tuple[Method, bytes | BaseException]] = deque()
+        self._settled: Taker = self._settle
+        self._methods: deque[Method] = deque()  # of all whose outcome was not opened
+        self._outcomes: deque[bytes | BaseException] = deque()
+        self._opened: deque[outcome.Value[object] | outcome.Error] = deque()
         self._changed = trio.lowlevel.ParkingLot()
+        self._full = False  # does somebody wait for room in the window?
         self._reading = False
         self._ended = False
         self._turns = 0
 
     async def send(self, method: Marked[A_contra, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Take a command in; waits while the window is full of commands whose answer was not read."""
-        self._check_open()
+        if self._ended:
+            self._check_open()
         asked = self._interface.method_for(method)
         if asked.kind != "command":
             raise TypeError(f"{asked.label} is a query, and a pipeline carries commands: use ask")
@@ -61,10 +70,10 @@ class Pipeline(Generic[A_contra]):
         else:
             await trio.lowlevel.checkpoint()
             self._check_open()
-        settle = partial(self._settle, asked)
-        while (full := self._sent - self._taken >= self.window) or not self._handle.offer(asked, call, settle):
+        while (full := self._sent - self._taken >= self.window) or not self._handle.offer(asked, call, self._settled):
             await self._wait(full=full)
         self._sent += 1
+        self._methods.append(asked)
 
     async def _wait(self, *, full: bool) -> None:
         """Until there may be room: in the window, if that is `full`, or with the handle."""
@@ -73,6 +82,7 @@ class Pipeline(Generic[A_contra]):
                 f"the window of {self.window} is full of answers that nobody reads: iterate over the pipeline in "
                 "another task, or use tell if the answers do not matter"
             )
+        self._full = self._full or full
         await (self._changed.park() if full else self._handle.room())
         self._check_open()
 
@@ -92,29 +102,34 @@ class Pipeline(Generic[A_contra]):
 
     async def __anext__(self) -> outcome.Value[object] | outcome.Error:
         self._reading = True
-        self._turns += 1
-        if self._turns % TURNS:
+        if self._opened:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()
-        while not self._outcomes:
-            if self._ended and self._taken == self._sent:
+        while not self._opened:  # somebody else who iterates may have had them
+            if self._outcomes:
+                self._open()
+            elif self._ended and self._taken == self._sent:
                 raise StopAsyncIteration
-            await self._changed.park()
-        method, result = self._outcomes.popleft()
+            else:
+                await self._changed.park()
         self._taken += 1
-        if self._changed:
+        if self._full:
+            self._full = False
             self._changed.unpark_all()
-        if isinstance(result, BaseException):
-            return outcome.Error(result)
-        try:
-            return outcome.Value(open_outcome(method, result))
-        except Exception as error:  # what came of it, for who unwraps it
-            return outcome.Error(error)
+        return self._opened.popleft()
 
-    def _settle(self, method: Method, result: bytes | BaseException) -> None:
-        self._answered += 1
-        self._outcomes.append((method, result))  # they come in the order in which they were sent
+    def _open(self) -> None:
+        """Of the outcomes that have come the next few, which are of one method."""
+        method, results = self._methods[0], list[bytes | BaseException]()
+        while self._outcomes and len(results) < TURNS and self._methods[0] is method:
+            results.append(self._outcomes.popleft())
+            self._methods.popleft()
+        self._opened.extend(open_outcomes(method, results))
+
+    def _settle(self, results: Sequence[bytes | BaseException]) -> None:
+        self._answered += len(results)
+        self._outcomes.extend(results)  # they come in the order in which they were sent
         if self._changed:
             self._changed.unpark_all()
 

@@ -93,17 +93,18 @@ class Running(Generic[A]):
 
         `NotUnderstood` if the class does not take it.
         """
-        self._context.intentions = None
+        context = self._context
+        context.intentions = None
         try:
             method, arguments = open_call(self.interface, call)
         except InvalidMessage as error:
             if is_call(call):
                 raise NotUnderstood(str(error)) from error
             return Outcome.INVALID, INVALID
-        if method.since > self._context.version:
+        if method.since > context.version:
             return Outcome.INVALID, INVALID
         acts = method.kind == "command"
-        self._context.at(index, acts=acts)
+        context.at(index, acts)
         try:
             return _APPLIED if acts else Outcome.QUERIED, pack_answer(method, method.function(actor, *arguments))
         except Refused as refusal:
@@ -169,7 +170,7 @@ class Running(Generic[A]):
         epoch = self.views[-1].epoch if self.views else 0
         leader = self.views[-1].leader if self.views else ""
         self._context.enter(Moment(sender, leader, epoch, self.time, self.stamp - self.applied, self.version))
-        self._context.at(self.applied, acts=False)
+        self._context.at(self.applied, False)
         try:
             return pack_answer(method, method.function(self.actor, *arguments))
         except Refused as refusal:

@@ -32,6 +32,7 @@ def sifted(entry: Submittable, machine: Machine[Any], version: int | None = None
     if not isinstance(entry, Commands):
         return entry
     calls = open_calls(entry)
+    version = version or machine.version
     understood = [call is None or machine.understands(call, version) for call in calls]
     if all(understood):
         return entry

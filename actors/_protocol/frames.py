@@ -20,6 +20,9 @@ CLIENT_FRAME_SIZE_MAX = 2**23 + 2**16
 it. Anybody can be a client, and each has a frame under way."""
 HEAD_SIZE = 8
 _HEAD = Struct(">II")
+_TLS_RECORDS = (0x1503, 0x1603)
+"""How an alert of TLS begins, and a handshake (RFC 8446, 5.1): no frame is as large as that."""
+_TLS = "what it speaks is TLS, and here is none: give both ends certificates (tls=), or neither"
 
 
 def frame(*parts: bytes | memoryview) -> bytes:
@@ -80,7 +83,8 @@ class FrameReader:
             return None
         length, checksum = _HEAD.unpack_from(buffer, at)
         if not 0 < length <= self.size_max:
-            self._break(f"a frame of {length} bytes, and 1 to {self.size_max} are allowed")
+            what = f"a frame of {length} bytes, and 1 to {self.size_max} are allowed"
+            self._break(_TLS if length >> 16 in _TLS_RECORDS else what)
         end = at + HEAD_SIZE + length
         if len(buffer) < end:
             return None

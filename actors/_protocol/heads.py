@@ -5,8 +5,10 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+UNSIGNED: Final = 0x00
+NEGATIVE: Final = 0x20
 ARRAY: Final = 0x80
-"""The major type of arrays, for `head`."""
+"""Major types, for `head`: an int from 0 on, an int below it as its complement, an array."""
 WIDE: Final = 0x1B
 """The first byte of an int from 0 on that takes eight bytes more, whatever it is."""
 

@@ -62,6 +62,11 @@ class Queries:
         """When `tick` is due."""
         return self._patience.until
 
+    @property
+    def room(self) -> int:
+        """How many more may be asked, as far as their number goes; at least one has a chance."""
+        return max(UNDER_WAY_MAX - len(self._open), 1)
+
     def has_room(self, call: bytes) -> bool:
         """May this be asked now?"""
         return not self._open or (len(self._open) < UNDER_WAY_MAX and self._size + len(call) + 16 <= UNDER_WAY_SIZE_MAX)

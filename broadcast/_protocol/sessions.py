@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from actors._protocol.errors import invariant
@@ -56,9 +56,9 @@ class Session:
         self.size = sum(map(len, self.answers))
 
     @property
-    def is_full(self) -> bool:
-        """Is there no room for the answer of another command?"""
-        return self.size >= ANSWERS_SIZE_MAX
+    def room(self) -> int:
+        """For the answers of further commands, in bytes: for one as long as there is any."""
+        return ANSWERS_SIZE_MAX - self.size
 
     def acknowledge(self, number: int) -> None:
         """The owner has the answers up to `number`: forget them."""
@@ -69,11 +69,11 @@ class Session:
             del self.answers[:forgotten]
             self.acknowledged = number
 
-    def answered(self, answer: bytes) -> None:
-        """The next number has this outcome, as it is kept for who asks again."""
-        self.last += 1
-        self.size += len(answer)
-        self.answers.append(answer)
+    def answered(self, answers: Sequence[bytes]) -> None:
+        """The next numbers have these outcomes, as they are kept for who asks again."""
+        self.last += len(answers)
+        self.size += sum(map(len, answers))
+        self.answers.extend(answers)
 
     def remembered(self, first: int, last: int) -> tuple[int, list[bytes]]:
         """The answers of `first .. last` that are still here, and the number of the first of them."""

@@ -20,6 +20,8 @@ from membership._protocol.view import Limits
 RUN_COUNT_MAX = 1_000  # commands in one run
 RUN_SIZE_MAX = 256 * 1024  # bytes of calls in one run; a single larger call still makes one
 UNDER_WAY_SIZE_MAX = 16 * 1024 * 1024  # bytes of calls that were sent and are not answered; a larger run goes alone
+OUTSTANDING_MAX = 16_384  # commands that are held; beyond it who asks waits for a turn
+OUTSTANDING_SIZE_MAX = 64 * 1024 * 1024  # and bytes of them; a single larger one is held alone
 KEEPS_PER_TERM = 4
 UNACKNOWLEDGED_SIZE_MAX = 1024 * 1024  # bytes of answers with which an idle session does not wait until it is kept
 
@@ -110,6 +112,11 @@ class Submitter:
         return self._tickets - self._answered
 
     @property
+    def room(self) -> int:
+        """How many more may be offered, as far as their number goes; at least one has a chance."""
+        return max(OUTSTANDING_MAX - self.outstanding, 1)
+
+    @property
     def offered(self) -> int:
         """The last ticket given out."""
         return self._tickets
@@ -154,10 +161,13 @@ class Submitter:
         self.lost()
 
     def offer(self, call: bytes) -> int:
-        """Take a call into the session; returns its ticket."""
+        """Take a call into the session. Returns its ticket, or 0 if there is no room until more is answered."""
+        outstanding, size = self._tickets - self._answered, self._unsent_size + len(call)
+        if outstanding and (outstanding >= OUTSTANDING_MAX or size + self._runs_size > OUTSTANDING_SIZE_MAX):
+            return 0
         self._tickets += 1
         self._unsent.append(call)
-        self._unsent_size += len(call)
+        self._unsent_size = size
         return self._tickets
 
     def withdraw(self, ticket: int) -> bool:
@@ -296,7 +306,7 @@ class Submitter:
             outgoing.extend(self._commands(session, run, stamp) for run in self._runs)
         if self._unsent and not self._runs and now - self._confirmed_at > self._term // 2:
             return outgoing + self._probe(session, now)
-        while self._unsent and (room := self._room) > 0:
+        while self._unsent and (room := self._sendable) > 0:
             run = self._next_run(room)
             self._runs.append(run)
             self._runs_size += run.size
@@ -332,7 +342,7 @@ class Submitter:
         return idle and self._unacknowledged_size >= UNACKNOWLEDGED_SIZE_MAX
 
     @property
-    def _room(self) -> int:
+    def _sendable(self) -> int:
         """Commands that may be sent before more is answered."""
         if self._runs and self._runs_size + min(self._unsent_size, RUN_SIZE_MAX) > UNDER_WAY_SIZE_MAX:
             return 0

@@ -72,7 +72,7 @@ class Alone(Generic[A]):
         context = self._context
         self._index += 1
         context.enter(Moment(sender, "alone", 1, self._now, 0, self.version))
-        context.at(self._index, acts=method.kind == "command")
+        context.at(self._index, method.kind == "command")
         context.intentions = None
         try:
             answer: Any = method.function(self.actor, *arguments)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -25,6 +26,8 @@ from actors._durable import make_directory, sync
 from actors._protocol.address import check_name
 from actors._protocol.credential import Credential
 from broadcast.cli.certs import AUTHORITY_DAYS, LEAF_DAYS
+
+T = TypeVar("T")
 
 CLOCKS_APART = timedelta(hours=1)
 """What the clock of another machine may be behind: a certificate is good from so long before it was made."""
@@ -224,18 +227,32 @@ def _alternative(address: str) -> x509.GeneralName:
 def _read_authority(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     paths = directory / "authority.pem", directory / "authority.key"
     missing = [path.name for path in paths if not path.is_file()]
-    if missing:
+    if len(missing) == len(paths):
         raise CannotCertify(f"{directory} holds no {missing[0]}: make an authority first, by `troupe certs init`")
-    try:
-        certificate = x509.load_pem_x509_certificate(paths[0].read_bytes())
-        key = serialization.load_pem_private_key(paths[1].read_bytes(), None)
-    except (ValueError, TypeError) as error:  # TypeError: it has a passphrase
-        raise CannotCertify(f"the authority in {directory} cannot be read: {error}") from None
-    except OSError as error:
-        raise CannotCertify(f"the authority in {directory} cannot be read: {error.strerror}") from None
+    if missing:
+        raise CannotCertify(
+            f"{directory} holds no {missing[0]}, which belongs to what is there: put that back, or else make another "
+            "authority in another directory, and its certificates anew"
+        )
+    certificate = _opened(paths[0], x509.load_pem_x509_certificate)
+    key = _opened(paths[1], lambda data: serialization.load_pem_private_key(data, None))
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise CannotCertify(f"authority.pem and authority.key in {directory} do not belong together")
     return certificate, key
+
+
+def _opened(path: Path, load: Callable[[bytes], T]) -> T:
+    """What is in a file of the authority's, in PEM. Raises CannotCertify."""
+    try:
+        return load(path.read_bytes())
+    except TypeError:
+        raise CannotCertify(f"{path} has a passphrase, and cannot be used with one: take it off") from None
+    except ValueError:  # the library's text is about its own inside
+        raise CannotCertify(
+            f"{path} cannot be read: it is not what `troupe certs init` has written there, in PEM; put that back"
+        ) from None
+    except OSError as error:
+        raise CannotCertify(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _open_directory(directory: Path) -> None:

@@ -11,6 +11,9 @@ import click
 from actors._protocol.trace import LINE_SIZE_MAX, Contradiction, Event, Note, Noted, Place, decode_note, merge
 from broadcast.cli._spacetime import EVENTS_MAX, described, draw, shown
 
+PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg"'
+"""How a picture begins."""
+
 
 @click.command
 @click.argument(
@@ -20,7 +23,8 @@ from broadcast.cli._spacetime import EVENTS_MAX, described, draw, shown
     "--svg",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="OUT.svg",
-    help="Draw a space-time diagram into this file, in the place of words.",
+    help="Draw a space-time diagram into this file, in the place of words. Another picture there is written over, and "
+    "nothing else is.",
 )
 @click.option("--from", "first", type=int, metavar="STAMP", help="Leave out what has a lower stamp.")
 @click.option("--until", "last", type=int, metavar="STAMP", help="Leave out what has a higher stamp.")
@@ -38,6 +42,8 @@ def command(
     What stands above may have caused what stands below it, and never the other way round. Wall clocks are shown, and
     have no part in it.
     """
+    if svg is not None:
+        check_place(svg, files)
     try:
         events = merge([read(path) for path in files])
     except Contradiction as error:
@@ -59,6 +65,24 @@ def command(
     except OSError as error:
         raise click.ClickException(f"{svg} cannot be written: {error.strerror}") from None
     click.echo(f"{svg}: {len(wanted):,} events of {', '.join(nodes)}")
+
+
+def check_place(svg: Path, files: Sequence[Path]) -> None:
+    """Raises ClickException if something is there that is no picture: by `--svg traces/*.trace` it is the first trace,
+    which does not look so."""
+    if not svg.is_file():  # nothing is, or what takes it is no file, such as a pipe
+        return
+    if any(svg.samefile(path) for path in files):
+        raise click.ClickException(f"{svg} is one of the traces, and stays as it is: name a new file behind --svg")
+    try:
+        with svg.open("rb") as file:
+            begin = file.read(len(PICTURE))
+    except OSError as error:
+        raise click.ClickException(f"{svg} cannot be read: {error.strerror}") from None
+    if begin not in (PICTURE, b""):
+        raise click.ClickException(
+            f"{svg} is there already, and is no picture of `troupe trace`: name a new file behind --svg, or remove it"
+        )
 
 
 def read(path: Path) -> list[Noted]:

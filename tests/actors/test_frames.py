@@ -64,6 +64,12 @@ def test_swapped_words_are_found() -> None:
         read(FrameReader(), bytes(data))
 
 
+@pytest.mark.parametrize("begin", [b"\x16\x03\x01\x02\x00", b"\x15\x03\x03\x00\x02"], ids=["handshake", "alert"])
+def test_who_speaks_tls_is_told_by_its_name(begin: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"what it speaks is TLS, and here is none: give both ends certifica"):
+        read(FrameReader(), begin + bytes(3))
+
+
 @pytest.mark.parametrize("length", [0, 101, 2**31, 2**32 - 1])
 def test_a_length_out_of_bounds_is_refused_before_anything_is_kept(length: int) -> None:
     with pytest.raises(RemoteProtocolError, match=f"a frame of {length} bytes, and 1 to 100 are allowed"):

@@ -13,11 +13,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
     Actor,
+    ActorCrashed,
     ActorRef,
     Context,
     End,
     InvalidMessage,
     Mailbox,
+    OutcomeUnknown,
     Overloaded,
     Ref,
     Supervision,
@@ -25,6 +27,7 @@ from actors import (
     query,
 )
 from actors._cells import WARM_MAX
+from actors._protocol.codec import COUNT_MAX
 
 # -- messages ---------------------------------------------------------------------------------------------------------
 
@@ -71,6 +74,69 @@ async def test_a_refusal_reaches_the_asker_and_the_actor_goes_on(autojump_clock:
             await box.ask(Box.refuse, "no luck")
         await box.tell(Box.refuse, "nobody hears")
         assert await box.ask(Box.keep, "x") == 1
+
+
+class Anything(Actor):
+    @command
+    def give(self, value: object) -> object:
+        return value
+
+    @command
+    def say(self, text: str) -> str:
+        return text
+
+    @query
+    def surrogate(self) -> str:
+        return "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("\ud800", "half a surrogate pair"),
+        ({"\ud800": 1}, "half a surrogate pair"),
+        (["a", ["\udfff"]], "half a surrogate pair"),
+        ([None] * COUNT_MAX, "more than 32768 values"),
+    ],
+    ids=["text", "key", "deep", "many"],
+)
+async def test_what_could_not_be_sent_to_another_node_is_not_taken_next_door(value: object, why: str) -> None:
+    async with lone_node() as node:
+        anything = await node.spawn("anything", Anything)
+        for call in (anything.ask(Anything.give, value), anything.tell(Anything.give, value)):
+            with pytest.raises(InvalidMessage, match=why):
+                await call
+        with pytest.raises(InvalidMessage, match=why):
+            anything.tell_nowait(Anything.give, value)
+        assert await anything.ask(Anything.say, "h\xe9\U0001f600") == "h\xe9\U0001f600"
+        assert await anything.ask(Anything.give, [None] * (COUNT_MAX - 3)) == [None] * (COUNT_MAX - 3)
+        with pytest.raises(InvalidMessage, match="half a surrogate pair"):
+            await anything.ask(Anything.say, "\udc00")
+
+
+async def test_an_answer_that_could_not_be_sent_is_a_bug_next_door_too() -> None:
+    async with lone_node() as node:
+        anything = await node.supervised(Supervision(backoff_min=0)).spawn("anything", Anything)
+        with pytest.raises(ActorCrashed, match=r"Anything.surrogate of a/anything raised TypeError"):
+            await anything.ask(Anything.surrogate)
+
+
+class Wordy(Actor):
+    """Takes a box for something else."""
+
+    @command
+    def keep(self, text: str) -> str:
+        return text
+
+
+async def test_an_answer_that_the_asker_s_class_does_not_have_is_no_definite_error() -> None:
+    """As between nodes: the message was handled, and no answer of that class came of it."""
+    async with lone_node() as node:
+        box = await node.spawn("box", Box)
+        expected = r"Wordy.keep of a/box was handled, but its answer is not what .*: Expected `str`, got `int`"
+        with pytest.raises(OutcomeUnknown, match=expected):
+            await node.ref("a/box", Wordy).ask(Wordy.keep, "x")
+        assert await box.ask(Box.all) == ["x"]
 
 
 async def test_what_does_not_fit_is_told_to_the_sender(autojump_clock: MockClock) -> None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 import structlog
 
-from actors._log import Log
+from actors._log import TEXT_LENGTH_MAX, TRACEBACK_LENGTH_MAX, Log
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
@@ -45,6 +45,32 @@ def test_an_exception_is_shown_with_its_traceback(capsys: pytest.CaptureFixture[
     assert first.endswith("it crashed tag=t")
     assert more[0].startswith("Traceback")
     assert more[-1] == "ZeroDivisionError: why"
+
+
+CUT = "x" * (TEXT_LENGTH_MAX - 24) + "... (1000000 characters)"
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_whatever_others_sent_a_line_stays_short(capsys: pytest.CaptureFixture[str]) -> None:
+    Log("part").warning("dead letter", reason="x" * 10**6, count=3)
+    assert capsys.readouterr().err.endswith(f" reason='{CUT}' count=3\n")
+    with structlog.testing.capture_logs() as lines:
+        Log("part").warning("dead letter", reason="x" * 10**6, count=3)
+    assert lines == [
+        {"event": "dead letter", "reason": CUT, "count": 3, "logger": "part", "log_level": "warning"},
+    ]
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_whatever_an_exception_says_its_traceback_stays_short_and_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    Log("part").error("it crashed", exc_info=ValueError("x" * 10**6))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("ValueError: xxx")
+    Log("part").error("it crashed", exc_info=ValueError("\n" * 10**6 + "why\x1b[31m\tred"))
+    _, *more = capsys.readouterr().err.splitlines()
+    assert len(more) == TRACEBACK_LENGTH_MAX
+    assert more[-1] == "why\\x1b[31m\tred"
+    Log("part").error("it crashed", exc_info=ValueError("x" * 10**6))
+    assert max(map(len, capsys.readouterr().err.splitlines())) == TEXT_LENGTH_MAX
 
 
 class _Full(io.StringIO):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -37,6 +37,7 @@ from actors import (
     open_node,
     query,
 )
+from actors._actor import TAG_LENGTH_MAX
 from actors._client_link import open_client_link
 from actors._plain import encode_plain
 from actors._protocol.codec import COUNT_MAX
@@ -129,6 +130,25 @@ async def test_errors_are_those_of_next_door(autojump_clock: MockClock) -> None:
 class Other(Actor):
     @command
     def other(self) -> None: ...
+
+
+class Wordy(Actor):
+    """Takes a box for something else."""
+
+    @command
+    def keep(self, text: str) -> str:
+        return text
+
+
+async def test_an_answer_that_the_asker_s_class_does_not_have_is_no_definite_error(autojump_clock: MockClock) -> None:
+    """It was handled: neither a `Rejected`, nor a `TypeError`, as an `InvalidMessage` is one."""
+    async with pair() as nodes:
+        box = await box_on_b(nodes)
+        expected = r"Wordy.keep of b/box was handled, but its answer is not what .*: Expected `str`, got `int`"
+        with pytest.raises(OutcomeUnknown, match=expected) as caught:
+            await nodes.a.ref("b/box", Wordy).ask(Wordy.keep, "x")
+        assert not isinstance(caught.value, TypeError)
+        assert await box.ask(Box.all) == ["x"]
 
 
 async def test_who_is_killed_with_it_is_told_that_nobody_knows(autojump_clock: MockClock) -> None:
@@ -409,6 +429,22 @@ async def test_what_is_asked_of_a_node_that_cannot_dial_back_is_answered_when_it
         assert trio.current_time() > 5
 
 
+async def test_whom_nobody_can_answer_is_not_kept_waiting(autojump_clock: MockClock) -> None:
+    async with one_way() as (a, b):
+        with structlog.testing.capture_logs() as lines, pytest.raises(LinkBroken, match="it may have been handled"):
+            await a.ref("b/box", Box).ask(Box.keep, "x")
+        assert 10 < trio.current_time() < 12
+        assert instance_of(b, "box").kept == ["x"]
+        warnings = [line for line in lines if line["log_level"] == "warning"]
+        assert [(line["event"], line["peer"], line["reason"]) for line in warnings] == [
+            ("no link, and somebody waits for one; still trying", "a", "nobody listens there"),
+            ("link closed for a fault", "a", "it asks, and there is no link to answer it"),
+        ]
+        assert not b._cells.post._backlog
+        b.set_peers({"a": "a:2"})
+        assert await a.ref("b/box", Box).ask(Box.keep, "y") == 2
+
+
 async def set_peers(node: Node, peers: dict[str, str]) -> None:
     node.set_peers(peers)
     await trio.lowlevel.checkpoint()
@@ -464,6 +500,26 @@ async def test_an_answer_to_an_earlier_life_is_not_taken_for_one_to_this(autojum
 
         nursery.start_soon(answer_late)
         assert await box.ask(Box.keep, "x") == 1
+
+
+async def test_a_newer_life_is_not_answered_over_the_link_to_the_one_before(autojump_clock: MockClock) -> None:
+    """Whose machine has lost its power: it closes no link, and is somewhere else before anybody notices."""
+    network = MemoryNetwork(random=Random(1))
+    with trio.fail_after(100):
+        async with AsyncExitStack() as stack:
+            a = await stack.enter_async_context(open_node("a", listen="a:1", network=network.host("a")))
+            before, after = network.host("before"), network.host("after")
+            peers = {"a": "a:1"}
+            await stack.enter_async_context(open_node("b", listen="before:1", peers=peers, network=before))
+            a.add_peer("b", "before:1")
+            a.learn_peers("group", {"b": "after:1"})
+            await a.spawn("box", Box)
+            while not a.is_linked("b"):  # noqa: ASYNC110 - it does not tell
+                await trio.sleep(0.01)
+            for one, other in (("a", "before"), ("before", "a")):
+                network.cut(one, other)
+            b = await stack.enter_async_context(open_node("b", listen="after:1", peers=peers, network=after))
+            assert await b.ref("a/box", Box).ask(Box.keep, "x") == 1
 
 
 async def test_a_node_that_is_no_peer_is_no_place_for_actors(autojump_clock: MockClock) -> None:
@@ -896,6 +952,37 @@ async def test_unknown_methods_and_private_ones_are_invalid(autojump_clock: Mock
         assert nodes.b.actor_statistics().dead_letters == 4
         assert nodes.b.statistics().faults == 0
         await wait_all_tasks_blocked()
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["T" * 5_000_000, "T" * (TAG_LENGTH_MAX + 1), ["L"] * 30_000, {"k" * 1_000_000: 1}, None, 1],
+    ids=["long", "longer", "list", "dict", "none", "int"],
+)
+async def test_what_is_no_tag_is_invalid_and_is_not_repeated_in_the_log(tag: object, autojump_clock: MockClock) -> None:
+    async with pair() as nodes:
+        await box_on_b(nodes)
+        call = encode_plain([tag])
+        with structlog.testing.capture_logs() as lines:
+            nodes.a.send("b", _post.ADDRESS, "actors", _post.pack_told("box", "", call))
+            await trio.sleep(1)
+        [line] = [line for line in lines if line["event"] == "dead letter"]
+        assert line["reason"] == "a message begins with its tag, a text of 128 characters at most"
+        assert nodes.b.actor_statistics().dead_letters == 1
+        assert nodes.b.statistics().faults == 0
+
+
+async def test_whatever_a_peer_sends_a_dead_letter_s_line_is_short(autojump_clock: MockClock) -> None:
+    """The text of an error may repeat a value: here a key, and what is no address."""
+    async with pair() as nodes:
+        await nodes.b.spawn("keeper", Keeper)
+        with structlog.testing.capture_logs() as lines:
+            for call in (["put", {"x" * 10**6: 1}], ["put", {"x": "x" * 10**6 + "/b"}]):
+                nodes.a.send("b", _post.ADDRESS, "actors", _post.pack_told("keeper", "x", encode_plain(call)))
+                await trio.sleep(2)
+        letters = [line for line in lines if line["event"] == "dead letter"]
+        assert len(letters) == 2
+        assert max(len(repr(line)) for line in letters) < 1_000
 
 
 async def test_over_real_sockets() -> None:

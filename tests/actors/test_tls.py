@@ -233,6 +233,15 @@ async def test_a_stranger_is_turned_away_before_it_is_listened_to(
         assert "BEGIN" not in repr(lines)
 
 
+async def test_who_speaks_tls_to_a_node_without_is_told_so(cluster: Cluster) -> None:
+    async with boxed("a", None) as (a, _), boxed("b", cluster.tls("node", "b")) as (b, _):
+        with structlog.testing.capture_logs() as lines:
+            b.add_peer("a", str(a.address))
+            await wait_for_faults(a, 1)
+        [told] = {line["reason"] for line in lines if line["event"] == "stranger turned away"}
+        assert told.startswith("what it speaks is TLS, and here is none")
+
+
 async def shout(node: Node, data: bytes) -> bytes:
     stream = await _tcp.dial(node.address)
     await stream.send_all(data)

@@ -57,7 +57,7 @@ async def over_time(group: Group, commands: int) -> list[str]:
 
 
 async def old_and_young(old: Group, young: Group, commands: int) -> list[str]:
-    """By turns in a group with all these commands behind it, and in one that begins: the machine is the same to both."""
+    """By turns in a group with all these commands behind it, and in one that begins: one machine for both."""
     costs = {group: list[float]() for group in (old, young)}
     for _ in range(PARTS):
         for group, found in costs.items():

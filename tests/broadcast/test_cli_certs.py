@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from actors import Tls
 from actors._protocol.credential import Credential
@@ -114,9 +115,35 @@ def test_a_directory_that_others_look_into_holds_no_keys(directory: Path, tmp_pa
 
 
 def test_an_authority_that_is_damaged_signs_nothing(directory: Path) -> None:
-    (directory / "authority.key").write_text("garbage")
-    assert "cannot be read" in run("node", directory, "a").output
+    for name in ("authority.key", "authority.pem"):
+        whole = (directory / name).read_bytes()
+        (directory / name).write_text("garbage")
+        told = run("node", directory, "a").output
+        assert f"{directory / name} cannot be read: it is not what `troupe certs init` has written there" in told
+        (directory / name).write_bytes(whole)
     assert not (directory / "node-a.key").exists()
+
+
+def test_a_key_with_a_passphrase_signs_nothing(directory: Path) -> None:
+    key = serialization.load_pem_private_key((directory / "authority.key").read_bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (directory / "authority.key").write_bytes(locked)
+    assert f"{directory / 'authority.key'} has a passphrase" in run("node", directory, "a").output
+
+
+def test_half_an_authority_is_not_told_to_be_made(directory: Path) -> None:
+    """`troupe certs init` would refuse, while the other half is there."""
+    for name in ("authority.key", "authority.pem"):
+        whole = (directory / name).read_bytes()
+        (directory / name).unlink()
+        told = run("node", directory, "a").output
+        assert f"{directory} holds no {name}, which belongs to what is there: put that back" in told
+        assert "certs init" not in told
+        (directory / name).write_bytes(whole)
 
 
 def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,29 @@ def test_too_many_events_for_a_picture_are_told(
     assert _spacetime.EVENTS_MAX == 5_000
 
 
+def test_no_trace_is_written_over_by_a_picture(traces: list[Path], tmp_path: Path) -> None:
+    """As by `--svg traces/*.trace`: the first of them is where the picture would go."""
+    link = tmp_path / "link"
+    link.symlink_to(traces[1])
+    one, none = "one of the traces, and stays as it is: name a new file", "there already, and is no picture"
+    for first, others, why in ((traces[0], traces[1:], none), (traces[0], traces, one), (link, traces, one)):
+        before = [path.read_bytes() for path in traces]
+        told = run("--svg", first, *others)
+        assert (told.exit_code, f"{first} is {why}" in told.output) == (1, True), told.output
+        assert [path.read_bytes() for path in traces] == before
+
+
+def test_a_picture_is_written_over_a_picture_and_over_nothing_else(traces: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.svg"
+    out.touch()
+    for _ in range(2):
+        assert run(*traces, "--svg", out).exit_code == 0
+    out.write_text("a letter")
+    assert f"{out} is there already, and is no picture" in run(*traces, "--svg", out).output
+    assert out.read_text() == "a letter"
+    assert run(*traces, "--svg", "/dev/null").exit_code == 0
+
+
 def test_a_picture_that_cannot_be_written_is_told(traces: list[Path], tmp_path: Path) -> None:
     told = run(*traces, "--svg", tmp_path / "nowhere" / "out.svg")
     assert (told.exit_code, "cannot be written: No such file" in told.output) == (1, True)

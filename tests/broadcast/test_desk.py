@@ -40,8 +40,7 @@ def desk_with(*answers: bytes) -> tuple[Desk, Sessions]:
         sessions.open(number, number.to_bytes(16), "owner", 0)
     session = sessions.get(3)
     assert session is not None
-    for answer in answers:
-        session.answered(answer)
+    session.answered(answers)
     desk = Desk(sessions)
     desk.route([], 10)
     return desk, sessions

@@ -16,7 +16,7 @@ import trio
 from counts import Count
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, ActorCrashed, InvalidMessage, Refused, command, open_node, query
+from actors import Actor, ActorCrashed, InvalidMessage, OutcomeUnknown, Refused, command, open_node, query
 from broadcast import (
     CannotCapture,
     Compacted,
@@ -728,13 +728,13 @@ async def test_an_answer_that_this_program_s_class_does_not_give_is_no_fault_of_
     async with opened(Count, replicas=1) as group:
         members = group.replicas[0].status().members
         async with connect("local", Texts, members=members) as client:
-            with pytest.raises(TypeError, match=r"Texts\.add was run, and its answer is not what"):
+            with pytest.raises(OutcomeUnknown, match=r"Texts\.add was run, and its answer is not what"):
                 await client.ask(Texts.add, 1)
         assert await group.ask(Count.value) == 1
 
 
 async def test_what_is_told_is_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broadcast._handle.OUTSTANDING_SIZE_MAX", 1_000)
+    monkeypatch.setattr("broadcast._protocol.submitter.OUTSTANDING_SIZE_MAX", 1_000)
     told = 0
 
     async def tell(group: GroupRef[Shelf]) -> None:

@@ -19,12 +19,16 @@ from broadcast._handle import Handle, Way
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, Submittable
 from broadcast._protocol.queries import Query
 from broadcast._protocol.reports import Answers, Opened
+from broadcast._protocol.submitter import Submitter
 from membership import Limits
 
 CLUSTER = b"c" * 16
 LIMITS = Limits(command_size_max=1_000)
 ONE = b"\x82\x00\x01"
 """The outcome of a command that was applied, and gave 1."""
+
+
+NOTHING = b"\x82\x00\xf6"
 
 
 class Count(Actor):
@@ -94,7 +98,7 @@ async def held(*, opens: bool = True) -> AsyncGenerator[tuple[Handle, GroupRef[C
 
 
 async def test_no_more_commands_are_taken_in_than_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broadcast._handle.OUTSTANDING_MAX", 3)
+    monkeypatch.setattr("broadcast._protocol.submitter.OUTSTANDING_MAX", 3)
     async with held() as (handle, group, way, nursery):
         for number in range(5):
             nursery.start_soon(group.ask, Count.add, number)
@@ -109,6 +113,37 @@ async def test_no_more_commands_are_taken_in_than_may_be_under_way(monkeypatch: 
         handle.report(Answers(5, 5, [ONE]))
 
 
+async def test_a_pipeline_opens_each_answer_by_the_command_that_it_is_of() -> None:
+    async with held() as (handle, group, way, _), group.pipeline() as pipe:
+        await pipe.send(Count.add, 1)
+        await pipe.send(Count.add, 2)
+        await pipe.send(Count.note, "x")
+        await pipe.send(Count.add, 3)
+        pipe.end()
+        await wait_all_tasks_blocked()
+        assert way.calls() == [["add", 1], ["add", 2], ["note", "x"], ["add", 3]]
+        handle.report(Answers(5, 1, [ONE, ONE, NOTHING, ONE]))
+        assert [answer.unwrap() async for answer in pipe] == [1, 1, None, 1]
+
+
+async def test_two_who_iterate_over_a_pipeline_have_each_answer_between_them() -> None:
+    got: list[object] = []
+
+    async def hear() -> None:
+        got.extend([answer.unwrap() async for answer in pipe])
+
+    async with held() as (handle, group, _, nursery), group.pipeline() as pipe:
+        nursery.start_soon(hear)
+        nursery.start_soon(hear)
+        for _ in range(200):
+            await pipe.send(Count.add, 1)
+        pipe.end()
+        await wait_all_tasks_blocked()
+        handle.report(Answers(5, 1, [b"\x82\x00\x18" + bytes([number]) for number in range(24, 224)]))
+        await wait_all_tasks_blocked()
+        assert sorted(map(repr, got), key=int) == [str(number) for number in range(24, 224)]
+
+
 async def test_no_more_queries_are_taken_in_than_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broadcast._protocol.queries.UNDER_WAY_MAX", 2)
     async with held() as (handle, group, way, nursery):
@@ -121,6 +156,44 @@ async def test_no_more_queries_are_taken_in_than_may_be_under_way(monkeypatch: p
         assert [query.number for query in way.queries] == [1, 2, 3]
         handle.answer(2, ONE)
         handle.answer(3, ONE)
+
+
+async def test_queries_that_are_given_up_make_room_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcast._protocol.queries.UNDER_WAY_MAX", 2)
+    async with held() as (handle, group, way, nursery):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as others:
+                for _ in range(2):
+                    others.start_soon(group.ask, Count.value)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(group.ask, Count.value)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+        await wait_all_tasks_blocked()
+        assert [query.number for query in way.queries] == [1, 2, 3]
+        handle.answer(3, ONE)
+
+
+async def test_only_those_are_woken_for_whom_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadcast._protocol.submitter.OUTSTANDING_MAX", 3)
+    tries = 0
+    offer = Submitter.offer
+
+    def tried(self: Submitter, call: bytes) -> int:
+        nonlocal tries
+        tries += 1
+        return offer(self, call)
+
+    async with held() as (handle, group, way, nursery):
+        monkeypatch.setattr(Submitter, "offer", tried)
+        for number in range(100):
+            nursery.start_soon(group.ask, Count.add, number)
+        await wait_all_tasks_blocked()
+        for number in range(100):
+            handle.report(Answers(5, number + 1, [ONE]))
+            await wait_all_tasks_blocked()
+        assert len(way.calls()) == 100
+        assert tries <= 300
 
 
 async def test_what_is_too_large_is_told_with_both_sizes_before_anything_is_sent() -> None:
@@ -223,7 +296,7 @@ async def test_closing_wakes_whoever_waits_for_anything() -> None:
             told.append(f"{what}, with nothing left to wait for")
 
     with trio.fail_after(10), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("broadcast._handle.OUTSTANDING_MAX", 2)
+        patch.setattr("broadcast._protocol.submitter.OUTSTANDING_MAX", 2)
         patch.setattr("broadcast._protocol.queries.UNDER_WAY_MAX", 1)
         async with trio.open_nursery() as nursery:
 

@@ -2,6 +2,8 @@
 
 All three processes are killed at the moment at which a client gets an answer, and each disk forgets what it had not
 synced. A sync takes `SYNC_MS`, so that an answer that does not wait for the sync comes long before it.
+
+CUTS=100 in the environment makes it 100 cuts; `make power-cuts` does that.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from pathlib import Path
 import powercut
 import trio
 from register import Register
+from wanted import count_wanted
 
 from broadcast import GroupRef, connect
 from broadcast.cli._order import Report, calls_digest, differences, state_digest
 from broadcast.cli._process import ReplicaProcess, open_replicas, start_all
 
-CUTS = 20
+CUTS = count_wanted("CUTS", 10)
 ANSWERS = (1, 20, 150)  # at most so many before a cut: the first after a start, or under way, or after many
 CLIENTS = 2  # that stay, over all cuts; one more comes for each, and leaves with it
 TASKS = 3  # of a client, that enter lines side by side
@@ -176,7 +179,7 @@ def implied_by(lines: Sequence[str]) -> Report:
     return Report("what was read", len(lines), calls, None, state_digest(register))
 
 
-async def test_20_power_cuts_of_all_replicas_lose_nothing_that_was_acknowledged(library: Path, tmp_path: Path) -> None:
+async def test_power_cuts_of_all_replicas_lose_nothing_that_was_acknowledged(library: Path, tmp_path: Path) -> None:
     """Every other cut tears what was not synced; the rest take all of it."""
     chance = random.Random(CUTS)
     async with powered(library, tmp_path) as plant, AsyncExitStack() as stack:

@@ -26,6 +26,7 @@ KINDS = {
     "RUNS": count_wanted,
     "TRIALS": count_wanted,
     "DEATHS": count_wanted,
+    "CUTS": count_wanted,
 }
 
 

@@ -13,7 +13,7 @@ from actors._actor import Actor, command, query
 from actors._interface import Interface
 from actors._protocol.codec import decode, encode, join_array
 from actors._protocol.errors import Refused
-from broadcast._machine import Machine
+from broadcast._machine import Machine, Turn
 from broadcast._protocol.entries import (
     VOID,
     Commands,
@@ -276,7 +276,7 @@ class MachineAndModel(RuleBasedStateMachine):
         )
         self.log.append(batch)
         reports: list[Report] = []
-        for _ in self.machine.applying(batch, reports, lambda: self.is_late):
+        for _ in self.machine.applying(batch, reports, Turn(lambda: float(self.is_late), until=1.0)):
             self.machine.query(encode(["done_so_far"]), "somebody")
         if self.machine.at_marker:
             self.markers.append((self.machine.applied, b"".join(self.machine.capture())))

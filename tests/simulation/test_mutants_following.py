@@ -78,7 +78,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(what_the_log_does_not_hold_is_not_said_so, ONE_ORDER, SNAPPED),
     Mutant(what_nobody_remembers_is_not_said_so, "what is asked for is still remembered", SNAPPED),
     Mutant(answered_before_there_is_anything, "a piece of the order from"),
-    Mutant(any_answer_is_taken, ONE_ORDER),
+    Mutant(any_answer_is_taken, ONE_ORDER, first=8),
     Mutant(told_of_another_asker, ONE_ORDER),
 )
 

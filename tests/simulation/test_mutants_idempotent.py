@@ -91,14 +91,14 @@ def acknowledged_before_it_has_come(plant: Plant) -> None:
 
 
 MUTANTS: Sequence[Mutant] = (
-    Mutant(applied_again_as_if_numbers_did_not_matter, "each note once, in the log's order"),
+    Mutant(applied_again_as_if_numbers_did_not_matter, "each note once, in the log's order", first=3),
     Mutant(applied_again_as_if_numbers_did_not_matter, "the clients' history is linearizable", play=Swaps),
     Mutant(not_acknowledged_by_what_keeps_a_session, "what is acknowledged is forgotten, and no more", EXPIRING),
     Mutant(acknowledged_before_it_has_come, "no answer is forgotten that its owner has not had", EXPIRING),
     Mutant(not_told_to_anybody, "an answer is missing only for who asks again"),
     Mutant(kept_by_every_other_replica, "snapshots of one state are equal", SNAPPED),
     Mutant(no_answer_is_kept, "each call has its outcome"),
-    Mutant(no_answer_is_kept, "a register always answers", play=Swaps),
+    Mutant(no_answer_is_kept, "a register always answers", first=2, play=Swaps),
 )
 
 

@@ -173,9 +173,9 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(a_new_leader_waits_for_the_old_one_s_answer, SENT_AGAIN, QUICK),
     Mutant(an_opening_is_told_when_it_is_asked_for_again, NEW_CLIENTS, QUICK),
     Mutant(who_has_followed_never_stands, "a leader that is gone is replaced", QUICK),
-    Mutant(acknowledges_with_the_next_heartbeat, NEW_CLIENTS, options=None),
-    Mutant(commit_is_not_told, NEW_CLIENTS, options=None),
-    Mutant(sends_again_by_its_timer_only, SENT_AGAIN, options=None),
+    Mutant(acknowledges_with_the_next_heartbeat, NEW_CLIENTS, options=None, first=21),
+    Mutant(commit_is_not_told, NEW_CLIENTS, options=None, first=26),
+    Mutant(sends_again_by_its_timer_only, SENT_AGAIN, options=None, first=4),
 )
 
 test_a_planted_bug_is_found_by_what_it_is_a_bug_of, test_nothing_is_found_without_one = planted(MUTANTS, histories=20)

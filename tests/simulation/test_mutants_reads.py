@@ -161,12 +161,12 @@ def query_in_the_log_of_another_state(patch: pytest.MonkeyPatch) -> None:
 
 
 MUTANTS: Sequence[Mutant] = (
-    Mutant(lease_kept_after_a_hand_over, ONE_LEASE, HANDING_OVER),
-    Mutant(lease_longer_than_the_floor, ONE_LEASE, LEASED),
-    Mutant(lease_on_the_word_of_anybody, ONE_LEASE, LEASED),
-    Mutant(lease_lasts_while_the_machine_sleeps, ONE_LEASE, LEASED_PAUSED),
-    Mutant(hint_shortens_it, ONE_LEASE, LEASED),
-    Mutant(restarted_voter_votes_at_once, ONE_LEASE, SILENT),
+    Mutant(lease_kept_after_a_hand_over, ONE_LEASE, HANDING_OVER, first=14),
+    Mutant(lease_longer_than_the_floor, ONE_LEASE, LEASED, first=15),
+    Mutant(lease_on_the_word_of_anybody, ONE_LEASE, LEASED, first=3),
+    Mutant(lease_lasts_while_the_machine_sleeps, ONE_LEASE, LEASED_PAUSED, first=6),
+    Mutant(hint_shortens_it, ONE_LEASE, LEASED, first=16),
+    Mutant(restarted_voter_votes_at_once, ONE_LEASE, SILENT, first=12),
     Mutant(leased_read_before_epoch_start_commits, "reads never go back", LEASED),
     Mutant(leased_read_of_what_is_applied_so_far, "a read is not stale", LEASED_QUICK),
     Mutant(session_index_forgotten_on_reconnect, "a session reads what it wrote", SESSIONS),

@@ -155,14 +155,16 @@ def due_by_the_version_of_the_local_class(plant: Plant) -> None:
 
 MUTANTS = (
     Mutant(version_of_the_local_class, "states are equal where snapshots are taken", UPGRADING),
-    Mutant(newest_version_in_replays, "states are equal where snapshots are taken", UPGRADING),
+    Mutant(newest_version_in_replays, "states are equal where snapshots are taken", UPGRADING, first=30),
     Mutant(left_out_of_snapshots, "the version in force is the log's", UPGRADING),
     Mutant(history_left_out_of_snapshots, "states are equal where snapshots are taken", UPGRADING, first=4),
     Mutant(left_out_of_what_the_core_keeps, "the version in force grows", UPGRADING),
     Mutant(invalid_is_what_the_class_does_not_take, "states are equal where snapshots are taken", UPGRADING),
     Mutant(not_sifted, "the replica has stopped before index", UPGRADING),
     Mutant(put_in_force_by_a_single_one, "a version is put in force once all voters have run it", UPGRADING),
-    Mutant(put_in_force_by_those_who_have_told, "a version is put in force once all voters have run it", REGROUPED),
+    Mutant(
+        put_in_force_by_those_who_have_told, "a version is put in force once all voters have run it", REGROUPED, first=5
+    ),
     Mutant(due_by_the_version_of_the_local_class, "states are equal where snapshots are taken", GROWING),
     Mutant(applied_by_a_class_that_is_too_old, "nothing is applied by a class that is too old", UPGRADING),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from broadcast._handle import Handle
 from broadcast._protocol.output import Persist
 from broadcast._protocol.submitter import Submitter
 from broadcast._simulation.invariants import Violation
+from broadcast._takers import Takers
 from broadcast._writer import Reports, Writer, _Thread
 
 SEEDS = 40  # within which each is found; most are in the first few
@@ -199,16 +200,17 @@ def forget_the_number_of_what_is_withdrawn(patch: pytest.MonkeyPatch) -> None:
 
 def answer_the_next_in_line(patch: pytest.MonkeyPatch) -> None:
     """Who gives up takes its ticket with it: the answer goes to who comes behind."""
-    take = Handle._take
+    hand_out = Takers.hand_out
 
-    def shift(self: Any, ticket: int, result: bytes | BaseException) -> None:
-        taker = self._takers.get(ticket)
-        if isinstance(taker, _handle._Waiter) and taker._task is None and taker._result is None:
-            self._takers.pop(ticket)
-            ticket = min(self._takers, default=ticket)
-        take(self, ticket, result)
+    def shift(self: Any, results: Sequence[bytes | BaseException]) -> None:
+        for result in results:
+            taker = self._rows[0].taker if self._rows else None
+            if isinstance(taker, _handle._Waiter) and taker._task is None and taker._result is None:
+                self._rows.popleft()
+            if self._rows:
+                hand_out(self, [result])
 
-    patch.setattr(Handle, "_take", shift)
+    patch.setattr(Takers, "hand_out", shift)
 
 
 def send_on_the_link_that_was_replaced(patch: pytest.MonkeyPatch) -> None:

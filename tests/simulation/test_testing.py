@@ -547,7 +547,7 @@ def snippets(language: str) -> list[str]:
 def test_the_page_shows_an_actor_that_fails_and_one_that_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    naive, suite, sound = snippets("python")
+    naive, suite, sound, _ = snippets("python")
     (shown,) = snippets("text")
     monkeypatch.syspath_prepend(str(tmp_path))
 
