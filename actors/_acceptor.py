@@ -104,6 +104,7 @@ class Acceptor:
         welcomed: tuple[Connection, Origin] | None = None
         try:
             with scope:
+                await self._exchange.crowd.stand_back()
                 welcomed = await self._welcome(stream, host)
         except trio.BrokenResourceError:
             return

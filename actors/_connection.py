@@ -7,7 +7,7 @@ from math import inf
 
 import trio
 
-from actors._crowd import Crowd
+from actors._crowd import NEW_SECONDS, TURN_SECONDS, Crowd
 from actors._gate import Gate
 from actors._outbox import Outbox
 from actors._protocol.envelope import Envelope, Pong
@@ -31,7 +31,7 @@ class Connection:
     ended: why it is over; None while it is not.
     fault: did the peer break the rules?
     rooms: that it shares with others, for what comes and for what is to be sent; None if what it may keep is its own.
-    crowd: that it is one of, and takes turns with; None if all that comes is looked at at once.
+    crowd: that it is one of, and stands back with; None if all that comes is looked at at once.
     """
 
     __slots__ = ("_crowd", "_link", "_rooms", "_scope", "_stir", "_stream", "ended", "fault", "heard", "outbox")
@@ -105,18 +105,26 @@ class Connection:
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
         link, crowd, time = self._link, self._crowd, self._stir.time
+        new_until = time() + NEW_SECONDS
+        had_more = False
         try:
             while True:
-                until = inf if crowd is None else time() + crowd.turn
+                if crowd is not None:
+                    if had_more:
+                        crowd.has_more(self)  # for all that is known
+                    if time() < new_until or crowd.holds_up(self):
+                        await crowd.stand_back()
+                had_more = False
+                until = inf if crowd is None else time() + TURN_SECONDS
                 while self.ended is None and (event := link.next_event()) is not None:
                     if type(event) is Envelope and receive is not None:
                         receive(event)
                     else:
                         self._handle(event)
                     if crowd is not None and time() > until:
-                        crowd.has_more(self)
-                        await trio.lowlevel.checkpoint()
-                        until = time() + crowd.turn
+                        had_more = True
+                        await self._give_way(crowd)
+                        until = time() + TURN_SECONDS
                 if crowd is not None:
                     crowd.is_done(self)
                 if self._rooms is not None:
@@ -128,6 +136,14 @@ class Connection:
             self.close(str(error), fault=True)
         except trio.BrokenResourceError as error:
             self.close(f"the connection broke: {error.__cause__ or error}")
+
+    async def _give_way(self, crowd: Crowd) -> None:
+        """Its turn is over, and there is more."""
+        crowd.has_more(self)
+        if crowd.holds_up(self):
+            await crowd.stand_back()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def _handle(self, event: Event) -> None:
         match event:

@@ -1,8 +1,9 @@
-"""What clients send is looked at in turns, which are shorter where several have much to say at once.
+"""What clients send is looked at in turns; those who have much to say, and those who are new, stand back for others.
 
 What is urgent in a node, what its peers say, its disk and its clocks, has a part in each round of Trio's scheduler: how
-long a round takes is how long all that waits, several times on the way of each command. So all clients that have more
-to say than fits in a turn share the time of one, and others are hardly held up by how many these are.
+long a round takes is how long all that waits, several times on the way of each command. So where several clients have
+more to say than fits in a turn, one of them at a time has one, when there is nothing else to do; and where there always
+is, after a rest. Who has just come is one of them, as there may be many who come, are turned away, and come again.
 
 The thread that writes to the disk needs the interpreter several times for each write, and while this thread computes it
 may wait for it for 5 ms each time. With one busy client that goes by its commands, which come fastest so: shorter waits
@@ -14,23 +15,30 @@ from __future__ import annotations
 from collections.abc import Hashable
 from contextlib import ExitStack
 
+import trio
+import trio.testing
+
 from actors._short_turns import short_turns
 
-TURN_SECONDS = 0.002
-"""For which what clients have sent is looked at in a round, by all together who have more than that."""
-TURN_SECONDS_MIN = 0.000_2
-"""That each of them has nevertheless, however many they are."""
+TURN_SECONDS = 0.001
+"""For which what a client has sent is looked at in one go."""
+REST_SECONDS = 0.008
+"""After which the next of those who stand back has its turn, however much else there is to do."""
+PATIENCE_SECONDS = 0.25
+"""After which anybody has, however many stand back: nobody keeps a member from its links by coming again and again."""
+NEW_SECONDS = 1.0
+"""For which a client is new."""
 SEVERAL = 2
 THREAD_SECONDS = 0.000_1
 """That a thread has the interpreter, at least, while so many have more to say at once, and another thread wants it."""
 
 
 class Crowd:
-    """The clients of a node that have more to say than fitted in their last turn. turn: seconds that one takes now."""
+    """The clients of a node that have more to say than fitted in their last turn, and those that are new."""
 
     def __init__(self) -> None:
-        self.turn = TURN_SECONDS
         self._busy: set[Hashable] = set()
+        self._queue = trio.StrictFIFOLock()
         self._short = ExitStack()
         self._is_short = False
 
@@ -46,8 +54,18 @@ class Crowd:
             self._busy.remove(who)
             self._changed()
 
+    def holds_up(self, who: Hashable) -> bool:
+        """Should it stand back: has it more to say, and others, too, or do they stand back?"""
+        return who in self._busy and (self._is_short or self._queue.locked())
+
+    async def stand_back(self) -> None:
+        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything."""
+        with trio.move_on_after(PATIENCE_SECONDS):
+            async with self._queue:
+                with trio.move_on_after(REST_SECONDS):
+                    await trio.testing.wait_all_tasks_blocked()
+
     def _changed(self) -> None:
-        self.turn = max(TURN_SECONDS / max(len(self._busy), 1), TURN_SECONDS_MIN)
         if (len(self._busy) >= SEVERAL) is not self._is_short:
             self._is_short = not self._is_short
             if self._is_short:

@@ -1,36 +1,53 @@
-"""Clients that have more to say share a turn, and threads take short turns while several do."""
+"""Clients that have much to say, and those who are new, stand back, and threads take short turns meanwhile."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Hashable
 
 import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors._crowd import THREAD_SECONDS, TURN_SECONDS, TURN_SECONDS_MIN, Crowd
+from actors import Address, open_node
+from actors._connection import Connection
+from actors._crowd import NEW_SECONDS, PATIENCE_SECONDS, REST_SECONDS, THREAD_SECONDS, TURN_SECONDS, Crowd
+from actors._exchange import Exchange
+from actors._identity import MemoryIdentity
+from actors._protocol.envelope import Envelope, Hello, pack, pack_envelope
+from actors._protocol.link import Asked, Link
+from actors.testing import MemoryNetwork, MemoryStream
+
+ROUND = 0.000_1
+MOMENT = 0.000_6  # more than half of a turn
+LETTER = pack_envelope("box", "", 1, 0, "letter", b"")
 
 
-def test_those_who_have_more_share_one_turn() -> None:
+def test_only_those_who_have_more_where_others_have_hold_up() -> None:
     crowd = Crowd()
-    assert crowd.turn == TURN_SECONDS
-    for who in "ab":
-        crowd.has_more(who)
-        crowd.has_more(who)
-    assert crowd.turn == TURN_SECONDS / 2
-    crowd.is_done("a")
-    crowd.is_done("a")
+    for _ in range(2):
+        crowd.has_more("a")
+        assert not crowd.holds_up("a")
+    crowd.has_more("b")
+    assert crowd.holds_up("a")
+    assert crowd.holds_up("b")
+    assert not crowd.holds_up("c")
     crowd.is_done("c")
-    assert crowd.turn == TURN_SECONDS
-    crowd.is_done("b")
-    assert crowd.turn == TURN_SECONDS
+    for _ in range(2):
+        crowd.is_done("b")
+        assert not crowd.holds_up("a")
+    crowd.is_done("a")
 
 
-def test_each_has_a_little_however_many_they_are() -> None:
+async def test_one_alone_that_has_more_stands_back_with_those_who_do() -> None:
     crowd = Crowd()
-    for who in range(1_000):
-        crowd.has_more(who)
-    assert crowd.turn == TURN_SECONDS_MIN
-    for who in range(1_000):
-        crowd.is_done(who)
+    crowd.has_more("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crowd.stand_back)
+        await trio.lowlevel.checkpoint()
+        assert crowd.holds_up("a")
+        assert not crowd.holds_up("b")
+    assert not crowd.holds_up("a")
 
 
 def test_threads_take_short_turns_while_several_have_more() -> None:
@@ -49,3 +66,175 @@ def test_threads_take_short_turns_while_several_have_more() -> None:
         crowd.has_more("a")
         crowd.is_done("c")
     crowd.is_done("a")
+
+
+# -- whose turn it is ------------------------------------------------------------------------------------------------
+
+
+async def _work(clock: MockClock, seconds: float) -> None:
+    """Something else to do in each round of the scheduler, so long."""
+    until = trio.current_time() + seconds
+    while trio.current_time() < until:
+        await trio.lowlevel.checkpoint()
+        clock.jump(ROUND)
+
+
+async def test_whoever_stands_back_alone_waits_for_no_time(mock_clock: MockClock) -> None:
+    with trio.fail_after(1):
+        await Crowd().stand_back()
+    assert trio.current_time() == mock_clock.current_time()
+
+
+async def test_others_come_first_and_then_one_after_each_rest(mock_clock: MockClock) -> None:
+    crowd, taken, began = Crowd(), list[tuple[int, float]](), trio.current_time()
+
+    async def stand_back(who: int) -> None:
+        await crowd.stand_back()
+        taken.append((who, trio.current_time() - began))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_work, mock_clock, 0.020)
+        for who in range(4):
+            nursery.start_soon(stand_back, who)
+    assert [round(at / REST_SECONDS) for _, at in taken[:2]] == [1, 2]
+    assert len({who for who, _ in taken}) == 4
+    assert all(at > 0.0199 for _, at in taken[2:])  # when there was nothing else to do
+    assert trio.current_time() - began == pytest.approx(0.020, abs=ROUND)
+
+
+async def test_nobody_stands_back_for_long_however_many_do(mock_clock: MockClock) -> None:
+    crowd, waited = Crowd(), list[float]()
+
+    async def stand_back() -> None:
+        began = trio.current_time()
+        await crowd.stand_back()
+        waited.append(trio.current_time() - began)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_work, mock_clock, 2 * PATIENCE_SECONDS)
+        for _ in range(200):
+            nursery.start_soon(stand_back)
+    assert len(waited) == 200
+    assert max(waited) == pytest.approx(PATIENCE_SECONDS, abs=0.003)
+
+
+# -- connections -----------------------------------------------------------------------------------------------------
+
+
+class Watched(Crowd):
+    """Notes what it is told, and what is received meanwhile."""
+
+    def __init__(self, clock: MockClock) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self._clock = clock
+
+    def receive(self, _: Envelope) -> None:
+        self.told.append("letter")
+        self._clock.jump(MOMENT)
+
+    def has_more(self, who: Hashable) -> None:
+        self.told.append("more")
+        super().has_more(who)
+
+    def is_done(self, who: Hashable) -> None:
+        self.told.append("done")
+        super().is_done(who)
+
+    async def stand_back(self) -> None:
+        self.told.append("back")
+        await super().stand_back()
+
+    def take_told(self) -> list[str]:
+        told, self.told = self.told, []
+        return told
+
+
+async def _linked(crowd: Watched, nursery: trio.Nursery) -> MemoryStream:
+    """The client's end of a connection that is one of `crowd`, and runs."""
+    network = MemoryNetwork()
+    client, node = network.host("client"), network.host("node")
+    [listener] = await node.listen(Address("node", 1), insecure=False)
+    stream = await client.dial(Address("node", 1))
+    link = Link.answer()
+    link.receive_data(pack(Hello(1, 1, "c", 0, "client", 0)))
+    assert isinstance(link.next_event(), Asked)
+    link.accept("node", 1, 0)
+    exchange = Exchange("node", MemoryIdentity(1))
+    connection = Connection(await listener.accept(), link, 2**20, exchange.gate, exchange.stir, crowd=crowd)
+    nursery.start_soon(connection.run, crowd.receive)
+    await wait_all_tasks_blocked(0.001)
+    return stream
+
+
+async def _said(stream: MemoryStream, crowd: Watched, letters: int) -> list[str]:
+    """What comes of so many letters at once."""
+    await stream.send_all(LETTER * letters)
+    await wait_all_tasks_blocked(0.001)
+    return crowd.take_told()
+
+
+async def test_who_has_come_just_now_stands_back_with_each_thing_it_says(mock_clock: MockClock) -> None:
+    crowd = Watched(mock_clock)
+    async with trio.open_nursery() as nursery:
+        stream = await _linked(crowd, nursery)
+        assert crowd.take_told() == ["back", "done"]
+        assert await _said(stream, crowd, 1) == ["back", "letter", "done"]
+        mock_clock.jump(NEW_SECONDS)
+        assert await _said(stream, crowd, 1) == ["letter", "done"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_says_more_than_fits_in_a_turn_is_known_for_it(mock_clock: MockClock) -> None:
+    assert TURN_SECONDS < 2 * MOMENT < 2 * TURN_SECONDS
+    crowd = Watched(mock_clock)
+    async with trio.open_nursery() as nursery:
+        stream = await _linked(crowd, nursery)
+        mock_clock.jump(NEW_SECONDS)
+        crowd.take_told()
+        letters = ["letter", "letter", "more"] * 2 + ["letter", "done"]
+        assert await _said(stream, crowd, 5) == letters
+        assert await _said(stream, crowd, 1) == ["more", "letter", "done"]  # it was thought to have
+        assert await _said(stream, crowd, 1) == ["letter", "done"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_where_another_has_more_too_it_stands_back_between_its_turns(mock_clock: MockClock) -> None:
+    crowd = Watched(mock_clock)
+    async with trio.open_nursery() as nursery:
+        stream = await _linked(crowd, nursery)
+        mock_clock.jump(NEW_SECONDS)
+        crowd.has_more("another")
+        crowd.take_told()
+        letters = ["letter", "letter", "more", "back"] * 2 + ["letter", "done"]
+        assert await _said(stream, crowd, 5) == letters
+        assert await _said(stream, crowd, 5) == ["more", "back", *letters]
+        crowd.is_done("another")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock) -> None:
+    crowd = Watched(mock_clock)
+    async with trio.open_nursery() as nursery:
+        stream = await _linked(crowd, nursery)
+        mock_clock.jump(NEW_SECONDS)
+        await _said(stream, crowd, 3)
+        await stream.send_all(b"\0\0\0\1garbage")
+        await wait_all_tasks_blocked(0.001)
+        assert crowd.take_told()[-1] == "done"
+        assert not crowd._busy  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_who_arrives_stands_back_before_it_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, network = list[str](), MemoryNetwork()
+
+    async def stand_back(_: Crowd) -> None:
+        told.append("back")
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Crowd, "stand_back", stand_back)
+    async with open_node("node", listen="node:1", network=network.host("node")):
+        stream = await network.host("stranger").dial(Address("node", 1))
+        await wait_all_tasks_blocked(0.001)
+        assert told == ["back"]
+        await stream.aclose()
