@@ -7,7 +7,7 @@ from math import inf
 
 import trio
 
-from actors._crowd import NEW_SECONDS, TURN_SECONDS, Crowd
+from actors._crowd import BUSY_REST_SECONDS, NEW_REST_SECONDS, NEW_SECONDS, TURN_SECONDS, Crowd
 from actors._gate import Gate
 from actors._outbox import Outbox
 from actors._protocol.envelope import Envelope, Pong
@@ -112,8 +112,9 @@ class Connection:
                 if crowd is not None:
                     if had_more:
                         crowd.has_more(self)  # for all that is known
-                    if time() < new_until or crowd.holds_up(self):
-                        await crowd.stand_back()
+                    is_new = time() < new_until
+                    if is_new or crowd.holds_up(self):
+                        await crowd.stand_back(NEW_REST_SECONDS if is_new else BUSY_REST_SECONDS)
                 had_more = False
                 until = inf if crowd is None else time() + TURN_SECONDS
                 while self.ended is None and (event := link.next_event()) is not None:
@@ -141,7 +142,7 @@ class Connection:
         """Its turn is over, and there is more."""
         crowd.has_more(self)
         if crowd.holds_up(self):
-            await crowd.stand_back()
+            await crowd.stand_back(BUSY_REST_SECONDS)
         else:
             await trio.lowlevel.checkpoint()
 

@@ -14,16 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from contextlib import ExitStack
+from math import inf
 
 import trio
 import trio.testing
 
 from actors._short_turns import short_turns
 
-TURN_SECONDS = 0.001
+TURN_SECONDS = 0.002
 """For which what a client has sent is looked at in one go."""
 REST_SECONDS = 0.008
-"""After which the next of those who stand back has its turn, however much else there is to do."""
+"""After which one of those who stand back has its turn, however much else there is to do, or whoever rests."""
+BUSY_REST_SECONDS, NEW_REST_SECONDS = 0.003, 0.004
+"""From a turn of one that stands back as it has more, or as it is new, to the next one's turn, though there be nothing
+else to do: the rest of a turn's time is for others, and their processors."""
 PATIENCE_SECONDS = 0.25
 """After which anybody has, however many stand back: nobody keeps a member from its links by coming again and again."""
 NEW_SECONDS = 1.0
@@ -39,6 +43,7 @@ class Crowd:
     def __init__(self) -> None:
         self._busy: set[Hashable] = set()
         self._queue = trio.StrictFIFOLock()
+        self._rests_until = -inf
         self._short = ExitStack()
         self._is_short = False
 
@@ -58,12 +63,17 @@ class Crowd:
         """Should it stand back: has it more to say, and others, too, or do they stand back?"""
         return who in self._busy and (self._is_short or self._queue.locked())
 
-    async def stand_back(self) -> None:
-        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything."""
+    async def stand_back(self, rest: float = 0.0) -> None:
+        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything.
+
+        rest: seconds after this turn before another of them has one, though there be nothing else to do.
+        """
         with trio.move_on_after(PATIENCE_SECONDS):
             async with self._queue:
                 with trio.move_on_after(REST_SECONDS):
+                    await trio.sleep_until(self._rests_until)
                     await trio.testing.wait_all_tasks_blocked()
+        self._rests_until = trio.current_time() + rest
 
     def _changed(self) -> None:
         if (len(self._busy) >= SEVERAL) is not self._is_short:

@@ -17,7 +17,7 @@ from broadcast._feeder import Feeder
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Commands, Submittable, size
 from broadcast._protocol.following import Follow, Unfollow
-from broadcast._protocol.portions import is_portion, portions
+from broadcast._protocol.portions import COUNT_MAX, is_portion, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
 from broadcast._protocol.reports import Answers, Report
 from broadcast._protocol.submitter import check_run
@@ -41,6 +41,10 @@ from broadcast._reader import Reader
 from broadcast._replica import ReplicaHost
 from broadcast._sifting import sifted
 from broadcast._status import members_of, status_of
+
+VALUES_MAX = 10 * COUNT_MAX
+"""In what a client says, where the largest of its things is a run of commands, of nine values: to count what is within
+a command is left for when it is opened."""
 
 
 class Visitor:
@@ -188,7 +192,7 @@ class Door:
         visitor = self._visitors.get(origin)
         if visitor is None:
             visitor = self._visitors[origin] = Visitor(origin, self._host, self.feeder)
-        visitor.received(FROM_CLIENT.decode(envelope.body), envelope.counter)
+        visitor.received(FROM_CLIENT.decode(envelope.body, count_max=VALUES_MAX), envelope.counter)
 
     def connected(self, peer: str) -> None:
         self._host.connected(peer)

@@ -11,7 +11,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Address, open_node
 from actors._connection import Connection
-from actors._crowd import NEW_SECONDS, PATIENCE_SECONDS, REST_SECONDS, THREAD_SECONDS, TURN_SECONDS, Crowd
+from actors._crowd import (
+    NEW_REST_SECONDS,
+    NEW_SECONDS,
+    PATIENCE_SECONDS,
+    REST_SECONDS,
+    THREAD_SECONDS,
+    TURN_SECONDS,
+    Crowd,
+)
 from actors._exchange import Exchange
 from actors._identity import MemoryIdentity
 from actors._protocol.envelope import Envelope, Hello, pack, pack_envelope
@@ -19,7 +27,7 @@ from actors._protocol.link import Asked, Link
 from actors.testing import MemoryNetwork, MemoryStream
 
 ROUND = 0.000_1
-MOMENT = 0.000_6  # more than half of a turn
+MOMENT = 0.6 * TURN_SECONDS  # more than half of a turn
 LETTER = pack_envelope("box", "", 1, 0, "letter", b"")
 
 
@@ -39,14 +47,16 @@ def test_only_those_who_have_more_where_others_have_hold_up() -> None:
     crowd.is_done("a")
 
 
-async def test_one_alone_that_has_more_stands_back_with_those_who_do() -> None:
+async def test_one_alone_that_has_more_stands_back_with_those_who_do(mock_clock: MockClock) -> None:
     crowd = Crowd()
     crowd.has_more("a")
+    await crowd.stand_back(0.001)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(crowd.stand_back)
-        await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked(0.001)
         assert crowd.holds_up("a")
         assert not crowd.holds_up("b")
+        mock_clock.jump(0.001)
     assert not crowd.holds_up("a")
 
 
@@ -102,6 +112,18 @@ async def test_others_come_first_and_then_one_after_each_rest(mock_clock: MockCl
     assert trio.current_time() - began == pytest.approx(0.020, abs=ROUND)
 
 
+async def test_what_rests_after_a_turn_rests_though_nothing_else_is_to_do(autojump_clock: MockClock) -> None:
+    crowd, taken, began = Crowd(), list[float](), trio.current_time()
+    for _ in range(3):
+        await crowd.stand_back(0.005)
+        taken.append(trio.current_time() - began)
+    assert taken == pytest.approx([0.0, 0.005, 0.010])
+    await crowd.stand_back(2 * REST_SECONDS)
+    began = trio.current_time()
+    await crowd.stand_back()
+    assert trio.current_time() - began == pytest.approx(REST_SECONDS)
+
+
 async def test_nobody_stands_back_for_long_however_many_do(mock_clock: MockClock) -> None:
     crowd, waited = Crowd(), list[float]()
 
@@ -141,9 +163,9 @@ class Watched(Crowd):
         self.told.append("done")
         super().is_done(who)
 
-    async def stand_back(self) -> None:
-        self.told.append("back")
-        await super().stand_back()
+    async def stand_back(self, rest: float = 0.0) -> None:
+        self.told.append("back" if rest == NEW_REST_SECONDS else "rest")
+        await super().stand_back()  # time stands still
 
     def take_told(self) -> list[str]:
         told, self.told = self.told, []
@@ -206,9 +228,9 @@ async def test_where_another_has_more_too_it_stands_back_between_its_turns(mock_
         mock_clock.jump(NEW_SECONDS)
         crowd.has_more("another")
         crowd.take_told()
-        letters = ["letter", "letter", "more", "back"] * 2 + ["letter", "done"]
+        letters = ["letter", "letter", "more", "rest"] * 2 + ["letter", "done"]
         assert await _said(stream, crowd, 5) == letters
-        assert await _said(stream, crowd, 5) == ["more", "back", *letters]
+        assert await _said(stream, crowd, 5) == ["more", "rest", *letters]
         crowd.is_done("another")
         nursery.cancel_scope.cancel()
 
@@ -228,7 +250,8 @@ async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock) -> None
 async def test_who_arrives_stands_back_before_it_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     told, network = list[str](), MemoryNetwork()
 
-    async def stand_back(_: Crowd) -> None:
+    async def stand_back(_: Crowd, rest: float) -> None:
+        assert rest == NEW_REST_SECONDS
         told.append("back")
         await trio.lowlevel.checkpoint()
 

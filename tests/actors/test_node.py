@@ -405,8 +405,9 @@ async def test_strangers_take_no_clock_beyond_the_time_and_known_peers_somewhat(
         later = e.pack_envelope("box", "", now + 1_000_000, 0, "t", b"")
         for stranger in (unknown, known):
             assert isinstance(await stranger.event(), PeerReady)
-            await stranger.stream.send_all(later)
+        await unknown.stream.send_all(later)
         assert await unknown.is_closed()
+        await known.stream.send_all(later)
         await at_a.wait("received", "t")
         assert [origin.name for origin in at_a.origins] == ["known"]
         client = await Stranger.meet(a, e.Hello(1, 1, "c", 0, "client", now + 2_000_000))

@@ -18,6 +18,7 @@ import trio
 from actors._protocol.codec import encode, encode_struct
 from actors._protocol.envelope import Hello, pack, pack_envelope
 from actors._protocol.frames import frame
+from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.following import SLOTS_MAX, Follow
 from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import Enter, Read, StatusAsked
@@ -134,7 +135,7 @@ async def _unknown(where: Where) -> None:
             await stream.receive_some()
             while True:
                 global _done
-                queries = tuple(Query(next(numbers), encode([call]), True) for call in calls)
+                queries = tuple(Query(next(numbers), encode([call]), Consistency.SESSION) for call in calls)
                 await stream.send_all(_said(encode_struct(Read(queries))))
                 await stream.receive_some()
                 _done += 1
