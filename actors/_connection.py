@@ -118,14 +118,16 @@ class Connection:
                 had_more = False
                 until = inf if crowd is None else time() + TURN_SECONDS
                 while self.ended is None and (event := link.next_event()) is not None:
-                    if type(event) is Envelope and receive is not None:
-                        receive(event)
-                    else:
-                        self._handle(event)
                     if crowd is not None and time() > until:
                         had_more = True
                         await self._give_way(crowd)
                         until = time() + TURN_SECONDS
+                    if self.ended is not None:
+                        break  # it was closed while it stood back
+                    if type(event) is Envelope and receive is not None:
+                        receive(event)
+                    else:
+                        self._handle(event)
                 if crowd is not None:
                     crowd.is_done(self)
                 if self._rooms is not None:
