@@ -19,11 +19,6 @@ _HINTS = {
 }
 
 
-UNSENT_SIZE_MAX = 2**17
-"""Bytes that the system takes for who dialed before it sends them. Megabytes, else: of what nobody reads all that comes
-first would be made, and would lie where nobody counts it."""
-
-
 class CannotListen(OSError):
     """The address cannot be listened on; the text says why, and what to do."""
 
@@ -70,7 +65,6 @@ class QuickListener(Listener):
 
     async def accept(self) -> QuickStream:
         stream = await self._listener.accept()
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_SIZE_MAX)
         try:
             host = str(stream.socket.getpeername()[0])
         except OSError:  # it has gone already

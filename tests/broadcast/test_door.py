@@ -14,17 +14,19 @@ import trio
 
 from actors import Actor, LinkBroken, Origin, command, query
 from actors._client_link import ClientLink, open_client_link
+from actors._connection import Connection
 from actors._protocol.codec import encode, encode_struct, join_array
 from broadcast import Consistency, GroupRef, LocalGroup, connect, local_group
-from broadcast._door import Door
+from broadcast._door import VALUES_MAX, Door
 from broadcast._protocol import patience
 from broadcast._protocol.desk import SESSIONS_MAX
 from broadcast._protocol.entries import Commands, SessionAsked, SessionEnded, SessionKept, Submittable
 from broadcast._protocol.following import SLOTS_MAX, Follow, Piece, Unfollow
-from broadcast._protocol.portions import SIZE_MAX, portions
+from broadcast._protocol.portions import COUNT_MAX, SIZE_MAX, portions
 from broadcast._protocol.queries import UNDER_WAY_MAX, UNDER_WAY_SIZE_MAX, Query
 from broadcast._protocol.reports import Answers, Opened
 from broadcast._protocol.visits import (
+    FROM_CLIENT,
     TO_CLIENT,
     Enter,
     FromClient,
@@ -201,6 +203,25 @@ async def test_more_than_the_group_allows_ends_the_link(bag: LocalGroup[Bag]) ->
         one.say(*(Follow(slot, 10**9) for slot in range(1_000)))
         assert await one.is_turned_away()
     assert await bag.ask(Bag.count) == 1
+
+
+async def test_more_values_than_any_client_says_at_once_are_not_looked_at(
+    bag: LocalGroup[Bag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = Offer((Commands(1, 1, 1, 0, 0, 0, join_array([put()])),) * COUNT_MAX)
+    assert FROM_CLIENT.decode(encode_struct(largest), count_max=VALUES_MAX) == largest
+    reasons = list[str]()
+    close = Connection.close
+
+    def noted(self: Connection, reason: str, *, fault: bool = False) -> None:
+        reasons.append(reason)
+        close(self, reason, fault=fault)
+
+    monkeypatch.setattr(Connection, "close", noted)
+    async with bare(bag) as one:
+        one.link.send("local", "group", encode([0] * VALUES_MAX))
+        assert await one.is_turned_away()
+    assert f"more than {VALUES_MAX} values in one" in reasons
 
 
 async def test_whatever_a_client_follows_no_more_is_kept_of_it_than_it_has_slots(bag: LocalGroup[Bag]) -> None:
