@@ -3,9 +3,9 @@
 What is urgent in a node, what its peers say, its disk and its clocks, has a part in each round of Trio's scheduler: how
 long a round takes is how long all that waits, several times on the way of each command. So where several clients have
 more to say than fits in a turn, one of them at a time has one, when there is nothing else to do; and where there always
-is, after a while. Who has just come is one of them: there may be many who come, are turned away, and come again. Between
-their turns there is a rest, or they would take all that others leave, and others would find neither the interpreter nor
-a processor free when they need them next.
+is, after a while. Who has just come is one of them: many may come, be turned away, and come again. Between their turns
+there is a rest, or they would take all that others leave, and others would find neither the interpreter nor a processor
+free when they need them next.
 
 The thread that writes to the disk needs the interpreter several times for each write, and while this thread computes it
 may wait for it for 5 ms each time. With one busy client that goes by its commands, which come fastest so: shorter waits
