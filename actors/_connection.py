@@ -7,7 +7,7 @@ from math import inf
 
 import trio
 
-from actors._crowd import BUSY_REST_SECONDS, NEW_REST_SECONDS, NEW_SECONDS, TURN_SECONDS, Crowd
+from actors._crowd import REST_SECONDS, SUSPECT_SECONDS, TURN_SECONDS, Crowd
 from actors._gate import Gate
 from actors._outbox import Outbox
 from actors._protocol.envelope import Envelope, Pong
@@ -34,7 +34,19 @@ class Connection:
     crowd: that it is one of, and stands back with; None if all that comes is looked at at once.
     """
 
-    __slots__ = ("_crowd", "_link", "_rooms", "_scope", "_stir", "_stream", "ended", "fault", "heard", "outbox")
+    __slots__ = (
+        "_crowd",
+        "_link",
+        "_rooms",
+        "_scope",
+        "_stir",
+        "_stream",
+        "_suspect_until",
+        "ended",
+        "fault",
+        "heard",
+        "outbox",
+    )
 
     def __init__(
         self,
@@ -53,6 +65,7 @@ class Connection:
         self.outbox = Outbox(bulk_size_max, gate, stir, in_parts=in_parts, keep=keep)
         self._rooms = rooms
         self._crowd = crowd
+        self._suspect_until = -inf
         self.heard = trio.current_time()
         self.ended: str | None = None
         self.fault = False
@@ -105,16 +118,14 @@ class Connection:
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
         link, crowd, time = self._link, self._crowd, self._stir.time
-        new_until = time() + NEW_SECONDS
         had_more = False
         try:
             while True:
                 if crowd is not None:
                     if had_more:
                         crowd.has_more(self)  # for all that is known
-                    is_new = time() < new_until
-                    if is_new or crowd.holds_up(self):
-                        await crowd.stand_back(NEW_REST_SECONDS if is_new else BUSY_REST_SECONDS)
+                    if time() < self._suspect_until or crowd.holds_up(self):
+                        await crowd.stand_back(REST_SECONDS)
                 had_more = False
                 until = inf if crowd is None else time() + TURN_SECONDS
                 while self.ended is None and (event := link.next_event()) is not None:
@@ -140,11 +151,15 @@ class Connection:
         except trio.BrokenResourceError as error:
             self.close(f"the connection broke: {error.__cause__ or error}")
 
+    def suspect(self) -> None:
+        """Its client has said what no good one says: it stands back with those who have much to say, for a while."""
+        self._suspect_until = self._stir.time() + SUSPECT_SECONDS
+
     async def _give_way(self, crowd: Crowd) -> None:
         """Its turn is over, and there is more."""
         crowd.has_more(self)
         if crowd.holds_up(self):
-            await crowd.stand_back(BUSY_REST_SECONDS)
+            await crowd.stand_back(REST_SECONDS)
         else:
             await trio.lowlevel.checkpoint()
 

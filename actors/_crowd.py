@@ -1,11 +1,11 @@
-"""What clients send is looked at in turns; those who have much to say, and those who are new, stand back for others.
+"""What clients send is looked at in turns; those who have much to say, and those who arrive, stand back for others.
 
 What is urgent in a node, what its peers say, its disk and its clocks, has a part in each round of Trio's scheduler: how
 long a round takes is how long all that waits, several times on the way of each command. So where several clients have
 more to say than fits in a turn, one of them at a time has one, when there is nothing else to do; and where there always
-is, after a while. Who has just come is one of them: many may come, be turned away, and come again. Between their turns
-there is a rest, or they would take all that others leave, and others would find neither the interpreter nor a processor
-free when they need them next.
+is, after a while. Who arrives is one of them: many may come, be turned away, and come again. So is who has just said
+what no good client says, such as what no class understands. Between their turns there is a rest, or they would take all
+that others leave, and others would find neither the interpreter nor a processor free when they need them next.
 
 The thread that writes to the disk needs the interpreter several times for each write, and while this thread computes it
 may wait for it for 5 ms each time. With one busy client that goes by its commands, which come fastest so: shorter waits
@@ -25,22 +25,22 @@ from actors._short_turns import short_turns
 
 TURN_SECONDS = 0.002
 """For which what a client has sent is looked at in one go."""
-REST_SECONDS = 0.008
+WAIT_SECONDS = 0.008
 """After which one of those who stand back has its turn, however much else there is to do, or whoever rests."""
-BUSY_REST_SECONDS, NEW_REST_SECONDS = 0.003, 0.004
-"""From a turn of one that stands back as it has more, or as it is new, to the next one's turn, though there be nothing
+REST_SECONDS, ARRIVAL_REST_SECONDS = 0.003, 0.004
+"""From a turn of one that stands back, as it has more or as it arrives, to the next one's turn, though there be nothing
 else to do: the rest of a turn's time is for others, and their processors."""
 PATIENCE_SECONDS = 0.25
 """After which anybody has, however many stand back: nobody keeps a member from its links by coming again and again."""
-NEW_SECONDS = 1.0
-"""For which a client is new."""
+SUSPECT_SECONDS = 1.0
+"""For which who has said what no good client says stands back with each thing that it says."""
 SEVERAL = 2
 THREAD_SECONDS = 0.000_1
 """That a thread has the interpreter, at least, while so many have more to say at once, and another thread wants it."""
 
 
 class Crowd:
-    """The clients of a node that have more to say than fitted in their last turn, and those that are new."""
+    """The clients of a node that have more to say than fitted in their last turn, that arrive, or are suspect."""
 
     def __init__(self) -> None:
         self._busy: set[Hashable] = set()
@@ -72,7 +72,7 @@ class Crowd:
         """
         with trio.move_on_after(PATIENCE_SECONDS):
             async with self._queue:
-                with trio.move_on_after(REST_SECONDS):
+                with trio.move_on_after(WAIT_SECONDS):
                     await trio.sleep_until(self._rests_until)
                     await trio.testing.wait_all_tasks_blocked()
         self._rests_until = trio.current_time() + rest

@@ -88,6 +88,10 @@ class Origin:
         """Is the link over?"""
         return self._connection.ended is not None
 
+    def suspect(self) -> None:
+        """It has said what no good client says, and may go on: behind others."""
+        self._connection.suspect()
+
     def send(
         self, to: str, tag: str, body: bytes, *, sender: str = "", correlation: int = 0, flow: Hashable = None
     ) -> bool:

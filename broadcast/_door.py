@@ -14,6 +14,7 @@ from actors._node import NO_SUCH
 from actors._protocol.codec import encode, encode_struct
 from actors._protocol.errors import RemoteProtocolError
 from broadcast._feeder import Feeder
+from broadcast._outcomes import INVALID
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Commands, Submittable, size
 from broadcast._protocol.following import Follow, Unfollow
@@ -137,7 +138,10 @@ class Visitor:
         if entry.stamp > stamp:
             raise RemoteProtocolError(f"commands with the stamp {entry.stamp} in a message with the stamp {stamp}")
         check_run(entry, self._host.limits)
-        return sifted(entry, machine)
+        fitting = sifted(entry, machine)
+        if fitting is not entry:
+            self._origin.suspect()
+        return fitting
 
     # -- queries ---------------------------------------------------------------------------------------------------
 
@@ -156,6 +160,8 @@ class Visitor:
     def _tell(self, answers: Iterator[ReadAnswer]) -> None:
         """What finds no room is asked for again."""
         for part in portions(answers, lambda answer: len(answer.outcome) + 16):
+            if any(answer.outcome == INVALID for answer in part):
+                self._origin.suspect()
             if not self._send(ReadAnswers(part, self._host.applied)):
                 return
 

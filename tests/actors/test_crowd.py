@@ -1,4 +1,4 @@
-"""Clients that have much to say, and those who are new, stand back, and threads take short turns meanwhile."""
+"""Clients that have much to say, that arrive, or are suspect, stand back, and threads take short turns meanwhile."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors import Address, open_node
 from actors._connection import Connection
 from actors._crowd import (
-    NEW_REST_SECONDS,
-    NEW_SECONDS,
+    ARRIVAL_REST_SECONDS,
     PATIENCE_SECONDS,
     REST_SECONDS,
+    SUSPECT_SECONDS,
     THREAD_SECONDS,
     TURN_SECONDS,
+    WAIT_SECONDS,
     Crowd,
 )
 from actors._exchange import Exchange
@@ -106,7 +107,7 @@ async def test_others_come_first_and_then_one_after_each_rest(mock_clock: MockCl
         nursery.start_soon(_work, mock_clock, 0.020)
         for who in range(4):
             nursery.start_soon(stand_back, who)
-    assert [round(at / REST_SECONDS) for _, at in taken[:2]] == [1, 2]
+    assert [round(at / WAIT_SECONDS) for _, at in taken[:2]] == [1, 2]
     assert len({who for who, _ in taken}) == 4
     assert all(at > 0.0199 for _, at in taken[2:])  # when there was nothing else to do
     assert trio.current_time() - began == pytest.approx(0.020, abs=ROUND)
@@ -118,10 +119,10 @@ async def test_what_rests_after_a_turn_rests_though_nothing_else_is_to_do(autoju
         await crowd.stand_back(0.005)
         taken.append(trio.current_time() - began)
     assert taken == pytest.approx([0.0, 0.005, 0.010])
-    await crowd.stand_back(2 * REST_SECONDS)
+    await crowd.stand_back(2 * WAIT_SECONDS)
     began = trio.current_time()
     await crowd.stand_back()
-    assert trio.current_time() - began == pytest.approx(REST_SECONDS)
+    assert trio.current_time() - began == pytest.approx(WAIT_SECONDS)
 
 
 async def test_nobody_stands_back_for_long_however_many_do(mock_clock: MockClock) -> None:
@@ -164,7 +165,8 @@ class Watched(Crowd):
         super().is_done(who)
 
     async def stand_back(self, rest: float = 0.0) -> None:
-        self.told.append("back" if rest == NEW_REST_SECONDS else "rest")
+        assert rest == REST_SECONDS
+        self.told.append("rest")
         await super().stand_back()  # time stands still
 
     def take_told(self) -> list[str]:
@@ -172,8 +174,8 @@ class Watched(Crowd):
         return told
 
 
-async def _linked(crowd: Watched, nursery: trio.Nursery) -> MemoryStream:
-    """The client's end of a connection that is one of `crowd`, and runs."""
+async def _linked(crowd: Watched, nursery: trio.Nursery) -> tuple[MemoryStream, Connection]:
+    """The client's end of a connection that is one of `crowd`, and runs; and the connection."""
     network = MemoryNetwork()
     client, node = network.host("client"), network.host("node")
     [listener] = await node.listen(Address("node", 1), insecure=False)
@@ -186,7 +188,8 @@ async def _linked(crowd: Watched, nursery: trio.Nursery) -> MemoryStream:
     connection = Connection(await listener.accept(), link, 2**20, exchange.gate, exchange.stir, crowd=crowd)
     nursery.start_soon(connection.run, crowd.receive)
     await wait_all_tasks_blocked(0.001)
-    return stream
+    assert crowd.take_told() == ["done"]
+    return stream, connection
 
 
 async def _said(stream: MemoryStream, crowd: Watched, letters: int) -> list[str]:
@@ -196,13 +199,15 @@ async def _said(stream: MemoryStream, crowd: Watched, letters: int) -> list[str]
     return crowd.take_told()
 
 
-async def test_who_has_come_just_now_stands_back_with_each_thing_it_says(mock_clock: MockClock) -> None:
+async def test_who_is_suspect_stands_back_with_each_thing_it_says_for_a_while(mock_clock: MockClock) -> None:
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
-        stream = await _linked(crowd, nursery)
-        assert crowd.take_told() == ["back", "done"]
-        assert await _said(stream, crowd, 1) == ["back", "letter", "done"]
-        mock_clock.jump(NEW_SECONDS)
+        stream, connection = await _linked(crowd, nursery)
+        assert await _said(stream, crowd, 1) == ["letter", "done"]
+        connection.suspect()
+        for _ in range(2):
+            assert await _said(stream, crowd, 1) == ["rest", "letter", "done"]
+        mock_clock.jump(SUSPECT_SECONDS)
         assert await _said(stream, crowd, 1) == ["letter", "done"]
         nursery.cancel_scope.cancel()
 
@@ -211,9 +216,7 @@ async def test_who_says_more_than_fits_in_a_turn_is_known_for_it(mock_clock: Moc
     assert TURN_SECONDS < 2 * MOMENT < 2 * TURN_SECONDS
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
-        stream = await _linked(crowd, nursery)
-        mock_clock.jump(NEW_SECONDS)
-        crowd.take_told()
+        stream, _ = await _linked(crowd, nursery)
         letters = ["letter", "letter", "more"] * 2 + ["letter", "done"]
         assert await _said(stream, crowd, 5) == letters
         assert await _said(stream, crowd, 1) == ["more", "letter", "done"]  # it was thought to have
@@ -224,8 +227,7 @@ async def test_who_says_more_than_fits_in_a_turn_is_known_for_it(mock_clock: Moc
 async def test_where_another_has_more_too_it_stands_back_between_its_turns(mock_clock: MockClock) -> None:
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
-        stream = await _linked(crowd, nursery)
-        mock_clock.jump(NEW_SECONDS)
+        stream, _ = await _linked(crowd, nursery)
         crowd.has_more("another")
         crowd.take_told()
         letters = ["letter", "letter", "more", "rest"] * 2 + ["letter", "done"]
@@ -238,8 +240,7 @@ async def test_where_another_has_more_too_it_stands_back_between_its_turns(mock_
 async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock) -> None:
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
-        stream = await _linked(crowd, nursery)
-        mock_clock.jump(NEW_SECONDS)
+        stream, _ = await _linked(crowd, nursery)
         await _said(stream, crowd, 3)
         await stream.send_all(b"\0\0\0\1garbage")
         await wait_all_tasks_blocked(0.001)
@@ -251,7 +252,7 @@ async def test_who_arrives_stands_back_before_it_is_listened_to(monkeypatch: pyt
     told, network = list[str](), MemoryNetwork()
 
     async def stand_back(_: Crowd, rest: float) -> None:
-        assert rest == NEW_REST_SECONDS
+        assert rest == ARRIVAL_REST_SECONDS
         told.append("back")
         await trio.lowlevel.checkpoint()
 

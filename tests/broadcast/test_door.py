@@ -328,6 +328,27 @@ async def test_no_more_queries_are_under_way_than_may_be(
         assert await one.is_turned_away()
 
 
+@pytest.mark.parametrize("what", ["a command", "a query", "what fits"])
+async def test_who_asks_for_what_no_class_understands_is_suspect(
+    what: str, bag: LocalGroup[Bag], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspects = list[str]()
+    monkeypatch.setattr(Origin, "suspect", lambda self: suspects.append(self.name))
+    async with bare(bag) as one:
+        session = await one.session()
+        call = encode(["nope"])
+        match what:
+            case "a command":
+                one.say(Offer((run(session, [put(1), call]),)))
+            case "a query":
+                one.say(Read((Query(1, call, LINEARIZABLE),)))
+            case _:
+                one.say(Offer((run(session, [put(1)]),)), Read((Query(1, encode(["count"]), LINEARIZABLE),)))
+                await one.hear()
+        await one.hear()
+    assert suspects == ([] if what == "what fits" else ["bare"])
+
+
 async def test_a_call_that_does_not_fit_keeps_its_number_and_harms_nobody(bag: LocalGroup[Bag]) -> None:
     nonsense = [encode(["nope"]), encode(["put", "text"]), b"\x01", encode(["put", [1], 2])]
     async with bare(bag) as one:
