@@ -65,11 +65,16 @@ class Crowd:
         """Should it stand back: has it more to say, and others, too, or do they stand back?"""
         return who in self._busy and (self._is_short or self._queue.locked())
 
-    async def stand_back(self, rest: float = 0.0) -> None:
+    async def stand_back(self, rest: float) -> None:
         """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything.
 
-        rest: seconds after this turn before another of them has one, though there be nothing else to do.
+        Whoever comes while nobody stands back or rests has it at once. rest: seconds after this turn before another of
+        them has one, though there be nothing else to do.
         """
+        if not self._queue.locked() and trio.current_time() >= self._rests_until:
+            self._rests_until = trio.current_time() + rest
+            await trio.lowlevel.checkpoint()
+            return
         with trio.move_on_after(PATIENCE_SECONDS):
             async with self._queue:
                 with trio.move_on_after(WAIT_SECONDS):

@@ -28,6 +28,7 @@ from actors._protocol.link import Asked, Link
 from actors.testing import MemoryNetwork, MemoryStream
 
 ROUND = 0.000_1
+BRIEF = ROUND / 100
 MOMENT = 0.6 * TURN_SECONDS  # more than half of a turn
 LETTER = pack_envelope("box", "", 1, 0, "letter", b"")
 
@@ -53,7 +54,7 @@ async def test_one_alone_that_has_more_stands_back_with_those_who_do(mock_clock:
     crowd.has_more("a")
     await crowd.stand_back(0.001)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(crowd.stand_back)
+        nursery.start_soon(crowd.stand_back, 0.001)
         await wait_all_tasks_blocked(0.001)
         assert crowd.holds_up("a")
         assert not crowd.holds_up("b")
@@ -92,25 +93,25 @@ async def _work(clock: MockClock, seconds: float) -> None:
 
 async def test_whoever_stands_back_alone_waits_for_no_time(mock_clock: MockClock) -> None:
     with trio.fail_after(1):
-        await Crowd().stand_back()
+        await Crowd().stand_back(1)
     assert trio.current_time() == mock_clock.current_time()
 
 
-async def test_others_come_first_and_then_one_after_each_rest(mock_clock: MockClock) -> None:
+async def test_others_come_first_and_then_one_after_each_rest(autojump_clock: MockClock) -> None:
     crowd, taken, began = Crowd(), list[tuple[int, float]](), trio.current_time()
 
     async def stand_back(who: int) -> None:
-        await crowd.stand_back()
+        await crowd.stand_back(BRIEF)
         taken.append((who, trio.current_time() - began))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_work, mock_clock, 0.020)
-        for who in range(4):
+        nursery.start_soon(_work, autojump_clock, 0.020)
+        for who in range(5):
             nursery.start_soon(stand_back, who)
-    assert [round(at / WAIT_SECONDS) for _, at in taken[:2]] == [1, 2]
-    assert len({who for who, _ in taken}) == 4
-    assert all(at > 0.0199 for _, at in taken[2:])  # when there was nothing else to do
-    assert trio.current_time() - began == pytest.approx(0.020, abs=ROUND)
+    assert [round(at / WAIT_SECONDS) for _, at in taken[:3]] == [0, 1, 2]
+    assert len({who for who, _ in taken}) == 5
+    assert all(at > 0.0199 for _, at in taken[3:])  # when there was nothing else to do
+    assert trio.current_time() - began == pytest.approx(0.020, abs=2 * ROUND)
 
 
 async def test_what_rests_after_a_turn_rests_though_nothing_else_is_to_do(autojump_clock: MockClock) -> None:
@@ -121,20 +122,20 @@ async def test_what_rests_after_a_turn_rests_though_nothing_else_is_to_do(autoju
     assert taken == pytest.approx([0.0, 0.005, 0.010])
     await crowd.stand_back(2 * WAIT_SECONDS)
     began = trio.current_time()
-    await crowd.stand_back()
+    await crowd.stand_back(BRIEF)
     assert trio.current_time() - began == pytest.approx(WAIT_SECONDS)
 
 
-async def test_nobody_stands_back_for_long_however_many_do(mock_clock: MockClock) -> None:
+async def test_nobody_stands_back_for_long_however_many_do(autojump_clock: MockClock) -> None:
     crowd, waited = Crowd(), list[float]()
 
     async def stand_back() -> None:
         began = trio.current_time()
-        await crowd.stand_back()
+        await crowd.stand_back(BRIEF)
         waited.append(trio.current_time() - began)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_work, mock_clock, 2 * PATIENCE_SECONDS)
+        nursery.start_soon(_work, autojump_clock, 2 * PATIENCE_SECONDS)
         for _ in range(200):
             nursery.start_soon(stand_back)
     assert len(waited) == 200
@@ -164,10 +165,10 @@ class Watched(Crowd):
         self.told.append("done")
         super().is_done(who)
 
-    async def stand_back(self, rest: float = 0.0) -> None:
+    async def stand_back(self, rest: float) -> None:
         assert rest == REST_SECONDS
         self.told.append("rest")
-        await super().stand_back()  # time stands still
+        await super().stand_back(BRIEF)  # time stands still
 
     def take_told(self) -> list[str]:
         told, self.told = self.told, []
