@@ -11,6 +11,7 @@ from machine_scene import CONFIGURATION, SECOND, Scene, begun, calls, outcomes
 
 from actors import Actor, Ref, Refused, command, query
 from actors._interface import Interface
+from actors._plain import encode_plain
 from actors._protocol.codec import decode
 from actors._protocol.errors import Overloaded
 from actors._ref import GroupName
@@ -252,6 +253,23 @@ def test_what_crashes_when_it_is_due_is_undone_and_was_due() -> None:
     assert [scene.machine.came_to(index) for index in (6, 7, 8)] == [Outcome.APPLIED, Outcome.CRASHED, Outcome.APPLIED]
     assert scene.machine.effects.due() is None
     assert [(each.index, each.tag, each.outcome) for each in scene.machine.unheard] == [(7, "ring", Outcome.CRASHED)]
+
+
+def test_what_cannot_be_opened_when_it_is_due_is_no_message_of_any_class_and_ends_nobody() -> None:
+    """Nothing of ours leaves such a thing: it may lie in a log, or in a snapshot, all the same."""
+    scene = begun(Clock)
+    tell(scene, 1, ["wake", "a", 0])
+    for bad in (b"\xff", b"", encode_plain(["ring", 2**80])):
+        scene.machine.effects.add(0, bad)
+    tell(scene, 2, ["wake", "b", 0])
+    scene.apply(Due(5))
+    assert [name for name, _, _ in rung(scene)] == ["a", "b"]
+    came = [scene.machine.came_to(index) for index in range(5, 10)]
+    assert came == [Outcome.APPLIED, *[Outcome.INVALID] * 3, Outcome.APPLIED]
+    assert [(each.index, each.tag) for each in scene.machine.unheard] == [(6, "?"), (7, "?"), (8, "?")]
+    assert [index for index, tag, _ in scene.delivered() if tag == "ring"] == [5, 9]
+    tell(scene, 3, ["crash", 0])  # all of it is run again
+    assert [name for name, _, _ in rung(scene)] == ["a", "b"]
 
 
 def test_an_undo_leaves_nothing_again_and_runs_what_was_due_again() -> None:
