@@ -94,6 +94,8 @@ def microseconds(seconds: float) -> int:
     """Raises TypeError, ValueError for what is no time to wait."""
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"context.after: seconds is a number, and not {seconds!r}")
+    # Whatever its class says of itself: it is to lie in the state of all replicas.
+    seconds = int.__int__(seconds) if isinstance(seconds, int) else float.__float__(seconds)
     if not 0 <= seconds <= SECONDS_MAX:
         raise ValueError(f"context.after: seconds is between 0 and {SECONDS_MAX}, and not {seconds!r}")
     return round(seconds * 1_000_000)

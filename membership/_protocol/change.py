@@ -26,11 +26,10 @@ from typing import Annotated
 
 import msgspec
 
-from membership._protocol.quorum import Electorate, Joint, QuorumSystem
+from membership._protocol.quorum import MEMBERS_MAX, Electorate, Joint, QuorumSystem
 from membership._protocol.view import Address, Configuration, Goal, Member, Name, check_place
 
 CHANGED_MAX = 100  # members named in one change
-MEMBERS_MAX = 1_000
 
 Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=CHANGED_MAX)]
 
@@ -58,7 +57,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     add: Annotated[tuple[Newcomer, ...], msgspec.Meta(max_length=CHANGED_MAX)] = ()
     remove: Names = ()
     promote: Names = ()
-    move: dict[Name, Address] = {}
+    move: Annotated[dict[Name, Address], msgspec.Meta(max_length=CHANGED_MAX)] = {}
     quorum: QuorumSystem | None = None
     force: bool = False
 

@@ -15,7 +15,7 @@ from actors._plain import encode_plain
 from actors._protocol.codec import decode
 from actors._protocol.errors import Overloaded
 from actors._ref import GroupName
-from broadcast._intentions import SECONDS_MAX
+from broadcast._intentions import SECONDS_MAX, microseconds
 from broadcast._machine import Machine
 from broadcast._outcomes import unpack_outcome
 from broadcast._protocol.effects import DUE_AT_ONCE_MAX, HELD_AT_ONCE_MAX, Alarm, Effects
@@ -369,6 +369,21 @@ def test_what_is_no_time_to_wait_is_a_bug(seconds: float) -> None:
     scene = begun(Clock)
     assert tell(scene, 1, ["wake", "a", seconds]) == [[Outcome.CRASHED, "ValueError"]]
     assert scene.machine.due == (None, 0)
+
+
+def test_what_a_number_says_of_itself_is_no_matter() -> None:
+    class Real(float):
+        def __mul__(self, other: float) -> Any:
+            return 2**80
+
+        def __le__(self, other: float) -> bool:
+            return True
+
+        __ge__ = __le__
+
+    assert microseconds(Real(1.5)) == 1_500_000
+    with pytest.raises(ValueError, match="seconds is between 0 and"):
+        microseconds(Real(-1))
 
 
 def test_nobody_can_leave_a_query_behind_or_tell_another_group() -> None:
