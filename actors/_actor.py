@@ -73,13 +73,17 @@ class Marked(Generic[A_contra, P, T_co]):
                 f"{function.__qualname__}: idempotent={idempotent!r} is no version of a class from which on it is; say "
                 "True, or 2, 3..."
             )
-        if not self.tag.isprintable() or not 1 <= len(self.tag) <= TAG_LENGTH_MAX or self.tag == "<lambda>":
+        if not _is_tag(self.tag):
             raise TypeError(
                 f"{function.__qualname__}: {self.tag!r} is no tag: 1 to {TAG_LENGTH_MAX} printable characters"
             )
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.function.__qualname__}>"
+
+
+def _is_tag(tag: object) -> bool:
+    return isinstance(tag, str) and tag.isprintable() and 1 <= len(tag) <= TAG_LENGTH_MAX and tag != "<lambda>"
 
 
 AnyMarked: TypeAlias = "Marked[Any, ..., object]"

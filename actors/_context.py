@@ -23,12 +23,15 @@ SECONDS_MAX = 10_000_000_000  # from now on that something may be due: three hun
 _START_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def check_seconds(seconds: float) -> None:
-    """Raises TypeError, ValueError for what is no time to wait in `Context.after`."""
+def checked_seconds(seconds: float) -> float:
+    """The number itself, whatever its class says of it. Raises TypeError, ValueError for what is no time to wait in
+    `Context.after`."""
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"context.after: seconds is a number, and not {seconds!r}")
+    seconds = int.__int__(seconds) if isinstance(seconds, int) else float.__float__(seconds)
     if not 0 <= seconds <= SECONDS_MAX:
         raise ValueError(f"context.after: seconds is between 0 and {SECONDS_MAX}, and not {seconds!r}")
+    return seconds
 
 
 class Place(Protocol):

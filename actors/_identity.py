@@ -154,7 +154,13 @@ def looked_at(path: Path) -> Generator[str]:
     """
     if not (path / "node").exists():
         raise DataDirectoryError(f"{path} is no data directory of a node: it has no file 'node'")
-    lock = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lock = os.open(path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise DataDirectoryError(
+            f"{path} has lost its file 'lock', by which it is known that no process uses it: start the node, which "
+            "makes it anew whatever else is wrong here, and stop it again"
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -347,9 +347,11 @@ def _parameter(method: str, function: Callable[..., object], parameter: inspect.
     try:
         default = to_plain(parameter.default, label)
         from_plain(default, annotation, label)
+        return _Parameter(label, annotation, encode_plain(default))
     except InvalidMessage as error:
         raise TypeError(f"{error} (this is its default)") from None
-    return _Parameter(label, annotation, encode_plain(default))
+    except ValueError as error:
+        raise TypeError(f"{label}: {error} (this is its default)") from None
 
 
 def _fields(method: str, annotations: Sequence[object]) -> type[msgspec.Struct]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import trio
 
-from actors._context import Context, check_seconds
+from actors._context import Context, checked_seconds
 from actors._interface import Method
 from actors._log import Log
 from actors._message import Message
@@ -147,7 +147,7 @@ class LocalContext(Context):
         self._take(_Telling(ref, asked, asked.carry(args, kwargs, self._cell.cells)))
 
     def after(self, seconds: float, method: Marked[Any, P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        check_seconds(seconds)
+        seconds = checked_seconds(seconds)
         asked = self._cell.interface.method_for(method)
         arguments = asked.carry(args, kwargs, self._cell.cells)
         self._take(partial(self._cell.run_errand, self._tell_after, seconds, asked, arguments))

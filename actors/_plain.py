@@ -6,6 +6,9 @@ its plain form: tuples and sets as lists, dataclasses as dicts, keys of dicts as
 
 msgspec knows the plain form of most single values. Containers are walked here: it gives sets in an order that
 differs between processes, or else sorts dicts, whose order is part of their value; and it sets no bounds.
+
+A class of the user's may say what it likes of itself, by `__int__`, `__ge__`, `items` and their like. So what was
+looked at is what is sent: of a scalar what the type below it holds, of a container what one pass over it gave.
 """
 
 from __future__ import annotations
@@ -126,9 +129,10 @@ def _plain(value: object, depth: int) -> object:
 
 
 def _whole(value: Any, depth: int) -> object:
-    if not INTEGER_MIN <= value <= INTEGER_MAX:
-        raise _UnfitError(f"{value.bit_length()} bits, and an int may have 63 and a sign; send it as str or bytes")
-    return int(value)
+    whole = int.__int__(value)
+    if not INTEGER_MIN <= whole <= INTEGER_MAX:
+        raise _UnfitError(f"{whole.bit_length()} bits, and an int may have 63 and a sign; send it as str or bytes")
+    return whole
 
 
 def _single(value: Any, depth: int) -> object:
@@ -145,7 +149,11 @@ def _moment(value: Any, depth: int) -> object:
     if offset is not None and offset % timedelta(minutes=1):
         if isinstance(value, time):
             raise _UnfitError("its offset from UTC has seconds; send it without")
-        value = value.astimezone(UTC)
+        try:
+            value = value.astimezone(UTC)
+        except OverflowError:
+            why = "its offset from UTC has seconds, and in UTC it is beyond the years 1 to 9999; send it without"
+            raise _UnfitError(why) from None
     return _single(value, depth)
 
 
@@ -163,9 +171,10 @@ def _items(values: Iterable[object], depth: int) -> list[object]:
 
 
 def _list(value: Any, depth: int) -> object:
-    if set(map(type, value)) <= _SCALARS and depth < DEPTH_MAX:
-        return list(value)
-    return _items(value, depth)
+    items: list[object] = list(value)
+    if set(map(type, items)) <= _SCALARS and depth < DEPTH_MAX:
+        return items
+    return _items(items, depth)
 
 
 def _set(value: Any, depth: int) -> object:
@@ -192,6 +201,8 @@ def _fields(values: Mapping[Any, object], depth: int) -> dict[Any, object]:
 
 
 def _dict(value: dict[Any, object], depth: int) -> object:
+    if type(value) is not dict:
+        value = dict(value.items())
     if not set(map(type, value)) <= {str, bytes}:
         keyed = {_key(key): item for key, item in value.items()}
         if len(keyed) < len(value):
@@ -202,10 +213,13 @@ def _dict(value: dict[Any, object], depth: int) -> object:
 
 def _key(key: object) -> str | bytes:
     if isinstance(key, bytes):
-        return bytes(key)
+        return bytes.__bytes__(key)
     if isinstance(key, bool) or not isinstance(key, _KEYS):
         raise _UnfitError(f"a {type(key).__qualname__} cannot be a key", f"[{key!r}]")
-    (text,) = msgspec.to_builtins({_plain(key, 0): None}, str_keys=True)
+    plain = _plain(key, 0)
+    if isinstance(plain, list | dict):  # an enum's member
+        raise _UnfitError(f"a {type(key).__qualname__} that is a container cannot be a key", f"[{key!r}]")
+    (text,) = msgspec.to_builtins({plain: None}, str_keys=True)
     return str(text)
 
 
@@ -237,9 +251,9 @@ _WAYS: Final[Mapping[type, _Way]] = {
     enum.Enum: _single,
     bool: _whole,
     int: _whole,
-    float: lambda value, depth: float(value),
+    float: lambda value, depth: float.__float__(value),
     str: lambda value, depth: str.__str__(value),
-    bytes: lambda value, depth: bytes(value),
+    bytes: lambda value, depth: bytes.__bytes__(value),
     list: _list,
     tuple: _list,
     set: _set,

@@ -31,6 +31,14 @@ def open_calls(entry: Commands) -> Sequence[object]:
     return cast("list[object]", calls)
 
 
+def open_effect(call: bytes) -> object:
+    """One that was left for later, and is due. As a call of a run: what cannot be opened, no class understands."""
+    try:
+        return decode(call)
+    except DecodeError:
+        return False
+
+
 def is_call(call: object) -> bool:
     """May a class understand this? What is not even a tag with plain arguments, none does, whatever its version."""
     if not isinstance(call, list) or not call:

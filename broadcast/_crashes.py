@@ -19,8 +19,13 @@ NOT_UNDERSTOOD = (
 )
 
 
+NAME_MAX = 200  # characters of a class's name that are told: agreed, as an outcome is
+
+
 def name_of(error: BaseException) -> str:
-    return type(error).__qualname__
+    """Of its class: the beginning of it, as text that can be sent. Whatever the class says of itself, it has one."""
+    name: str = type.__dict__["__qualname__"].__get__(type(error))
+    return str.__str__(name)[:NAME_MAX].encode(errors="backslashreplace").decode()
 
 
 def comes_again(error: BaseException, run: Callable[[], object]) -> bool:

@@ -25,6 +25,7 @@ from broadcast._joining import Role, check_joinable, check_members, names_of
 from broadcast._pipeline import Pipeline
 from broadcast._protocol.consistency import Consistency
 from broadcast._protocol.entries import Submittable
+from broadcast._protocol.position import INTEGER_MAX
 from broadcast._protocol.queries import Query
 from broadcast._protocol.visits import ReadAnswer, Status
 from broadcast._reader import Reader
@@ -85,8 +86,11 @@ class GroupRef(Ref[A_co], Generic[A_co]):
         anything left out. `Overloaded` if too many tasks of one client wait for some; TypeError where a client's class
         does not have the command that comes next.
         """
-        if from_index is not None and type(from_index) is not int:
-            raise TypeError(f"deliveries begin at an index, which is an int, and not at {from_index!r}")
+        if from_index is not None:
+            if type(from_index) is not int:
+                raise TypeError(f"deliveries begin at an index, which is an int, and not at {from_index!r}")
+            if from_index > INTEGER_MAX:
+                raise ValueError(f"deliveries begin at an index up to {INTEGER_MAX}, and not at {from_index}")
         return self._handle.order(from_index)
 
     def pipeline(self, *, window: int = 10_000) -> Pipeline[A_co]:

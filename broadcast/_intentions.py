@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-from actors._context import check_seconds
+from actors._context import checked_seconds
 from actors._interface import Method
-from actors._protocol.codec import decode
 from actors._protocol.errors import Overloaded
 from actors._ref import ActorRef
+from broadcast._calls import is_call, open_effect, tag_of
 from broadcast._protocol.effects import Effects, size
 from broadcast._protocol.sessions import Outcome
 from membership._protocol.view import Limits
@@ -38,8 +38,9 @@ class Unheard:
 
     @property
     def tag(self) -> str:
-        """Of its method."""
-        return str(cast("list[object]", decode(self.call))[0])
+        """Of its method; "?" if that cannot be said."""
+        call = open_effect(self.call)
+        return tag_of(call) if is_call(call) else "?"
 
 
 class Room(msgspec.Struct, frozen=True):  # made for each run
@@ -90,5 +91,4 @@ class Intentions:
 
 def microseconds(seconds: float) -> int:
     """Raises TypeError, ValueError for what is no time to wait."""
-    check_seconds(seconds)
-    return round(seconds * 1_000_000)
+    return round(checked_seconds(seconds) * 1_000_000)

@@ -15,6 +15,7 @@ from actors._protocol.address import check_name, parse_address
 from broadcast._shared import check_not_shared
 from broadcast._state import check_capturable
 from membership import Limits, QuorumSystem
+from membership._protocol.quorum import MEMBERS_MAX
 from membership._protocol.view import PRIORITY_MAX
 
 Role = Literal["voter", "observer"]
@@ -49,6 +50,8 @@ def check_joinable(
 ) -> None:
     """Raise TypeError or ValueError unless a replica of this class can join, as this, a group that these form."""
     Interface.of(actor).replicable()
+    if len(names) > MEMBERS_MAX:
+        raise ValueError(f"{len(names)} members: a group has at most {MEMBERS_MAX}")
     _check_constructible(actor)
     _check_limits(limits)
     _check_role(role)

@@ -20,10 +20,9 @@ from trio.lowlevel import enable_ki_protection
 
 from actors._actor import VERSION_MAX, Actor
 from actors._interface import Interface
-from actors._protocol.codec import decode
 from actors._protocol.errors import InvariantViolation, invariant, violated
 from broadcast._base import Base, Load
-from broadcast._calls import is_call, open_calls, runs_of, tag_of
+from broadcast._calls import is_call, open_calls, open_effect, runs_of, tag_of
 from broadcast._capture import Counted, Tables, decode_tables, encode_tables
 from broadcast._crashes import BY_CHANCE, NOT_ALONE, NOT_UNDERSTOOD, comes_again, name_of
 from broadcast._errors import CannotApply, Outdated
@@ -292,7 +291,7 @@ class Machine(Running[A]):
                 self._past.note(at, last + 1 - at, Outcome.VOID)
                 break
             call = effect[2]
-            opened = decode(call)
+            opened = open_effect(call)
             if self._undos.tags and self._held_up(opened) is not None:
                 self.effects.hold(tag_of(opened), effect)
                 self._past.note(at, 1, Outcome.OVERLOADED)

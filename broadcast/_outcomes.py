@@ -23,6 +23,7 @@ from actors._protocol.errors import (
     TooLarge,
 )
 from actors._refusals import open_refusal, tellings
+from broadcast._crashes import name_of
 from broadcast._errors import AnswerNotKept
 from broadcast._protocol.sessions import Outcome
 
@@ -45,17 +46,21 @@ def pack_answer(method: Method, answer: object) -> bytes:
 
 
 def pack_refusal(method: Method, refusal: Refused) -> bytes:
-    """With its arguments, and with what it was made with where that is something else, if they can travel."""
-    packed = b""
+    """With its arguments, and with what it was made with where that is something else, if they can travel.
+
+    Raises `TooLarge` if not even the name of its class can.
+    """
+    size = 0
     for parts in tellings(method, refusal):
         packed = encode_plain([Outcome.REFUSED.value, *parts])
-        if len(packed) <= ANSWER_SIZE_MAX:
-            break
-    return packed
+        size = len(packed)
+        if size <= ANSWER_SIZE_MAX:
+            return packed
+    raise TooLarge(f"the refusal of {method.label}", size, ANSWER_SIZE_MAX)
 
 
 def pack_crash(error: BaseException) -> bytes:
-    return encode_plain([Outcome.CRASHED.value, type(error).__qualname__])
+    return encode_plain([Outcome.CRASHED.value, name_of(error)])
 
 
 _UNDOS, _UNDOS_OF_ALL = "undos", "undos of all"

@@ -136,9 +136,14 @@ def is_one_statement(persist: Persist) -> bool:
 
 def is_append(persist: Persist) -> bool:
     """Are rows appended, and is nothing else done?"""
+    return bool(persist.batches) and not persist.compact and is_of_rows(persist)
+
+
+def is_of_rows(persist: Persist) -> bool:
+    """Are rows appended, and removed at the beginning, and is nothing else done?"""
     changed = persist.promise, persist.formation, persist.truncate, persist.snapshot
     kept_in_mind = persist.divergence, persist.compared
-    return bool(persist.batches) and not persist.compact and all(each is None for each in (*changed, *kept_in_mind))
+    return all(each is None for each in (*changed, *kept_in_mind))
 
 
 def end_before(connection: sqlite3.Connection, group: Group, index: int) -> Position:

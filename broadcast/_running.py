@@ -15,7 +15,7 @@ from actors._interface import Interface
 from actors._plain import encode_plain, to_plain
 from actors._protocol.codec import DecodeError, decode, encode_again
 from actors._protocol.errors import InvalidMessage, InvariantViolation, Refused, invariant
-from broadcast._calls import is_call, open_call, open_calls, runs_of
+from broadcast._calls import is_call, open_call, open_calls, open_effect, runs_of
 from broadcast._crashes import comes_again
 from broadcast._delivery import Delivery
 from broadcast._moment import LogContext, Moment
@@ -140,7 +140,7 @@ class Running(Generic[A]):
         if isinstance(entry, Commands):
             return open_calls(entry)
         calls = [self._past.due_at(at) for at in range(first, first + entry.count)]
-        return [None if call is None else decode(call) for call in calls]
+        return [None if call is None else open_effect(call) for call in calls]
 
     def _moment(self, owner: str, batch: Batch) -> Moment:
         leader, version = self._past.leader(batch.epoch), self._past.version(batch.first)

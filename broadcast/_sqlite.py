@@ -4,7 +4,8 @@
     log.sqlite3-wal   SQLite's write-ahead journal, looked at by `_journal.py` before SQLite opens it
     log.marks         lock of the directory, and how far each group is known to be durable (`_marks.py`)
     snapshots/        what the log does not hold any more, a file for each (`_snapshot_files.py`)
-    ballast           room that is given up when the disk is full, for promises, cuts and compaction (rule 25)
+    ballast           room that is given up when the disk is full, for promises, cuts and snapshots, and lent to what
+                      removes the beginning of the log (rule 25)
 
 What is trusted, and why. SQLite syncs its journal at every commit; a commit that returned is durable. What it returns
 when it is opened again is not trusted: the structure must pass `quick_check`, each row its checksum (`_rows.py`), the
@@ -48,7 +49,8 @@ PAGE_SIZE = 4096  # bytes
 CHECKPOINT_PAGES = 1000  # about so many pages in the journal, and it is brought into the database
 CHECKPOINT_PAGES_TIGHT = 100  # the same where there was no room for a journal of its full size
 JOURNAL_SIZE = 1200 * (PAGE_SIZE + 24)  # bytes kept for the journal, so that commits do not make the file longer
-BALLAST_SIZE = 4 * 2**20  # bytes
+BALLAST_SIZE = 6 * 2**20  # bytes: more than JOURNAL_SIZE, so that all that a journal holds finds room by it
+LENT_MARGIN = 2**18  # bytes of it that a checkpoint is not to need
 BALLAST_EVERY = 64  # writes between attempts to get the ballast back
 
 IDENTITY_TABLE = "CREATE TABLE identity (identity BLOB NOT NULL, checksum INTEGER NOT NULL)"
@@ -173,16 +175,67 @@ class SqliteDisk:
     # -- writing ----------------------------------------------------------------------------------------------
 
     def write(self, writes: Sequence[tuple[str, Persist]]) -> None:
+        """See `Disk`. On a full disk the ballast is for what lets it get out of that, and not for what makes it fuller.
+
+        It is given up for a promise, a cut, a snapshot and their like, together with what is written beside them. What
+        only appends is refused. Where a part of the log goes with it, what is appended is refused, and the part goes
+        by itself first (`_remove_alone`): what is tried again then has the room that it left in the database.
+        """
         self._refuse_if_failed()
         try:
             self._write(writes)
         except DiskFull:
-            if all(_rows.is_append(persist) for _, persist in writes):
-                raise  # the ballast is for what lets a full disk get out of it
-            if not self._give_up_ballast():
+            of_rows = all(_rows.is_of_rows(persist) for _, persist in writes)
+            if not (self._remove_alone(writes) if of_rows else self._give_up_ballast()):
                 raise
             self._write(writes)
         self._writes_until_ballast -= 1
+
+    def _remove_alone(self, writes: Sequence[tuple[str, Persist]]) -> bool:
+        """Let what these remove at the beginning of the log go, and append nothing. Has anything gone?
+
+        It may go before the rest is there: a snapshot that is durable holds it. A removal makes the database no larger,
+        and needs room in the journal alone. If that cannot be brought into the database, since this would have to grow,
+        the ballast is lent to that: each page by which the database grows lies in the journal, and more; so what is
+        lent comes back with the end of the journal, cut off. It is not lent where it might not do: then it would be
+        gone, and nothing won. So what makes the log shorter costs no promise its room, and no full disk stays as it is
+        while some of the log may go.
+        """
+        removals = [
+            (name, Persist(persist.number, compact=persist.compact))
+            for name, persist in writes
+            if persist.compact > self._begins_behind(name)
+        ]
+        if not removals or self._growth() > BALLAST_SIZE - LENT_MARGIN:
+            return False
+        self._give_up_ballast()
+        try:
+            self._cut_journal()
+            self._write(removals)
+            self._cut_journal()
+        except DiskFull:
+            return False
+        finally:
+            self._fill_ballast()
+        return True
+
+    def _begins_behind(self, name: str) -> int:
+        """Index before the first that a group's log still has."""
+        ledger = self._opened(name).ledger
+        return 0 if ledger is None else ledger.start.index
+
+    def _growth(self) -> int:
+        """Bytes by which the database will grow when the journal is brought into it."""
+        with self._guarded(DiskFailed):
+            (pages,) = self._open_connection.execute("PRAGMA page_count").fetchone()
+            return int(pages) * PAGE_SIZE - self._path.stat().st_blocks * 512
+
+    def _cut_journal(self) -> None:
+        """Bring all of the journal into the database, and give its room back."""
+        with self._guarded(DiskFailed):
+            self._open_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._empty_journal()
+        self._journal_pages, self._checkpoint_pages = 0, min(CHECKPOINT_PAGES, CHECKPOINT_PAGES_TIGHT)
 
     def _write(self, writes: Sequence[tuple[str, Persist]]) -> None:
         changed: dict[str, Group] = {}
@@ -254,15 +307,11 @@ class SqliteDisk:
             self._fill_ballast()
 
     def _fill_journal(self) -> None:
-        """Give the empty journal its blocks; without room for them it is only slower, and is kept small.
-
-        Its emptiness is made durable first: zeros in the midst of old frames would look like damage.
-        """
+        """Give the empty journal its blocks; without room for them it is only slower, and is kept small."""
         self._checkpoint_pages = CHECKPOINT_PAGES
-        file = os.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._empty_journal()
+        file = os.open(self._journal_path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.ftruncate(file, 0)
-            os.fsync(file)
             zeros, filled = memoryview(bytes(JOURNAL_SIZE)), 0
             while filled < JOURNAL_SIZE:  # a disk with room for a part takes that, and refuses the rest
                 filled += os.pwrite(file, zeros[filled:], filled)
@@ -272,6 +321,16 @@ class SqliteDisk:
                 raise
             os.ftruncate(file, 0)
             self._checkpoint_pages = min(CHECKPOINT_PAGES, CHECKPOINT_PAGES_TIGHT)
+        finally:
+            os.close(file)
+
+    def _empty_journal(self) -> None:
+        """All of it is in the database. That it is empty is made durable: what is new in the midst of old frames would
+        look like damage."""
+        file = os.open(self._journal_path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(file, 0)
+            os.fsync(file)
         finally:
             os.close(file)
 

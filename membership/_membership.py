@@ -55,6 +55,7 @@ class _Waiting:
             self.missing = [name for name in brought if not configuration.includes(name)]
 
 
+NUMBER_MAX = 2**62  # of a view, as of an index
 VIEWS_MAX = 10_000
 """That are remembered: a group that runs for years may have seen many."""
 
@@ -96,6 +97,7 @@ class Membership:
         has the last one only. Their numbers show the gap. Raises
         `broadcast.GroupClosed` after the last one if the group is closed here.
         """
+        _check_number("from_number", from_number)
         number = max(from_number, 1)
         while True:
             while self._newest < number:
@@ -108,8 +110,10 @@ class Membership:
     async def wait_view(self, *, after: int = 0) -> View:
         """The newest view, once its number is greater than `after`.
 
-        Raises `broadcast.GroupClosed` if the group is closed here before there is one.
+        Raises `broadcast.GroupClosed` if the group is closed here before there is one; TypeError or ValueError at once
+        for what can be no view's number.
         """
+        _check_number("after", after)
         while self._newest <= after:
             self._check_open()
             await self._began.park()
@@ -218,7 +222,7 @@ class Membership:
         `broadcast.GroupClosed`.
         """
         if to is not None:
-            _check_name(to)
+            check_name(to)
         view = await self.wait_view()
         before = view.leader
         while view.leader != to if to is not None else view.leader == before:
@@ -271,11 +275,12 @@ def _called_off(missing: list[str]) -> str:
     )
 
 
-def _check_name(name: str) -> None:
-    """Raise TypeError or ValueError for what can be no member's name: not everybody checks types."""
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"the name of a member is a str, not {name!r}")
-    check_name(name)
+def _check_number(name: str, number: int) -> None:
+    """Raise TypeError or ValueError for what can be no view's number: it would be waited for without end."""
+    if type(number) is not int:
+        raise TypeError(f"{name}= is the number of a view, which is an int, and not {number!r}")
+    if number > NUMBER_MAX:
+        raise ValueError(f"{name}= is the number of a view, up to {NUMBER_MAX}, and not {number}")
 
 
 def _check(change: Change) -> None:

@@ -23,7 +23,9 @@ def is_name(text: str) -> bool:
 
 
 def check_name(name: str) -> str:
-    """The name itself. Raises ValueError if it is none."""
+    """The name itself. Raises ValueError if it is none, TypeError if it is no text: not everybody checks types."""
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the name of a node, a client or a group is a str, not {name!r}")
     if not is_name(name):
         raise ValueError(
             f"{name!r} cannot be a name: use 1 to 128 letters and digits of ASCII, underscores, and behind the first "

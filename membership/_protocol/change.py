@@ -26,11 +26,10 @@ from typing import Annotated
 
 import msgspec
 
-from membership._protocol.quorum import Electorate, Joint, QuorumSystem
+from membership._protocol.quorum import MEMBERS_MAX, Electorate, Joint, QuorumSystem
 from membership._protocol.view import Address, Configuration, Goal, Member, Name, check_place
 
 CHANGED_MAX = 100  # members named in one change
-MEMBERS_MAX = 1_000
 
 Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=CHANGED_MAX)]
 
@@ -52,13 +51,14 @@ class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """What is asked for, all at once.
 
     promote: observers that are to vote. move: name -> new address. quorum: another system for the voters of after;
-    None keeps the present one. force: also if fewer voters are reachable than the group needs to decide.
+    None keeps the present one. force: also if fewer voters are reachable than the group needs to decide; it is of this
+    change alone, and not of another that is asked for while this one is under way.
     """
 
     add: Annotated[tuple[Newcomer, ...], msgspec.Meta(max_length=CHANGED_MAX)] = ()
     remove: Names = ()
     promote: Names = ()
-    move: dict[Name, Address] = {}
+    move: Annotated[dict[Name, Address], msgspec.Meta(max_length=CHANGED_MAX)] = {}
     quorum: QuorumSystem | None = None
     force: bool = False
 
@@ -138,7 +138,7 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
     coming = late.difference(change.remove)
     is_called_off = coming != late
     if is_called_off:
-        pending = Goal((*now.voters, *coming), pending.quorum if coming else now.quorum, pending.force)
+        pending = Goal((*now.voters, *coming), pending.quorum if coming else now.quorum)
     to_vote = _to_vote(change)
     is_other = not is_called_off and change.quorum not in (None, pending.quorum)
     if coming and (to_vote.difference(pending.voters) or is_other):
@@ -155,7 +155,14 @@ def _goal(change: Change, configuration: Configuration) -> Goal | None:
             f"{', '.join(names)} could not decide by {quorum}: {flaw}; give another system by quorum="
         )
     same = set(names) == set(now.voters) and quorum == now.quorum
-    return None if same else Goal(names, quorum, change.force or pending.force)
+    return None if same else Goal(names, quorum, change.force or _is_forced(configuration, names, quorum))
+
+
+def _is_forced(configuration: Configuration, names: Iterable[str], quorum: QuorumSystem) -> bool:
+    """Does the change under way lead just there, and was it forced? What leads elsewhere has to be forced by itself:
+    who asks for that may not know how few will be there."""
+    goal = configuration.goal
+    return goal is not None and goal.force and set(goal.voters) == set(names) and goal.quorum == quorum
 
 
 def _to_vote(change: Change) -> set[str]:

@@ -17,14 +17,18 @@ from typing import Annotated, Any, NoReturn, TypeAlias, cast
 
 import msgspec
 
+from actors._protocol.address import NodeId
+
+MEMBERS_MAX = 1_000
 WEIGHT_MAX = 1_000_000
 SHOWN_MAX = 20  # names in a complaint
 TEXT_SIZE_MAX = 300
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+# Bounded, as all of it travels in messages: one that no member may accept would cost the link that it comes by.
+Count = Annotated[int, msgspec.Meta(ge=1, le=MEMBERS_MAX)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)]
-Row = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-Rows = Annotated[tuple[Row, ...], msgspec.Meta(min_length=1)]
+Row = Annotated[tuple[NodeId, ...], msgspec.Meta(min_length=1, max_length=MEMBERS_MAX)]
+Rows = Annotated[tuple[Row, ...], msgspec.Meta(min_length=1, max_length=MEMBERS_MAX)]
 
 
 class Weights(dict[str, int]):
@@ -154,7 +158,7 @@ class Weighted(System, frozen=True, tag="weighted"):
     each have more than all together, so they meet.
     """
 
-    weights: Mapping[str, Weight]
+    weights: Annotated[Mapping[NodeId, Weight], msgspec.Meta(max_length=MEMBERS_MAX)]
 
     def elects(self, voters: Sequence[str], granted: frozenset[str]) -> bool:
         return 2 * sum(weight for name, weight in self.weights.items() if name in granted) > sum(self.weights.values())
@@ -179,6 +183,11 @@ class Grid(System, frozen=True, tag="grid"):
     """
 
     rows: Rows
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (count := sum(map(len, self.rows))) > MEMBERS_MAX:
+            raise TypeError(f"Grid: rows= names {count}, and a group has at most {MEMBERS_MAX} members")
 
     def elects(self, voters: Sequence[str], granted: frozenset[str]) -> bool:
         columns = zip(*self.rows, strict=False)

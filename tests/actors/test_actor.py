@@ -134,8 +134,8 @@ def test_marking_twice_is_refused() -> None:
         query(command(Counter.helper))  # type: ignore[call-overload]  # the mistake under test
 
 
-@pytest.mark.parametrize("tag", ["", "a\nb", "x" * 129])
-def test_a_tag_is_short_and_printable(tag: str) -> None:
+@pytest.mark.parametrize("tag", ["", "a\nb", "x" * 129, 5, b"a"])
+def test_a_tag_is_short_and_printable(tag: Any) -> None:
     with pytest.raises(TypeError, match=r"is no tag: 1 to 128 printable characters"):
         command(tag=tag)(Counter.helper)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from actors._protocol.address import Address, check_name, parse_address
@@ -15,6 +17,12 @@ def test_a_good_name_is_itself(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "x" * 129, "a/b", "a b", "ä", "a\n", "\n", "a:b"])
 def test_a_bad_name_is_refused_with_what_is_allowed(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be a name: use 1 to 128 letters"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", [5, None, b"a", ["a"]])
+def test_a_name_is_text(name: Any) -> None:
+    with pytest.raises(TypeError, match=r"^the name of a node, a client or a group is a str, not "):
         check_name(name)
 
 

@@ -400,11 +400,16 @@ def test_the_bounds_in_an_annotation_hold() -> None:
 def test_a_default_has_to_fit_its_annotation() -> None:
     def takes(self: Actor, thing: int = None) -> None: ...  # type: ignore[assignment]  # the mistake under test  # noqa: RUF013
     def unsendable(self: Actor, thing: object = int) -> None: ...
+    def half(self: Actor, thing: str = "\ud800") -> None: ...
 
     with pytest.raises(TypeError, match=r"^Made.takes: thing: Expected `int`, got `null` \(this is its default\)"):
         interface_of(takes)
     with pytest.raises(TypeError, match=r"^Made.unsendable: thing: a type cannot be sent.* \(this is its default\)"):
         interface_of(unsendable)
+    with pytest.raises(
+        TypeError, match=r"^Made.half: thing: text with half a surrogate pair .* \(this is its default\)"
+    ):
+        interface_of(half)
 
 
 def test_generic_actors() -> None:

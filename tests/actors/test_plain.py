@@ -8,7 +8,7 @@ import enum
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
@@ -167,6 +167,70 @@ def test_subclasses_of_scalars_travel_as_what_they_are() -> None:
         assert type(plain[0]) is kind  # type: ignore[unused-ignore]
 
 
+class LyingInt(int):
+    """Says of itself what is not so."""
+
+    def __int__(self) -> int:
+        return 2**80
+
+    __index__ = __int__
+
+    def __ge__(self, other: int) -> bool:
+        return True
+
+    __le__ = __ge__
+
+
+class LyingFloat(float):
+    def __float__(self) -> float:
+        return LyingFloat(7)
+
+
+class LyingBytes(bytes):
+    def __bytes__(self) -> bytes:
+        return LyingBytes(b"another")
+
+
+class LyingList(list[object]):
+    """Gives other items the second time."""
+
+    gone_over = 0
+
+    def __iter__(self) -> Iterator[object]:
+        self.gone_over += 1
+        return iter([1.0, "a"] if self.gone_over == 1 else [2**80, object()])
+
+
+class LyingDict(dict[object, object]):
+    def items(self) -> Any:
+        return [(2**62, 1.0), ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (LyingInt(1), 1),
+        (LyingFloat(1.5), 1.5),
+        (LyingBytes(b"a"), b"a"),
+        (LyingList([0]), [1.0, "a"]),
+        (LyingDict({"a": 0}), {str(2**62): 1.0, "a": "b"}),
+        ({LyingBytes(b"a"): 1, LyingInt(2): 2}, {b"a": 1, "2": 2}),
+    ],
+)
+def test_what_was_looked_at_is_what_is_sent(value: object, plain: object) -> None:
+    """Whatever a class says of itself: what `to_plain` gives can be encoded, and decoded again."""
+    found = to_plain([value])
+    assert found == [plain]
+    assert isinstance(found, list)
+    assert type(found[0]) is type(plain)  # type: ignore[unused-ignore]
+    assert decode(encode(found)) == decode(encode_plain(found)) == [plain]
+
+
+def test_an_int_that_says_that_it_is_small_is_refused() -> None:
+    with pytest.raises(InvalidMessage, match=r"value: 71 bits, and an int may have 63 and a sign"):
+        to_plain(LyingInt(2**70))
+
+
 def test_the_plain_form_shares_no_container_with_the_value() -> None:
     value: dict[str, Any] = {"a": [1], "b": {"c": ["x"]}}
     plain: Any = to_plain(value)
@@ -292,6 +356,8 @@ def test_an_enum_that_is_no_text_or_int_travels_if_its_value_does() -> None:
         THING = object()
 
     assert to_plain(Odd.PAIR) == [1, 2]
+    with pytest.raises(InvalidMessage, match=r"value\[<Odd.PAIR: .*: a .*Odd that is a container cannot be a key"):
+        to_plain({Odd.PAIR: 1})
     with pytest.raises(InvalidMessage, match=r"value: "):
         to_plain(Odd.THING)
 
@@ -302,6 +368,8 @@ def test_an_offset_with_seconds_keeps_the_instant() -> None:
     assert from_plain(to_plain(moment), datetime) == moment
     with pytest.raises(InvalidMessage, match=r"its offset from UTC has seconds"):
         to_plain(time(12, tzinfo=odd))
+    with pytest.raises(InvalidMessage, match=r"value\[0\]: its offset from UTC has seconds, and in UTC it is beyond"):
+        to_plain([datetime.min.replace(tzinfo=odd)])
 
 
 def test_half_a_surrogate_pair_is_refused_when_encoded() -> None:

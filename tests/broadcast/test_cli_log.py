@@ -172,3 +172,14 @@ async def test_a_node_without_a_group_and_what_is_no_node(tmp_path: Path) -> Non
     assert other.exit_code == 2
     assert "is no data directory of a node" in other.output
     assert CliRunner().invoke(main, ["log", "verify", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_without_its_lock_nobody_knows_whether_it_is_in_use_and_a_start_makes_it_anew(data: Path) -> None:
+    (data / "lock").unlink()
+    before = content(data)
+    said = verify(data)
+    assert said.exit_code == 2
+    assert re.fullmatch(r"Error: .* has lost its file 'lock', .*: start the node, .*, and stop it again\n", said.output)
+    assert content(data) == before
+    trio.run(live, data)
+    assert verify(data).exit_code == 0

@@ -12,9 +12,11 @@ from machine_scene import CONFIGURATION, SECOND, Scene, begun, calls, outcomes
 from actors import Actor, Ref, Refused, command, query
 from actors._context import SECONDS_MAX
 from actors._interface import Interface
+from actors._plain import encode_plain
 from actors._protocol.codec import decode
 from actors._protocol.errors import Overloaded
 from actors._ref import GroupName
+from broadcast._intentions import microseconds
 from broadcast._machine import Machine
 from broadcast._outcomes import unpack_outcome
 from broadcast._protocol.effects import DUE_AT_ONCE_MAX, HELD_AT_ONCE_MAX, Alarm, Effects
@@ -254,6 +256,23 @@ def test_what_crashes_when_it_is_due_is_undone_and_was_due() -> None:
     assert [(each.index, each.tag, each.outcome) for each in scene.machine.unheard] == [(7, "ring", Outcome.CRASHED)]
 
 
+def test_what_cannot_be_opened_when_it_is_due_is_no_message_of_any_class_and_ends_nobody() -> None:
+    """Nothing of ours leaves such a thing: it may lie in a log, or in a snapshot, all the same."""
+    scene = begun(Clock)
+    tell(scene, 1, ["wake", "a", 0])
+    for bad in (b"\xff", b"", encode_plain(["ring", 2**80])):
+        scene.machine.effects.add(0, bad)
+    tell(scene, 2, ["wake", "b", 0])
+    scene.apply(Due(5))
+    assert [name for name, _, _ in rung(scene)] == ["a", "b"]
+    came = [scene.machine.came_to(index) for index in range(5, 10)]
+    assert came == [Outcome.APPLIED, *[Outcome.INVALID] * 3, Outcome.APPLIED]
+    assert [(each.index, each.tag) for each in scene.machine.unheard] == [(6, "?"), (7, "?"), (8, "?")]
+    assert [index for index, tag, _ in scene.delivered() if tag == "ring"] == [5, 9]
+    tell(scene, 3, ["crash", 0])  # all of it is run again
+    assert [name for name, _, _ in rung(scene)] == ["a", "b"]
+
+
 def test_an_undo_leaves_nothing_again_and_runs_what_was_due_again() -> None:
     scene = begun(Clock)
     tell(scene, 1, ["wake", "a", 0], ["wake", "b", 9], ["bell", "a/bell", 1])
@@ -351,6 +370,21 @@ def test_what_is_no_time_to_wait_is_a_bug(seconds: float) -> None:
     scene = begun(Clock)
     assert tell(scene, 1, ["wake", "a", seconds]) == [[Outcome.CRASHED, "ValueError"]]
     assert scene.machine.due == (None, 0)
+
+
+def test_what_a_number_says_of_itself_is_no_matter() -> None:
+    class Real(float):
+        def __mul__(self, other: float) -> Any:
+            return 2**80
+
+        def __le__(self, other: float) -> bool:
+            return True
+
+        __ge__ = __le__
+
+    assert microseconds(Real(1.5)) == 1_500_000
+    with pytest.raises(ValueError, match="seconds is between 0 and"):
+        microseconds(Real(-1))
 
 
 def test_nobody_can_leave_a_query_behind_or_tell_another_group() -> None:

@@ -34,6 +34,7 @@ from broadcast import (
 from broadcast import _feed as feeding
 from broadcast import _held as holding
 from broadcast._protocol.following import SLOTS_MAX, Follow, Ordered, Piece, Unheld
+from broadcast._protocol.position import INTEGER_MAX
 from broadcast._protocol.visits import FromClient, Leading, ToClient
 from membership import Limits
 
@@ -471,3 +472,17 @@ async def test_what_is_no_index_is_refused_at_once(count: LocalGroup[Count], ind
         count.deliveries(index)
     with pytest.raises(TypeError, match=r"^deliveries begin at an index, which is an int, and not at "):
         count.replicas[0].deliveries(index)
+
+
+@pytest.mark.parametrize("index", [INTEGER_MAX + 1, 2**64])
+async def test_an_index_that_no_member_accepts_is_not_asked_for(count: LocalGroup[Count], index: int) -> None:
+    """It would take the link of all that its client does: the member ends it for a fault, and a new one alike."""
+    async with connect("local", Count, members=members(count)) as client:
+        for group in (client, count.replicas[0]):
+            with pytest.raises(ValueError, match=rf"^deliveries begin at an index up to {INTEGER_MAX}, and not at "):
+                group.deliveries(index)
+        last = client.deliveries(INTEGER_MAX)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(anext, last)
+            assert await client.ask(Count.add, 1) == 1
+            nursery.cancel_scope.cancel()

@@ -10,12 +10,25 @@ from machine_scene import begun, calls, outcomes
 from actors._actor import Actor, command, query
 from actors._interface import Interface
 from actors._protocol.codec import decode, encode
-from actors._protocol.errors import ActorCrashed, Overloaded
+from actors._protocol.errors import ActorCrashed, Overloaded, Refused
 from broadcast import _outcomes
+from broadcast._crashes import name_of
 from broadcast._outcomes import pack_overload, unpack_outcome
 from broadcast._protocol import sessions
 from broadcast._protocol.entries import SessionAsked
 from broadcast._protocol.sessions import Outcome
+
+
+class _Nameless(type):
+    """Of classes that say nothing of their name."""
+
+    def __getattribute__(cls, name: str) -> object:
+        if name == "__qualname__":
+            raise LookupError
+        return super().__getattribute__(name)
+
+
+class Odd(Exception, metaclass=_Nameless): ...
 
 
 class Echo(Actor):
@@ -31,6 +44,17 @@ class Echo(Actor):
     def drop(self) -> None:
         self.heard += 1
         raise KeyError
+
+    @command
+    def fail(self, name: list[int]) -> None:
+        """By an error whose class has a name of these characters."""
+        self.heard += 1
+        raise type("Named", (Exception,), {"__qualname__": "".join(map(chr, name))})
+
+    @command
+    def refuse(self, name: str) -> None:
+        self.heard += 1
+        raise type("Named", (Refused,), {"__qualname__": name})("no")
 
     @query
     def again(self, text: str) -> str:
@@ -89,3 +113,29 @@ def test_the_asker_of_too_large_an_answer_is_told_so(tag: str, monkeypatch: pyte
     with pytest.raises(ActorCrashed, match=f"^{re.escape(text + undone)}$"):
         unpack_outcome(Interface.of(Echo).methods[tag], came)
     assert scene.machine.actor.heard == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [([0xD800, 0x61], "\\ud800a"), ([0x71] * 9_000, "q" * 200), ([0xE9] * 201, "\xe9" * 200)],
+    ids=["half a surrogate", "long", "not ASCII"],
+)
+def test_a_crash_is_told_whatever_the_class_of_the_error_is_called(name: list[int], told: str) -> None:
+    scene = begun(Echo)
+    reports = scene.apply(calls(1, ["fail", name], ["say", "a"]))
+    assert outcomes(reports) == [[Outcome.CRASHED, told], [0, "a"]]
+    assert scene.machine.actor.heard == 1
+    with pytest.raises(ActorCrashed, match=re.escape(f"Echo.fail raised {told}: ")):
+        unpack_outcome(Interface.of(Echo).methods["fail"], encode(outcomes(reports)[0]))
+
+
+def test_a_class_that_does_not_tell_its_name_has_one() -> None:
+    assert name_of(Odd()) == "Odd"
+
+
+def test_a_refusal_that_cannot_even_be_named_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_outcomes, "ANSWER_SIZE_MAX", 64)
+    scene = begun(Echo)
+    reports = scene.apply(calls(1, ["refuse", "x" * 80], ["refuse", "short"]))
+    assert outcomes(reports) == [[Outcome.CRASHED, "TooLarge"], [Outcome.REFUSED, ":short", ["no"]]]
+    assert scene.machine.actor.heard == 1

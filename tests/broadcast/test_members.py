@@ -408,6 +408,7 @@ async def test_what_a_group_cannot_do_is_refused_with_the_reason(wanted: Change,
         (Change(remove=("",)), TypeError, "no change of members"),
         (Change(quorum="all"), TypeError, "quorum= is a Majority"),  # type: ignore[arg-type]
         (Change(move={"a": "127.0.0.1:0"}), ValueError, "nobody can be found at port 0"),
+        (Change(move=dict.fromkeys(map(str, range(101)), "h:1")), TypeError, "Expected `object` of length <= 100"),
     ],
 )
 async def test_what_is_no_change_is_told_at_once(wanted: Any, error: type[Exception], why: str) -> None:
@@ -535,6 +536,13 @@ async def test_who_should_rather_lead_does_in_the_end() -> None:
         await it["a"].membership.add("d", "d:1")
         await it.until("a", lambda view: view.leader == "d")
         assert await it["a"].ask(Count.add, 1) == 2
+
+
+async def test_more_members_than_a_group_may_have_are_told_at_once() -> None:
+    members = {f"n{number}": "a:1" for number in range(1_001)}
+    with pytest.raises(ValueError, match=r"^1001 members: a group has at most 1000$"):
+        async with open_group("count", Count, node="n1", members=members, data=None):
+            pass
 
 
 @pytest.mark.parametrize("priority", [101, -101, "high", 1.5])

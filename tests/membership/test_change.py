@@ -137,6 +137,33 @@ def test_who_calls_a_change_off_may_give_any_quorum_system_that_fits_who_stays(q
         after(WITH_D, without("d", quorum=weighted("abcd")))
 
 
+@pytest.mark.parametrize(
+    ("wanted", "is_forced"),
+    [
+        (Change(remove=("a",)), False),
+        (Change(remove=("a",), force=True), True),
+        (Change(remove=("e",)), False),
+        (Change(quorum=Flexible(elect=4, commit=2), remove=("e",)), False),
+        (Change(remove=("d",), add=(Newcomer("f", "f:1"),)), None),
+        (Change(add=(Newcomer("f", "f:1", observer=True),)), True),
+        (Change(move={"a": "a:2"}), True),
+    ],
+)
+def test_what_leads_elsewhere_is_not_forced_by_the_change_before_it(wanted: Change, is_forced: bool | None) -> None:
+    """None: it is too early for it."""
+    forcing = after(Change(add=(D, E), force=True), now=ABC)
+    if is_forced is None:
+        with pytest.raises(ChangeTooEarly):
+            after(wanted, now=forcing)
+        return
+    goal = after(wanted, now=forcing).goal
+    assert goal is not None
+    assert goal.force is is_forced
+    calm = after(wanted, now=after(Change(add=(D, E)), now=ABC)).goal
+    assert calm is not None
+    assert calm == Goal(goal.voters, goal.quorum, wanted.force)
+
+
 def test_if_some_newcomers_do_not_come_the_change_goes_on_with_the_others() -> None:
     wanted = Change(add=(D, E), quorum=Flexible(elect=4, commit=2))
     assert after(wanted, without("d"), now=ABC).goal == Goal(tuple("abce"), Flexible(elect=4, commit=2))

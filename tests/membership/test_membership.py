@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 import trio
@@ -62,6 +63,20 @@ async def test_the_views_so_far_come_first_then_those_that_begin(autojump_clock:
             membership.begin(view(2), ALONE)
             assert (await membership.wait_view(after=1)).number == 2
     assert seen == [view(1), view(2)]
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [("x", TypeError), (True, TypeError), (None, TypeError), (2**70, ValueError)]
+)
+async def test_what_can_be_no_view_s_number_is_not_waited_for(
+    number: Any, error: type[Exception], autojump_clock: trio.testing.MockClock
+) -> None:
+    membership = Membership(Nobody())
+    membership.begin(view(1), ALONE)
+    with trio.fail_after(1), pytest.raises(error, match=r"^after= is the number of a view"):
+        await membership.wait_view(after=number)
+    with trio.fail_after(1), pytest.raises(error, match=r"^from_number= is the number of a view"):
+        await anext(membership.views(number))
 
 
 async def test_views_that_a_snapshot_has_skipped_are_missing_and_the_others_keep_their_numbers() -> None:

@@ -146,6 +146,11 @@ NOT_MADE = [
         lambda: Grid(cast(Any, frozenset([("a", "b")]))),
         "Grid: rows=frozenset({('a', 'b')}): a set has no order: give a",
     ),
+    (lambda: Flexible(elect=1_001, commit=1), "Flexible: elect=1001: Expected `int` <= 1000"),
+    (lambda: Weighted({"\ud800": 1}), "Weighted: weights={'\\ud800': 1}: Expected `str` matching"),
+    (lambda: Weighted(dict.fromkeys(map(str, range(1_001)), 1)), "Expected `object` of length <= 1000"),
+    (lambda: Grid((("a", "b/c"),)), "Grid: rows=(('a', 'b/c'),): Expected `str` matching"),
+    (lambda: Grid(tuple((f"{n}", f"{n}a") for n in range(501))), "rows= names 1002, and a group has at most 1000"),
     (lambda: Joint(cast(Any, Majority()), half("a", Majority())), "Joint: old=Majority(): Expected"),
 ]
 
@@ -284,7 +289,8 @@ FOREIGN: list[tuple[list[object], str]] = [
     (["flexible", 3, 1], "(a, b, c) could elect a leader that does not know what (d) have committed"),
     (["flexible", 5, 1], "there are only 4 voters"),
     (["flexible", 0, 4], "Expected `int` >= 1"),
-    (["flexible", 2**62, 2**62], "there are only 4 voters"),
+    (["flexible", 1_000, 1_000], "there are only 4 voters"),
+    (["flexible", 2**62, 2**62], "Expected `int` <= 1000"),
     (["flexible", 4], "Expected `array` of"),
     (["flexible", 4, 4, 4], "Expected `array` of at most length"),
     (["majority", 1], "Expected `array` of at most length"),

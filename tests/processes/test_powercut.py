@@ -407,6 +407,91 @@ print(*[written(batch(number)) for number in range(3, 10)], (data / "ballast").e
     assert said == ["written", "DiskFull True", "written False", "written", "written " * 7 + "True"]
 
 
+WITH_A_SNAPSHOT = """
+from broadcast._protocol.position import Position
+from broadcast._protocol.snapshots import Snapshot
+from membership._protocol.configurations import Agreed
+from membership._protocol.view import Configuration, Member
+
+_sqlite.CHECKPOINT_PAGES = _sqlite.CHECKPOINT_PAGES_TIGHT = 10
+_sqlite.LENT_MARGIN = 20_000
+disk.close()
+disk = SqliteDisk(data)
+disk.open_group("bank")
+agreed = Agreed.formed(Configuration((Member("a", b"a" * 16),)), 1)
+for number in range(1, 21):
+    written(batch(number, 20_000))
+written(Persist(21, snapshot=Snapshot(Position(1, 20), 20, 20, agreed, 10, b"0" * 32), commit=20))
+def part(number, size, compact):
+    last = disk.open_group("bank").batches[-1].last + 1
+    return Persist(number, batches=(Batch(1, 1, last, 1, 0, last, bytes(size)),), compact=compact)
+"""
+
+
+def test_what_makes_the_log_shorter_is_lent_the_ballast_which_stays_for_promises(world: World) -> None:
+    """Parts of the log go with what is appended: neither they nor that may take the room of a promise (rule 25)."""
+    said = run(
+        world,
+        WITH_A_SNAPSHOT
+        + """
+(undo / "limit").write_text(str(size()))
+print({written(part(21 + number, 15_000, number)) for number in range(1, 16)}, (data / "ballast").exists())
+print(indices())
+while written(part(40, 3_000, 0)) == "written":
+    pass
+print((data / "ballast").exists(), size() <= int((undo / "limit").read_text()))
+print(written(Persist(40, promise=Promise(5, "a"))))
+""",
+    )
+    assert said == ["{'written'} True", str(list(range(16, 36))), "True True", "written"]
+    world.cut()
+    assert found_in_trouble(world)[:20] == list(range(16, 36))
+
+
+def test_what_is_too_large_for_a_full_disk_is_refused_and_the_part_that_goes_with_it_goes(world: World) -> None:
+    said = run(
+        world,
+        WITH_A_SNAPSHOT
+        + """
+(undo / "limit").write_text(str(size()))
+print(written(part(22, 600_000, 5)), indices(), (data / "ballast").exists())
+print(written(part(22, 600_000, 5)), (data / "ballast").exists())
+print(written(Persist(22, compact=8)), indices(), (data / "ballast").exists())
+print(written(part(23, 20_000, 8)), indices()[-1])
+(undo / "limit").unlink()
+print(written(part(24, 600_000, 5)), indices())
+""",
+    )
+    assert said == [
+        f"DiskFull {[*range(6, 21)]} True",
+        "DiskFull True",
+        f"written {[*range(9, 21)]} True",
+        "written 21",
+        f"written {[*range(9, 23)]}",
+    ]
+    world.cut()
+    assert found_in_trouble(world) == list(range(9, 23))
+
+
+def test_the_ballast_is_not_lent_where_it_would_not_come_back(world: World) -> None:
+    """The journal holds more than it, all of it new."""
+    said = run(
+        world,
+        WITH_A_SNAPSHOT
+        + """
+for number in range(21, 26):
+    disk.write([("bank", batch(number, 50_000))])
+(undo / "limit").write_text(str(size()))
+print(written(part(27, 50_000, 5)), indices(), (data / "ballast").exists())
+(undo / "limit").unlink()
+print(written(part(27, 50_000, 5)), indices(), (data / "ballast").exists())
+""",
+    )
+    assert said == [f"DiskFull {[*range(1, 26)]} True", f"written {[*range(6, 27)]} True"]
+    world.cut()
+    assert found_in_trouble(world) == list(range(6, 27))
+
+
 def test_a_sync_that_fails_once_stops_the_disk_for_good(world: World) -> None:
     said = run(
         world,
