@@ -104,6 +104,8 @@ class _Wire:
     def close(self, reason: str, *, fault: bool = False) -> None:
         self.ended = reason
 
+    def suspect(self) -> None: ...
+
 
 class World:
     """One of each."""
