@@ -11,7 +11,6 @@ from typing import NamedTuple
 import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
-from actors._crowd import ARRIVAL_REST_SECONDS
 from actors._exchange import Exchange, Origin
 from actors._network import host_of, prove
 from actors._protocol.credential import objection_to
@@ -105,7 +104,7 @@ class Acceptor:
         welcomed: tuple[Connection, Origin] | None = None
         try:
             with scope:
-                await self._exchange.crowd.stand_back(ARRIVAL_REST_SECONDS)
+                await self._exchange.crowd.stand_back()
                 welcomed = await self._welcome(stream, host)
         except trio.BrokenResourceError:
             return

@@ -7,7 +7,7 @@ from math import inf
 
 import trio
 
-from actors._crowd import REST_SECONDS, SUSPECT_SECONDS, TURN_SECONDS, Crowd
+from actors._crowd import NEW_FOR, SUSPECT_SECONDS, TURN_SECONDS, Crowd
 from actors._gate import Gate
 from actors._outbox import Outbox
 from actors._protocol.envelope import Envelope, Pong
@@ -118,14 +118,15 @@ class Connection:
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
         link, crowd, time = self._link, self._crowd, self._stir.time
-        had_more = False
+        had_more, new_for = False, NEW_FOR
         try:
             while True:
                 if crowd is not None:
                     if had_more:
                         crowd.has_more(self)  # for all that is known
-                    if time() < self._suspect_until or crowd.holds_up(self):
-                        await crowd.stand_back(REST_SECONDS)
+                    if new_for or time() < self._suspect_until or crowd.holds_up(self):
+                        await crowd.stand_back()
+                    new_for = max(new_for - 1, 0)
                 had_more = False
                 until = inf if crowd is None else time() + TURN_SECONDS
                 while self.ended is None and (event := link.next_event()) is not None:
@@ -159,7 +160,7 @@ class Connection:
         """Its turn is over, and there is more."""
         crowd.has_more(self)
         if crowd.holds_up(self):
-            await crowd.stand_back(REST_SECONDS)
+            await crowd.stand_back()
         else:
             await trio.lowlevel.checkpoint()
 

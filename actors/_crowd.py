@@ -2,10 +2,10 @@
 
 What is urgent in a node, what its peers say, its disk and its clocks, has a part in each round of Trio's scheduler: how
 long a round takes is how long all that waits, several times on the way of each command. So where several clients have
-more to say than fits in a turn, one of them at a time has one, when there is nothing else to do; and where there always
-is, after a while. Who arrives is one of them: many may come, be turned away, and come again. So is who has just said
-what no good client says, such as what no class understands. Between their turns there is a rest, or they would take all
-that others leave, and others would find neither the interpreter nor a processor free when they need them next.
+more to say than fits in a turn, one of them at a time has one, with a rest after it; or they would take all that others
+leave, and others would find neither the interpreter nor a processor free when they need them next. Who arrives is one
+of them: many may come, be turned away, and come again. So is who has just said what no good client says, such as what
+no class understands.
 
 The thread that writes to the disk needs the interpreter several times for each write, and while this thread computes it
 may wait for it for 5 ms each time. With one busy client that goes by its commands, which come fastest so: shorter waits
@@ -19,19 +19,17 @@ from contextlib import ExitStack
 from math import inf
 
 import trio
-import trio.testing
 
 from actors._short_turns import short_turns
 
 TURN_SECONDS = 0.002
 """For which what a client has sent is looked at in one go."""
-WAIT_SECONDS = 0.008
-"""After which one of those who stand back has its turn, however much else there is to do, or whoever rests."""
-REST_SECONDS, ARRIVAL_REST_SECONDS = 0.003, 0.004
-"""From a turn of one that stands back, as it has more or as it arrives, to the next one's turn, though there be nothing
-else to do: the rest of a turn's time is for others, and their processors."""
+REST_SECONDS = 0.006
+"""From a turn of one that stands back to the next one's turn."""
 PATIENCE_SECONDS = 0.25
 """After which anybody has, however many stand back: nobody keeps a member from its links by coming again and again."""
+NEW_FOR = 3
+"""Times that a client who has just come says something, and stands back: many may come with one thing to say each."""
 SUSPECT_SECONDS = 1.0
 """For which who has said what no good client says stands back with each thing that it says."""
 SEVERAL = 2
@@ -65,22 +63,19 @@ class Crowd:
         """Should it stand back: has it more to say, and others, too, or do they stand back?"""
         return who in self._busy and (self._is_short or self._queue.locked())
 
-    async def stand_back(self, rest: float) -> None:
+    async def stand_back(self) -> None:
         """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything.
 
-        Whoever comes while nobody stands back or rests has it at once. rest: seconds after this turn before another of
-        them has one, though there be nothing else to do.
+        Whoever comes while nobody stands back or rests has it at once.
         """
         if not self._queue.locked() and trio.current_time() >= self._rests_until:
-            self._rests_until = trio.current_time() + rest
+            self._rests_until = trio.current_time() + REST_SECONDS
             await trio.lowlevel.checkpoint()
             return
         with trio.move_on_after(PATIENCE_SECONDS):
             async with self._queue:
-                with trio.move_on_after(WAIT_SECONDS):
-                    await trio.sleep_until(self._rests_until)
-                    await trio.testing.wait_all_tasks_blocked()
-        self._rests_until = trio.current_time() + rest
+                await trio.sleep_until(self._rests_until)
+        self._rests_until = trio.current_time() + REST_SECONDS
 
     def _changed(self) -> None:
         if (len(self._busy) >= SEVERAL) is not self._is_short:

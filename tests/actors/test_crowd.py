@@ -9,16 +9,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Address, open_node
+from actors import Address, _connection, open_node
 from actors._connection import Connection
 from actors._crowd import (
-    ARRIVAL_REST_SECONDS,
+    NEW_FOR,
     PATIENCE_SECONDS,
     REST_SECONDS,
     SUSPECT_SECONDS,
     THREAD_SECONDS,
     TURN_SECONDS,
-    WAIT_SECONDS,
     Crowd,
 )
 from actors._exchange import Exchange
@@ -27,8 +26,6 @@ from actors._protocol.envelope import Envelope, Hello, pack, pack_envelope
 from actors._protocol.link import Asked, Link
 from actors.testing import MemoryNetwork, MemoryStream
 
-ROUND = 0.000_1
-BRIEF = ROUND / 100
 MOMENT = 0.6 * TURN_SECONDS  # more than half of a turn
 LETTER = pack_envelope("box", "", 1, 0, "letter", b"")
 
@@ -52,13 +49,13 @@ def test_only_those_who_have_more_where_others_have_hold_up() -> None:
 async def test_one_alone_that_has_more_stands_back_with_those_who_do(mock_clock: MockClock) -> None:
     crowd = Crowd()
     crowd.has_more("a")
-    await crowd.stand_back(0.001)
+    await crowd.stand_back()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(crowd.stand_back, 0.001)
+        nursery.start_soon(crowd.stand_back)
         await wait_all_tasks_blocked(0.001)
         assert crowd.holds_up("a")
         assert not crowd.holds_up("b")
-        mock_clock.jump(0.001)
+        mock_clock.jump(REST_SECONDS)
     assert not crowd.holds_up("a")
 
 
@@ -83,47 +80,25 @@ def test_threads_take_short_turns_while_several_have_more() -> None:
 # -- whose turn it is ------------------------------------------------------------------------------------------------
 
 
-async def _work(clock: MockClock, seconds: float) -> None:
-    """Something else to do in each round of the scheduler, so long."""
-    until = trio.current_time() + seconds
-    while trio.current_time() < until:
-        await trio.lowlevel.checkpoint()
-        clock.jump(ROUND)
-
-
 async def test_whoever_stands_back_alone_waits_for_no_time(mock_clock: MockClock) -> None:
     with trio.fail_after(1):
-        await Crowd().stand_back(1)
+        await Crowd().stand_back()
     assert trio.current_time() == mock_clock.current_time()
 
 
-async def test_others_come_first_and_then_one_after_each_rest(autojump_clock: MockClock) -> None:
+async def test_between_the_turns_of_those_who_stand_back_there_is_a_rest(autojump_clock: MockClock) -> None:
     crowd, taken, began = Crowd(), list[tuple[int, float]](), trio.current_time()
 
     async def stand_back(who: int) -> None:
-        await crowd.stand_back(BRIEF)
-        taken.append((who, trio.current_time() - began))
+        for _ in range(2):
+            await crowd.stand_back()
+            taken.append((who, trio.current_time() - began))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_work, autojump_clock, 0.020)
-        for who in range(5):
+        for who in range(3):
             nursery.start_soon(stand_back, who)
-    assert [round(at / WAIT_SECONDS) for _, at in taken[:3]] == [0, 1, 2]
-    assert len({who for who, _ in taken}) == 5
-    assert all(at > 0.0199 for _, at in taken[3:])  # when there was nothing else to do
-    assert trio.current_time() - began == pytest.approx(0.020, abs=2 * ROUND)
-
-
-async def test_what_rests_after_a_turn_rests_though_nothing_else_is_to_do(autojump_clock: MockClock) -> None:
-    crowd, taken, began = Crowd(), list[float](), trio.current_time()
-    for _ in range(3):
-        await crowd.stand_back(0.005)
-        taken.append(trio.current_time() - began)
-    assert taken == pytest.approx([0.0, 0.005, 0.010])
-    await crowd.stand_back(2 * WAIT_SECONDS)
-    began = trio.current_time()
-    await crowd.stand_back(BRIEF)
-    assert trio.current_time() - began == pytest.approx(WAIT_SECONDS)
+    assert [at for _, at in taken] == pytest.approx([turn * REST_SECONDS for turn in range(6)])
+    assert sorted(who for who, _ in taken[:3]) == sorted(who for who, _ in taken[3:]) == [0, 1, 2]
 
 
 async def test_nobody_stands_back_for_long_however_many_do(autojump_clock: MockClock) -> None:
@@ -131,15 +106,14 @@ async def test_nobody_stands_back_for_long_however_many_do(autojump_clock: MockC
 
     async def stand_back() -> None:
         began = trio.current_time()
-        await crowd.stand_back(BRIEF)
+        await crowd.stand_back()
         waited.append(trio.current_time() - began)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_work, autojump_clock, 2 * PATIENCE_SECONDS)
         for _ in range(200):
             nursery.start_soon(stand_back)
     assert len(waited) == 200
-    assert max(waited) == pytest.approx(PATIENCE_SECONDS, abs=0.003)
+    assert max(waited) == pytest.approx(PATIENCE_SECONDS)
 
 
 # -- connections -----------------------------------------------------------------------------------------------------
@@ -165,10 +139,9 @@ class Watched(Crowd):
         self.told.append("done")
         super().is_done(who)
 
-    async def stand_back(self, rest: float) -> None:
-        assert rest == REST_SECONDS
+    async def stand_back(self) -> None:
         self.told.append("rest")
-        await super().stand_back(BRIEF)  # time stands still
+        await trio.lowlevel.checkpoint()
 
     def take_told(self) -> list[str]:
         told, self.told = self.told, []
@@ -189,7 +162,6 @@ async def _linked(crowd: Watched, nursery: trio.Nursery) -> tuple[MemoryStream, 
     connection = Connection(await listener.accept(), link, 2**20, exchange.gate, exchange.stir, crowd=crowd)
     nursery.start_soon(connection.run, crowd.receive)
     await wait_all_tasks_blocked(0.001)
-    assert crowd.take_told() == ["done"]
     return stream, connection
 
 
@@ -200,10 +172,29 @@ async def _said(stream: MemoryStream, crowd: Watched, letters: int) -> list[str]
     return crowd.take_told()
 
 
-async def test_who_is_suspect_stands_back_with_each_thing_it_says_for_a_while(mock_clock: MockClock) -> None:
+@pytest.fixture
+def nobody_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connection, "NEW_FOR", 0)
+
+
+async def test_who_has_just_come_stands_back_with_the_first_things_that_it_says(mock_clock: MockClock) -> None:
+    crowd = Watched(mock_clock)
+    async with trio.open_nursery() as nursery:
+        stream, _ = await _linked(crowd, nursery)
+        assert crowd.take_told() == ["rest", "done"]
+        for _ in range(NEW_FOR - 1):
+            assert await _said(stream, crowd, 1) == ["rest", "letter", "done"]
+        assert await _said(stream, crowd, 1) == ["letter", "done"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_suspect_stands_back_with_each_thing_it_says_for_a_while(
+    mock_clock: MockClock, nobody_is_new: None
+) -> None:
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
         stream, connection = await _linked(crowd, nursery)
+        assert crowd.take_told() == ["done"]
         assert await _said(stream, crowd, 1) == ["letter", "done"]
         connection.suspect()
         for _ in range(2):
@@ -213,11 +204,12 @@ async def test_who_is_suspect_stands_back_with_each_thing_it_says_for_a_while(mo
         nursery.cancel_scope.cancel()
 
 
-async def test_who_says_more_than_fits_in_a_turn_is_known_for_it(mock_clock: MockClock) -> None:
+async def test_who_says_more_than_fits_in_a_turn_is_known_for_it(mock_clock: MockClock, nobody_is_new: None) -> None:
     assert TURN_SECONDS < 2 * MOMENT < 2 * TURN_SECONDS
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
         stream, _ = await _linked(crowd, nursery)
+        assert crowd.take_told() == ["done"]
         letters = ["letter", "letter", "more"] * 2 + ["letter", "done"]
         assert await _said(stream, crowd, 5) == letters
         assert await _said(stream, crowd, 1) == ["more", "letter", "done"]  # it was thought to have
@@ -225,10 +217,13 @@ async def test_who_says_more_than_fits_in_a_turn_is_known_for_it(mock_clock: Moc
         nursery.cancel_scope.cancel()
 
 
-async def test_where_another_has_more_too_it_stands_back_between_its_turns(mock_clock: MockClock) -> None:
+async def test_where_another_has_more_too_it_stands_back_between_its_turns(
+    mock_clock: MockClock, nobody_is_new: None
+) -> None:
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
         stream, _ = await _linked(crowd, nursery)
+        assert crowd.take_told() == ["done"]
         crowd.has_more("another")
         crowd.take_told()
         letters = ["letter", "letter", "more", "rest"] * 2 + ["letter", "done"]
@@ -238,10 +233,11 @@ async def test_where_another_has_more_too_it_stands_back_between_its_turns(mock_
         nursery.cancel_scope.cancel()
 
 
-async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock) -> None:
+async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock, nobody_is_new: None) -> None:
     crowd = Watched(mock_clock)
     async with trio.open_nursery() as nursery:
         stream, _ = await _linked(crowd, nursery)
+        assert crowd.take_told() == ["done"]
         await _said(stream, crowd, 3)
         await stream.send_all(b"\0\0\0\1garbage")
         await wait_all_tasks_blocked(0.001)
@@ -252,8 +248,7 @@ async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock) -> None
 async def test_who_arrives_stands_back_before_it_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     told, network = list[str](), MemoryNetwork()
 
-    async def stand_back(_: Crowd, rest: float) -> None:
-        assert rest == ARRIVAL_REST_SECONDS
+    async def stand_back(_: Crowd) -> None:
         told.append("back")
         await trio.lowlevel.checkpoint()
 
