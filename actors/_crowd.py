@@ -64,14 +64,7 @@ class Crowd:
         return who in self._busy and (self._is_short or self._queue.locked())
 
     async def stand_back(self) -> None:
-        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything.
-
-        Whoever comes while nobody stands back or rests has it at once.
-        """
-        if not self._queue.locked() and trio.current_time() >= self._rests_until:
-            self._rests_until = trio.current_time() + REST_SECONDS
-            await trio.lowlevel.checkpoint()
-            return
+        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything."""
         with trio.move_on_after(PATIENCE_SECONDS):
             async with self._queue:
                 await trio.sleep_until(self._rests_until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -114,6 +115,11 @@ async def start_together(stack: AsyncExitStack, children: Sequence[AbstractAsync
     return [started[at] for at in range(len(children))]
 
 
+def _as_for_users() -> dict[str, str]:
+    """Our environment, but that Python keeps what it compiles: or each start would compile all that is ours anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @asynccontextmanager
 async def open_child(name: str, script: str, directory: Path, /, **settings: object) -> AsyncGenerator[Child]:
     """Start a script of this directory, and wait until it is ready; it ends with the context.
@@ -128,6 +134,9 @@ async def open_child(name: str, script: str, directory: Path, /, **settings: obj
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            env={
+                name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+            },  # as for users
             process_group=0,  # Ctrl-C at the terminal is for whoever started this, who then ends it
         )
     child = Child(name, process, path)
