@@ -7,7 +7,7 @@ from math import inf
 
 import trio
 
-from actors._crowd import NEW_FOR, SUSPECT_SECONDS, TURN_SECONDS, Crowd
+from actors._crowd import NEW_FOR, POURED, SUSPECT_SECONDS, TURN_SECONDS, Crowd
 from actors._gate import Gate
 from actors._outbox import Outbox
 from actors._protocol.envelope import Envelope, Pong
@@ -118,13 +118,17 @@ class Connection:
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
         link, crowd, time = self._link, self._crowd, self._stir.time
-        had_more, new_for = False, NEW_FOR
+        had_more, new_for, poured, pours = False, NEW_FOR, 0, False
         try:
             while True:
                 if crowd is not None:
                     if had_more:
                         crowd.has_more(self)  # for all that is known
-                    if new_for or time() < self._suspect_until or crowd.holds_up(self):
+                    backs = new_for or time() < self._suspect_until or crowd.holds_up(self)
+                    if poured == POURED:
+                        poured, pours = 0, True
+                        backs = crowd.pours(self) or backs
+                    if backs:
                         await crowd.stand_back()
                     new_for = max(new_for - 1, 0)
                 had_more = False
@@ -136,16 +140,18 @@ class Connection:
                         until = time() + TURN_SECONDS
                     if self.ended is not None:
                         break  # it was closed while it stood back
+                    poured, pours = 0, False
                     if type(event) is Envelope and receive is not None:
                         receive(event)
                     else:
                         self._handle(event)
                 if crowd is not None:
-                    crowd.is_done(self)
+                    crowd.is_done(self, pours=pours)
                 if self._rooms is not None:
                     self._keep_incoming()
                     await self.outbox.wait_taken()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
+                poured += 1
                 self.heard = self._stir.note()
         except RemoteProtocolError as error:
             self.close(str(error), fault=True)

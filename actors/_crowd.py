@@ -28,22 +28,29 @@ REST_SECONDS = 0.006
 """From a turn of one that stands back to the next one's turn."""
 PATIENCE_SECONDS = 0.25
 """After which anybody has, however many stand back: nobody keeps a member from its links by coming again and again."""
+AT_ONCE = 8
+"""Of those who have stood back for so long, in one round: thousands may have come together."""
 NEW_FOR = 3
 """Times that a client who has just come says something, and stands back: many may come with one thing to say each."""
 SUSPECT_SECONDS = 1.0
 """For which who has said what no good client says stands back with each thing that it says."""
+POURED = 4
+"""Receptions in a row, of 64 KiB at most, of which nothing came: who has more of them sends something large."""
 SEVERAL = 2
 THREAD_SECONDS = 0.000_1
 """That a thread has the interpreter, at least, while so many have more to say at once, and another thread wants it."""
 
 
 class Crowd:
-    """The clients of a node that have more to say than fitted in their last turn, that arrive, or are suspect."""
+    """The clients of a node that have more to say than fitted in their last turn, that send something large, that
+    arrive, or are suspect."""
 
     def __init__(self) -> None:
         self._busy: set[Hashable] = set()
+        self._pouring: set[Hashable] = set()
         self._queue = trio.StrictFIFOLock()
         self._rests_until = -inf
+        self._late = trio.Semaphore(AT_ONCE)
         self._short = ExitStack()
         self._is_short = False
 
@@ -53,8 +60,16 @@ class Crowd:
             self._busy.add(who)
             self._changed()
 
-    def is_done(self, who: Hashable) -> None:
-        """All that it has sent was looked at, or will not be."""
+    def pours(self, who: Hashable) -> bool:
+        """It sends something large, of which nothing can be looked at before all is here. Should it stand back: do
+        others, too, or do they stand back?"""
+        self._pouring.add(who)
+        return len(self._pouring) >= SEVERAL or self._queue.locked()
+
+    def is_done(self, who: Hashable, *, pours: bool = False) -> None:
+        """All that it has sent was looked at, or will not be; but for something large, if that goes on."""
+        if not pours:
+            self._pouring.discard(who)
         if who in self._busy:
             self._busy.remove(who)
             self._changed()
@@ -65,9 +80,12 @@ class Crowd:
 
     async def stand_back(self) -> None:
         """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything."""
-        with trio.move_on_after(PATIENCE_SECONDS):
+        with trio.move_on_after(PATIENCE_SECONDS) as patience:
             async with self._queue:
                 await trio.sleep_until(self._rests_until)
+        if patience.cancelled_caught:
+            async with self._late:
+                await trio.lowlevel.checkpoint()
         self._rests_until = trio.current_time() + REST_SECONDS
 
     def _changed(self) -> None:

@@ -10,10 +10,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Address, _connection, open_node
-from actors._connection import Connection
+from actors._connection import RECEIVE_SIZE, Connection
 from actors._crowd import (
+    AT_ONCE,
     NEW_FOR,
     PATIENCE_SECONDS,
+    POURED,
     REST_SECONDS,
     SUSPECT_SECONDS,
     THREAD_SECONDS,
@@ -116,6 +118,29 @@ async def test_nobody_stands_back_for_long_however_many_do(autojump_clock: MockC
     assert max(waited) == pytest.approx(PATIENCE_SECONDS)
 
 
+async def test_those_who_have_waited_long_enough_do_not_come_all_at_once(autojump_clock: MockClock) -> None:
+    crowd, rounds, taken = Crowd(), 0, list[int]()
+
+    async def count() -> None:
+        nonlocal rounds
+        await trio.sleep(PATIENCE_SECONDS)
+        for rounds in range(500):  # noqa: B007 - others look at it
+            await trio.lowlevel.checkpoint()
+
+    async def stand_back() -> None:
+        await crowd.stand_back()
+        taken.append(rounds)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        for _ in range(200):
+            nursery.start_soon(stand_back)
+    assert len(taken) == 200
+    late = [taken.count(each) for each in set(taken) if each]
+    assert sum(late) > 100
+    assert max(late) <= AT_ONCE
+
+
 # -- connections -----------------------------------------------------------------------------------------------------
 
 
@@ -135,9 +160,13 @@ class Watched(Crowd):
         self.told.append("more")
         super().has_more(who)
 
-    def is_done(self, who: Hashable) -> None:
-        self.told.append("done")
-        super().is_done(who)
+    def pours(self, who: Hashable) -> bool:
+        self.told.append("pours")
+        return super().pours(who)
+
+    def is_done(self, who: Hashable, *, pours: bool = False) -> None:
+        self.told.append("done" if not pours else "so far")
+        super().is_done(who, pours=pours)
 
     async def stand_back(self) -> None:
         self.told.append("rest")
@@ -230,6 +259,32 @@ async def test_where_another_has_more_too_it_stands_back_between_its_turns(
         assert await _said(stream, crowd, 5) == letters
         assert await _said(stream, crowd, 5) == ["more", "rest", *letters]
         crowd.is_done("another")
+        nursery.cancel_scope.cancel()
+
+
+async def test_those_who_send_something_large_stand_back_now_and_then(
+    mock_clock: MockClock, nobody_is_new: None
+) -> None:
+    crowd = Watched(mock_clock)
+    large = pack_envelope("box", "", 1, 0, "letter", bytes(6 * POURED * RECEIVE_SIZE))
+    piece = POURED * RECEIVE_SIZE
+    async with trio.open_nursery() as nursery:
+        stream, _ = await _linked(crowd, nursery)
+        crowd.take_told()
+
+        async def send(data: bytes) -> list[str]:
+            await stream.send_all(data)
+            await wait_all_tasks_blocked(0.001)
+            return [each for each in crowd.take_told() if each not in ("done", "so far")]
+
+        assert await send(large[:piece]) == ["pours"]
+        assert await send(large[piece : 2 * piece]) == ["pours"]
+        assert crowd.pours("another")
+        assert await send(large[2 * piece : 3 * piece]) == ["pours", "pours", "rest"]
+        crowd.is_done("another")
+        assert await send(large[3 * piece : 4 * piece]) == ["pours"]
+        assert (await send(large[4 * piece :]))[-1] == "letter"
+        assert not crowd._pouring  # pyright: ignore[reportPrivateUsage]
         nursery.cancel_scope.cancel()
 
 
