@@ -11,6 +11,7 @@ from typing import NamedTuple
 import trio
 
 from actors._connection import HANDSHAKE_SECONDS, Connection, next_event
+from actors._crowd import ARRIVAL_PATIENCE_SECONDS
 from actors._exchange import Exchange, Origin
 from actors._network import host_of, prove
 from actors._protocol.credential import objection_to
@@ -104,7 +105,7 @@ class Acceptor:
         welcomed: tuple[Connection, Origin] | None = None
         try:
             with scope:
-                await self._exchange.crowd.stand_back()
+                await self._exchange.crowd.stand_back(ARRIVAL_PATIENCE_SECONDS)
                 welcomed = await self._welcome(stream, host)
         except trio.BrokenResourceError:
             return

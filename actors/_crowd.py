@@ -26,8 +26,9 @@ TURN_SECONDS = 0.002
 """For which what a client has sent is looked at in one go."""
 REST_SECONDS = 0.006
 """From a turn of one that stands back to the next one's turn."""
-PATIENCE_SECONDS = 0.25
-"""After which anybody has, however many stand back: nobody keeps a member from its links by coming again and again."""
+ARRIVAL_PATIENCE_SECONDS, PATIENCE_SECONDS = 0.25, 1.0
+"""After which who arrives has one, and anybody else, however many stand back: nobody keeps a member from its links by
+coming again and again, and who is kept waiting must not take its link for dead."""
 AT_ONCE = 8
 """Of those who have stood back for so long, in one round: thousands may have come together."""
 NEW_FOR = 3
@@ -78,9 +79,12 @@ class Crowd:
         """Should it stand back: has it more to say, and others, too, or do they stand back?"""
         return who in self._busy and (self._is_short or self._queue.locked())
 
-    async def stand_back(self) -> None:
-        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything."""
-        with trio.move_on_after(PATIENCE_SECONDS) as patience:
+    async def stand_back(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything.
+
+        seconds: after which it does so in any case.
+        """
+        with trio.move_on_after(seconds) as patience:
             async with self._queue:
                 await trio.sleep_until(self._rests_until)
         if patience.cancelled_caught:

@@ -10,8 +10,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Address, _connection, open_node
+from actors._client_link import SILENCE_SECONDS_MAX
 from actors._connection import RECEIVE_SIZE, Connection
 from actors._crowd import (
+    ARRIVAL_PATIENCE_SECONDS,
     AT_ONCE,
     NEW_FOR,
     PATIENCE_SECONDS,
@@ -106,16 +108,19 @@ async def test_between_the_turns_of_those_who_stand_back_there_is_a_rest(autojum
 async def test_nobody_stands_back_for_long_however_many_do(autojump_clock: MockClock) -> None:
     crowd, waited = Crowd(), list[float]()
 
-    async def stand_back() -> None:
+    async def stand_back(*seconds: float) -> None:
         began = trio.current_time()
-        await crowd.stand_back()
+        await crowd.stand_back(*seconds)
         waited.append(trio.current_time() - began)
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(200):
-            nursery.start_soon(stand_back)
-    assert len(waited) == 200
-    assert max(waited) == pytest.approx(PATIENCE_SECONDS)
+    for patience, seconds in ((PATIENCE_SECONDS, ()), (ARRIVAL_PATIENCE_SECONDS, (ARRIVAL_PATIENCE_SECONDS,))):
+        waited.clear()
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(stand_back, *seconds)
+        assert len(waited) == 200
+        assert max(waited) == pytest.approx(patience)
+    assert PATIENCE_SECONDS < SILENCE_SECONDS_MAX, "no client leaves for it"
 
 
 async def test_those_who_have_waited_long_enough_do_not_come_all_at_once(autojump_clock: MockClock) -> None:
@@ -123,12 +128,12 @@ async def test_those_who_have_waited_long_enough_do_not_come_all_at_once(autojum
 
     async def count() -> None:
         nonlocal rounds
-        await trio.sleep(PATIENCE_SECONDS)
+        await trio.sleep(ARRIVAL_PATIENCE_SECONDS)
         for rounds in range(500):  # noqa: B007 - others look at it
             await trio.lowlevel.checkpoint()
 
     async def stand_back() -> None:
-        await crowd.stand_back()
+        await crowd.stand_back(ARRIVAL_PATIENCE_SECONDS)
         taken.append(rounds)
 
     async with trio.open_nursery() as nursery:
@@ -168,7 +173,8 @@ class Watched(Crowd):
         self.told.append("done" if not pours else "so far")
         super().is_done(who, pours=pours)
 
-    async def stand_back(self) -> None:
+    async def stand_back(self, seconds: float = PATIENCE_SECONDS) -> None:
+        assert seconds == PATIENCE_SECONDS
         self.told.append("rest")
         await trio.lowlevel.checkpoint()
 
@@ -303,7 +309,8 @@ async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock, nobody_
 async def test_who_arrives_stands_back_before_it_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     told, network = list[str](), MemoryNetwork()
 
-    async def stand_back(_: Crowd) -> None:
+    async def stand_back(_: Crowd, seconds: float = PATIENCE_SECONDS) -> None:
+        assert seconds == ARRIVAL_PATIENCE_SECONDS
         told.append("back")
         await trio.lowlevel.checkpoint()
 
