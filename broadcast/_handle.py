@@ -228,7 +228,8 @@ class Handle:
         """
         self._way = way
         self.limits = limits
-        self._taking_size_max = limits.command_size_max
+        if not self._closed:
+            self._taking_size_max = limits.command_size_max
         self._submitter.enter(cluster, term=limits.session_term, window=limits.answers_max, now=monotonic())
         self._hand_out()
         self._queries.enter(cluster)

@@ -158,6 +158,14 @@ async def test_no_more_queries_are_taken_in_than_may_be_under_way(monkeypatch: p
         handle.answer(3, ONE)
 
 
+async def test_a_way_that_comes_after_the_end_opens_nothing_again() -> None:
+    async with held() as (handle, group, way, _):
+        handle.close()
+        handle.take_way(way, CLUSTER, LIMITS)
+        with pytest.raises(GroupClosed, match="nothing was sent"):
+            await group.ask(Count.add, 1)
+
+
 async def test_queries_that_are_given_up_make_room_for_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broadcast._protocol.queries.UNDER_WAY_MAX", 2)
     async with held() as (handle, group, way, nursery):
