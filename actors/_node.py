@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, ParamSpec, TypeVar
@@ -346,7 +345,7 @@ async def _running(
             node = Node(exchange, listeners[0].address, network, nursery, links, random)
             stack.callback(node.end_actors)
             acceptor = Acceptor(exchange, node.has_peer)
-            links.start_soon(partial(trio.serve_listeners, acceptor.serve, list(listeners)))
+            links.start_soon(acceptor.run, listeners)
             links.start_soon(_keep_beating, node, acceptor, exchange)
             if isinstance(network, TlsNetwork):
                 links.start_soon(network.credentials.watch)

@@ -12,6 +12,9 @@ import trio
 from actors._network import Listener
 from actors._protocol.address import Address
 
+BACKLOG = 256
+"""Connections that the system holds for a listener until they are taken, which it does 1,000 times in a second at least
+(see `_arrivals`): each waits a quarter of one at most. Who comes on top of them tries anew, after a second at first."""
 _HINTS = {
     errno.EADDRINUSE: "another process listens there: stop it, or choose another port",
     errno.EADDRNOTAVAIL: "this machine has no such address",
@@ -43,7 +46,7 @@ async def listen(address: Address, *, insecure: bool) -> list[QuickListener]:
     listeners: list[trio.SocketListener] = []
     try:
         for host in hosts:
-            listeners += await trio.open_tcp_listeners(address.port, host=host)
+            listeners += await trio.open_tcp_listeners(address.port, host=host, backlog=BACKLOG)
     except OSError as error:
         for listener in listeners:
             await listener.aclose()
@@ -129,9 +132,18 @@ class QuickStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.wait_writable(self._file)
 
-    async def aclose(self) -> None:
+    def fileno(self) -> int:
+        """The number that the system knows it by."""
+        return self._file
+
+    def close(self) -> None:
+        """As `aclose`, without a checkpoint."""
         self._file = -1  # the number may be another file's from now on
-        await self._stream.aclose()
+        self._stream.socket.close()
+
+    async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:
         try:

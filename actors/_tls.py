@@ -14,7 +14,7 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -196,8 +196,20 @@ class TlsStream(trio.abc.Stream):
 
     def __init__(self, inner: trio.abc.Stream, context: ssl.SSLContext, *, accepted: bool = False) -> None:
         self.remote_host: str | None = getattr(inner, "remote_host", None)
-        self._stream = trio.SSLStream(inner, context, server_side=accepted, https_compatible=True)
+        # For as long as it has not been used:
+        self.close: Callable[[], None] | None = getattr(inner, "close", None)
+        self.fileno: Callable[[], int] | None = getattr(inner, "fileno", None)
+        self._inner = inner
+        self._context = context
         self._answered = accepted
+        self._tls: trio.SSLStream[trio.abc.Stream] | None = None
+
+    @property
+    def _stream(self) -> trio.SSLStream[trio.abc.Stream]:
+        """Made when it is used first: many are taken, and closed before anything was heard of them."""
+        if self._tls is None:
+            self._tls = trio.SSLStream(self._inner, self._context, server_side=self._answered, https_compatible=True)
+        return self._tls
 
     async def prove(self) -> Credential:
         """Shake hands; who is at the other end. Raises RemoteProtocolError, trio.BrokenResourceError."""
@@ -227,12 +239,13 @@ class TlsStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
+        stream = self._stream
         try:
-            await self._stream.aclose()
+            await stream.aclose()
         finally:
             # By this a `trio.SSLStream` refers to itself, and once it is closed does nothing else with it. What OpenSSL
             # keeps for it would be free only when garbage is collected, which thousands of strangers do not wait for.
-            vars(self._stream).pop("_handshook", None)
+            vars(stream).pop("_handshook", None)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from test_node import Stranger, peer_hello, recorded
 
-from actors import _acceptor, _complaints
+from actors import _arrivals, _complaints
 from actors._complaints import ADDRESSES_MAX, LINES_MAX, PERIOD_SECONDS, Complaints
 from actors._log import TEXT_LENGTH_MAX
 from actors._protocol import envelope as e
@@ -140,7 +140,7 @@ async def test_whoever_does_wrong_often_has_few_lines(
     event: str, lines: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if event == "too many connections":
-        monkeypatch.setattr(_acceptor, "CONNECTIONS_MAX", 2)
+        monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 2)
     async with recorded("a") as (a, box):
 
         def crash(*_: object) -> None:

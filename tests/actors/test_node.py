@@ -12,7 +12,7 @@ import structlog.testing
 import trio
 import trio.testing
 
-from actors import _acceptor, _connection, _exchange, _outbox
+from actors import _arrivals, _connection, _exchange, _outbox
 from actors._client_link import open_client_link
 from actors._identity import DataDirectory, DataDirectoryInUse
 from actors._node import LEFT_MAX, Node, Origin, open_node
@@ -797,7 +797,7 @@ async def test_a_stranger_has_five_seconds_to_say_hello_and_a_dialer_ten_between
 
 
 async def test_connections_beyond_the_limit_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_acceptor, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 2)
     async with recorded("a") as (a, _):
         kept = [await Stranger.meet(a, peer_hello(f"p{number}")) for number in range(2)]
         for stranger in kept:
@@ -812,7 +812,7 @@ async def test_connections_beyond_the_limit_are_closed_at_once(monkeypatch: pyte
 
 
 async def test_clients_leave_places_for_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_acceptor, "STRANGERS_MAX", 1)
+    monkeypatch.setattr(_arrivals, "STRANGERS_MAX", 1)
     async with recorded("a") as (a, _), open_client_link(str(a.address)):
         with pytest.raises(ConnectionRefusedError, match="1 clients and unknown peers are here already"):
             async with open_client_link(str(a.address)):
@@ -828,7 +828,7 @@ async def test_clients_leave_places_for_peers(monkeypatch: pytest.MonkeyPatch) -
 async def test_peers_that_are_not_known_yet_are_let_in_and_make_room_when_they_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_acceptor, "STRANGERS_MAX", 1)
+    monkeypatch.setattr(_arrivals, "STRANGERS_MAX", 1)
     async with recorded("a") as (a, at_a):
         for count in (1, 2):
             assert await answered(a, "unknown") == "let in"
@@ -844,7 +844,7 @@ async def answered(node: Node, peer: str) -> str:
 
 
 async def test_who_says_nothing_makes_room_for_who_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_acceptor, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 2)
     async with recorded("a") as (a, _):
         silent = [Stranger(await dial(a.address), Link.answer()) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()

@@ -12,7 +12,7 @@ import trio.testing
 from test_node import Recorder, Stranger, peer_hello, recorded
 
 from actors import _acceptor, _connection
-from actors._acceptor import CONNECTIONS_MAX, _places  # pyright: ignore[reportPrivateUsage]
+from actors._arrivals import CONNECTIONS_MAX, places_of
 from actors._connection import Connection
 from actors._node import Node, Origin, open_node
 from actors._protocol import envelope as e
@@ -191,7 +191,7 @@ async def test_known_peers_have_room_of_their_own(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_connections_leave_files_to_the_rest_of_the_process(descriptors: int, places: tuple[int, ...]) -> None:
-    assert tuple(_places(descriptors)) == places
+    assert tuple(places_of(descriptors)) == places
     assert CONNECTIONS_MAX == 1_000
 
 

@@ -18,7 +18,7 @@ import structlog.testing
 import trio
 import trio.testing
 
-from actors import Tls, TlsError, _acceptor, _tcp
+from actors import Tls, TlsError, _arrivals, _tcp
 from actors._client_link import open_client_link
 from actors._network import Listener, Network, host_of
 from actors._node import Node, Origin, open_node
@@ -479,7 +479,7 @@ async def test_a_handshake_has_a_time_limit(cluster: Cluster, autojump_clock: tr
 
 async def test_one_address_does_not_take_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its eldest that has not said who it is makes room; where all have, one more is closed."""
-    monkeypatch.setattr(_acceptor, "CONNECTIONS_PER_HOST_MAX", 2)
+    monkeypatch.setattr(_arrivals, "CONNECTIONS_PER_HOST_MAX", 2)
     async with boxed("a", None) as (a, box):
         silent = [await _tcp.dial(a.address) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()
@@ -508,7 +508,7 @@ async def test_one_address_does_not_take_all_places(monkeypatch: pytest.MonkeyPa
 
 
 async def test_room_is_made_by_those_of_the_same_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_acceptor, "CONNECTIONS_PER_HOST_MAX", 1)
+    monkeypatch.setattr(_arrivals, "CONNECTIONS_PER_HOST_MAX", 1)
     async with boxed("a", None) as (a, _):
         eldest = await trio.open_tcp_stream(*a.address, local_address="127.0.0.2")
         await trio.testing.wait_all_tasks_blocked()
@@ -523,7 +523,7 @@ async def test_room_is_made_by_those_of_the_same_address(monkeypatch: pytest.Mon
 
 
 async def test_clients_of_one_address_leave_places_for_peers_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_acceptor, "STRANGERS_PER_HOST_MAX", 1)
+    monkeypatch.setattr(_arrivals, "STRANGERS_PER_HOST_MAX", 1)
     async with boxed("a", None) as (a, box):
         async with open_client_link(str(a.address)), boxed("b", None) as (b, at_b):
             with pytest.raises(ConnectionRefusedError, match=r"1 clients and unknown peers are here from 127\.0\.0\.1"):
@@ -848,7 +848,7 @@ async def test_who_goes_within_a_handshake_leaves_nothing_to_the_garbage_collect
     gc.disable()
     try:
         stream, there = unproven(accepted)
-        gone = weakref.ref(vars(stream)["_stream"])
+        gone = weakref.ref(stream._stream)  # pyright: ignore[reportPrivateUsage]
         with trio.move_on_after(0):
             await stream.prove()
         await trio.aclose_forcefully(stream)
