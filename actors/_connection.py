@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 
 import trio
 
-from actors._crowd import NEW_FOR, POURED, SUSPECT_SECONDS, TURN_SECONDS, Crowd
+from actors._crowd import Crowd
 from actors._gate import Gate
 from actors._outbox import Outbox
 from actors._protocol.envelope import Envelope, Pong
@@ -15,6 +14,7 @@ from actors._protocol.errors import RemoteProtocolError
 from actors._protocol.link import Answer, Event, Link, LinkClosed
 from actors._room import Room
 from actors._stir import Stir
+from actors._turns import Turns
 
 RECEIVE_SIZE = 2**16
 """Bytes that are received at a time, at most."""
@@ -35,13 +35,12 @@ class Connection:
     """
 
     __slots__ = (
-        "_crowd",
         "_link",
         "_rooms",
         "_scope",
         "_stir",
         "_stream",
-        "_suspect_until",
+        "_turns",
         "ended",
         "fault",
         "heard",
@@ -64,8 +63,7 @@ class Connection:
         self._stir = stir
         self.outbox = Outbox(bulk_size_max, gate, stir, in_parts=in_parts, keep=keep)
         self._rooms = rooms
-        self._crowd = crowd
-        self._suspect_until = -inf
+        self._turns = None if crowd is None else Turns(crowd, self, stir.time)
         self.heard = trio.current_time()
         self.ended: str | None = None
         self.fault = False
@@ -96,8 +94,8 @@ class Connection:
             self.ended = self.ended or "this node is stopping"
             for room in self._rooms or ():
                 room.hold(self, 0, moved=True)
-            if self._crowd is not None:
-                self._crowd.is_done(self)
+            if self._turns is not None:
+                self._turns.leave()
 
     def _keep_incoming(self) -> None:
         """A frame that has come as a whole leaves little behind: who holds much gets no further until it has."""
@@ -117,41 +115,28 @@ class Connection:
             self.close(f"the connection broke: {error.__cause__ or error}")
 
     async def _read(self, receive: Callable[[Envelope], None] | None) -> None:
-        link, crowd, time = self._link, self._crowd, self._stir.time
-        had_more, new_for, poured, pours = False, NEW_FOR, 0, False
+        link, turns = self._link, self._turns
         try:
             while True:
-                if crowd is not None:
-                    if had_more:
-                        crowd.has_more(self)  # for all that is known
-                    backs = new_for or time() < self._suspect_until or crowd.holds_up(self)
-                    if poured == POURED:
-                        poured, pours = 0, True
-                        backs = crowd.pours(self) or backs
-                    if backs:
-                        await crowd.stand_back()
-                    new_for = max(new_for - 1, 0)
-                had_more = False
-                until = inf if crowd is None else time() + TURN_SECONDS
+                if turns is not None:
+                    await turns.begin()
+                came = False
                 while self.ended is None and (event := link.next_event()) is not None:
-                    if crowd is not None and time() > until:
-                        had_more = True
-                        await self._give_way(crowd)
-                        until = time() + TURN_SECONDS
-                    if self.ended is not None:
-                        break  # it was closed while it stood back
-                    poured, pours = 0, False
+                    if turns is not None and turns.are_over:
+                        await turns.go_on()
+                        if self.ended is not None:
+                            break  # it was closed while it stood back
+                    came = True
                     if type(event) is Envelope and receive is not None:
                         receive(event)
                     else:
                         self._handle(event)
-                if crowd is not None:
-                    crowd.is_done(self, pours=pours)
+                if turns is not None:
+                    turns.end(came=came)
                 if self._rooms is not None:
                     self._keep_incoming()
                     await self.outbox.wait_taken()
                 link.receive_data(await self._stream.receive_some(RECEIVE_SIZE))
-                poured += 1
                 self.heard = self._stir.note()
         except RemoteProtocolError as error:
             self.close(str(error), fault=True)
@@ -159,16 +144,9 @@ class Connection:
             self.close(f"the connection broke: {error.__cause__ or error}")
 
     def suspect(self) -> None:
-        """Its client has said what no good one says: it stands back with those who have much to say, for a while."""
-        self._suspect_until = self._stir.time() + SUSPECT_SECONDS
-
-    async def _give_way(self, crowd: Crowd) -> None:
-        """Its turn is over, and there is more."""
-        crowd.has_more(self)
-        if crowd.holds_up(self):
-            await crowd.stand_back()
-        else:
-            await trio.lowlevel.checkpoint()
+        """Its client has said what no good one says."""
+        if self._turns is not None:
+            self._turns.suspect()
 
     def _handle(self, event: Event) -> None:
         match event:

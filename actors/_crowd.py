@@ -22,8 +22,6 @@ import trio
 
 from actors._short_turns import short_turns
 
-TURN_SECONDS = 0.002
-"""For which what a client has sent is looked at in one go."""
 REST_SECONDS = 0.006
 """From a turn of one that stands back to the next one's turn."""
 ARRIVAL_PATIENCE_SECONDS, PATIENCE_SECONDS = 0.25, 1.0
@@ -31,12 +29,6 @@ ARRIVAL_PATIENCE_SECONDS, PATIENCE_SECONDS = 0.25, 1.0
 coming again and again, and who is kept waiting must not take its link for dead."""
 AT_ONCE = 8
 """Of those who have stood back for so long, in one round: thousands may have come together."""
-NEW_FOR = 3
-"""Times that a client who has just come says something, and stands back: many may come with one thing to say each."""
-SUSPECT_SECONDS = 1.0
-"""For which who has said what no good client says stands back with each thing that it says."""
-POURED = 4
-"""Receptions in a row, of 64 KiB at most, of which nothing came: who has more of them sends something large."""
 SEVERAL = 2
 THREAD_SECONDS = 0.000_1
 """That a thread has the interpreter, at least, while so many have more to say at once, and another thread wants it."""

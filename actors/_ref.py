@@ -167,16 +167,18 @@ class ActorRef(Ref[A_co]):
 
     async def stop(self) -> None:
         """Have it handle what waits for it, take nothing more, and end; its children after it. Waits until it has
-        ended; cancelled, it ends all the same. Does nothing if it is not there."""
+        ended; cancelled, it ends all the same. Does nothing if it is not there. Raises AskCycle where the actor that
+        calls this would so wait for itself."""
         await self._at().stop(self, kill=False)
 
     async def kill(self) -> None:
         """End it at once: what it is at is cancelled, what waits for it is lost, and so with its children. Waits until
-        it has ended. Does nothing if it is not there."""
+        it has ended. Does nothing if it is not there. Raises AskCycle as `stop` does."""
         await self._at().stop(self, kill=True)
 
     async def watch(self) -> End:
-        """Wait until it has ended, or its node is lost, and tell how. A restart is no end."""
+        """Wait until it has ended, or its node is lost, and tell how. A restart is no end. Raises AskCycle as
+        `stop` does."""
         return await self._at().watch(self)
 
     async def _ask(self, method: Method, args: tuple[object, ...], kwargs: Mapping[str, object]) -> object:

@@ -40,13 +40,16 @@ class ActorStopped(Rejected):
 
 
 class AskCycle(Rejected):
-    """The actor that is asked waits, directly or by others, for the one that asks: neither would ever answer.
+    """Whoever is asked, or whose end is awaited, waits, directly or by others, for the one that would wait for it.
 
     chain: who waits for whom, the first and the last being the same.
     """
 
     def __init__(self, chain: Sequence[str]) -> None:
-        super().__init__(f"these would wait for one another for ever: {' -> '.join(chain)}; tell instead of ask")
+        super().__init__(
+            f"these would wait for one another for ever: {' -> '.join(chain)}. Tell instead of ask, or wait "
+            "outside of a handler, in a task of the lifespan"
+        )
         self.chain = tuple(chain)
 
 

@@ -243,7 +243,7 @@ TABLE = (
     ),
     Row(Refused, Fate.NOT_APPLIED, "^no luck$", asked_what_is_refused),
     Row(ActorStopped, Fate.NOT_APPLIED, "b/box has stopped, or is stopping", asked_of_one_that_stops),
-    Row(AskCycle, Fate.NOT_APPLIED, "a/other -> a/one -> a/other; tell instead of ask", asked_in_a_cycle),
+    Row(AskCycle, Fate.NOT_APPLIED, "a/other -> a/one -> a/other. Tell instead of ask", asked_in_a_cycle),
     Row(
         ActorCrashed,
         Fate.RAISED,

@@ -160,7 +160,10 @@ async def test_a_long_cycle_is_told_in_full(autojump_clock: MockClock) -> None:
 
 
 def test_what_is_refused_says_what_to_do() -> None:
-    told = "these would wait for one another for ever: a/x -> a/y -> a/x; tell instead of ask"
+    told = (
+        "these would wait for one another for ever: a/x -> a/y -> a/x. Tell instead of ask, or wait outside of a "
+        "handler, in a task of the lifespan"
+    )
     assert str(AskCycle(["a/x", "a/y", "a/x"])) == told
 
 

@@ -9,25 +9,22 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Address, _connection, open_node
+from actors import Address, _turns, open_node
 from actors._client_link import SILENCE_SECONDS_MAX
 from actors._connection import RECEIVE_SIZE, Connection
 from actors._crowd import (
     ARRIVAL_PATIENCE_SECONDS,
     AT_ONCE,
-    NEW_FOR,
     PATIENCE_SECONDS,
-    POURED,
     REST_SECONDS,
-    SUSPECT_SECONDS,
     THREAD_SECONDS,
-    TURN_SECONDS,
     Crowd,
 )
 from actors._exchange import Exchange
 from actors._identity import MemoryIdentity
 from actors._protocol.envelope import Envelope, Hello, pack, pack_envelope
 from actors._protocol.link import Asked, Link
+from actors._turns import NEW_FOR, POURED, SUSPECT_SECONDS, TURN_SECONDS
 from actors.testing import MemoryNetwork, MemoryStream
 
 MOMENT = 0.6 * TURN_SECONDS  # more than half of a turn
@@ -209,7 +206,7 @@ async def _said(stream: MemoryStream, crowd: Watched, letters: int) -> list[str]
 
 @pytest.fixture
 def nobody_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "NEW_FOR", 0)
+    monkeypatch.setattr(_turns, "NEW_FOR", 0)
 
 
 async def test_who_has_just_come_stands_back_with_the_first_things_that_it_says(mock_clock: MockClock) -> None:

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from test_node import Recorder, Stranger, peer_hello, recorded
 
-from actors import _acceptor, _connection
+from actors import _acceptor, _turns
 from actors._arrivals import CONNECTIONS_MAX, places_of
 from actors._connection import Connection
 from actors._node import Node, Origin, open_node
@@ -295,7 +295,7 @@ async def test_who_takes_its_answers_slowly_gets_them(autojump_clock: trio.testi
 
 
 async def test_what_takes_long_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(_turns, "TURN_SECONDS", 0.0)
     async with recorded("a") as (a, box):
         pouring = await Stranger.meet(a, e.Hello(1, 1, "pouring", 1, "client", 0))
         polite = await Stranger.meet(a, e.Hello(1, 1, "polite", 1, "client", 0))
