@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ KEPT_MAX = {"endless": 2 * INCOMING_SIZE_MAX}
 SLOWER_MAX = 2.0  # times what the slowest hundredth of asks took before
 TRIES_MIN = {"silent": MANY}
 """That are made before the attack is over, however long that takes."""
+FULL = {"slow", "endless"}
+"""They take all places that one address may have: nobody else gets in from there, and whoever is in, is served."""
 BEFORE_TLS = "garbage", "a browser", "oversized", "half-closed", "slow", "silent"
 EVENTS_MAX = 3  # kinds of lines that an attack gives cause for
 LINE_LENGTH_MAX = 1_000
@@ -122,19 +124,23 @@ def certified(directory: Path) -> Tls:
 
 @dataclass
 class Borne:
-    """What came of an attack. before, during: seconds that 99 of 100 asks took at most. grown: bytes."""
+    """What came of an attack. before, during: seconds that 99 of 100 asks took at most. newcomer: seconds until one who
+    came meanwhile had an answer; None where nobody tried. grown: bytes."""
 
     kind: str
     tries: int
     before: float
     during: float
+    newcomer: float | None
     grown: int
     lines: list[str]
 
     def __str__(self) -> str:
+        came = "" if self.newcomer is None else f", a newcomer's first in {self.newcomer * 1000:.0f} ms"
         return (
             f"{self.kind}: {self.tries:,} tries; 99 of 100 answered in {self.before * 1000:.1f} ms before and "
-            f"{self.during * 1000:.1f} ms under attack; {self.grown / 2**20:.0f} MiB more; {len(self.lines)} lines"
+            f"{self.during * 1000:.1f} ms under attack{came}; "
+            f"{self.grown / 2**20:.0f} MiB more; {len(self.lines)} lines"
         )
 
     @property
@@ -149,7 +155,16 @@ class Borne:
         return [wrong for wrong, is_so in wrongs.items() if is_so]
 
 
-async def bear(kind: str, replica: ReplicaProcess, honest: Honest, told: Path) -> Borne:
+async def newcomer(members: Mapping[str, str], tls: Tls | None) -> float:
+    """Seconds until one who comes now has an answer."""
+    began = trio.current_time()
+    with trio.fail_after(PATIENCE_SECONDS_MAX):
+        async with connect("tally", Tally, members=members, tls=tls) as client:
+            await client.ask(Tally.add, 1)
+    return trio.current_time() - began
+
+
+async def bear(kind: str, replica: ReplicaProcess, honest: Honest, told: Path, tls: Tls | None) -> Borne:
     """Attack it for a while. Raises if the honest client is not served then."""
     known = len(warnings_in(replica.log))
     before = await honest.slowest_hundredth(ATTACK_SECONDS)
@@ -160,12 +175,13 @@ async def bear(kind: str, replica: ReplicaProcess, honest: Honest, told: Path) -
             while not told.read_text():  # noqa: ASYNC110, ASYNC240 - another process writes it, a small file
                 await trio.sleep(0.02)
         during = await honest.slowest_hundredth(ATTACK_SECONDS)
+        came = None if kind in FULL else await newcomer(replica.settings.members, tls)
         with trio.fail_after(PATIENCE_SECONDS_MAX):
             while (tries := tries_in(told)) < TRIES_MIN.get(kind, 0):  # noqa: ASYNC110
                 await trio.sleep(0.02)
             await honest.slowest_hundredth(0)
     grown = memory_of(replica.pid, "VmHWM") - size
-    return Borne(kind, tries, before, during, grown, warnings_in(replica.log)[known:])
+    return Borne(kind, tries, before, during, came, grown, warnings_in(replica.log)[known:])
 
 
 @pytest.mark.parametrize("kinds", [tuple(KINDS), BEFORE_TLS], ids=["plain", "before TLS"])
@@ -183,7 +199,7 @@ async def test_a_replica_bears_whatever_is_done_to_it(kinds: tuple[str, ...], tm
             nursery.start_soon(honest.run)
             await honest.slowest_hundredth(1.0)
             for kind in kinds:
-                borne.append(await bear(kind, replica, honest, tmp_path / kind))
+                borne.append(await bear(kind, replica, honest, tmp_path / kind, tls))
                 tell(str(borne[-1]))
             nursery.cancel_scope.cancel()
         assert replica.pid == pid, "it stays up"
