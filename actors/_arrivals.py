@@ -1,8 +1,10 @@
 """Who has dialed, until it is linked: a few at a time are taken from the system, and none has a task until it speaks.
 
 Thousands may come, say nothing, be turned away and come again. There are so many places, for all and for those from one
-address, and a newcomer takes that of the eldest that is not linked yet: who means it is linked within moments. For who
-says nothing that costs no more than to take a connection and to close it; who does has its turn in the crowd.
+address. Where they are taken, a newcomer gets that of one that is not linked yet though it has had the time: to say
+something, which whoever means it does with the packet that follows its connection; or, after its turn in the crowd, to
+say who it is. Where everybody there still has time, there is no place for the newcomer. Who says nothing costs no more
+than to take a connection and to close it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import os
 import resource
 import selectors
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from math import inf
 from typing import Generic, NamedTuple, TypeVar, cast
 
@@ -23,10 +25,10 @@ import trio
 from actors._connection import HANDSHAKE_SECONDS
 from actors._crowd import ARRIVAL_PATIENCE_SECONDS, AT_ONCE, REST_SECONDS
 from actors._exchange import Exchange
-from actors._network import Listener, close, file_of, host_of
+from actors._network import Listener, close_nowait, file_of, host_of
 
 CONNECTIONS_MAX = 1_000
-"""Accepted connections at a time. One more takes the place of the eldest that is not linked yet, or else is closed."""
+"""Accepted connections at a time."""
 STRANGERS_MAX = 900
 """Clients among them, and peers that this node does not know: one that was told of it and not yet the other way round.
 The other places are for known peers, which must always find one: each has one link at a time."""
@@ -36,10 +38,12 @@ DESCRIPTORS_KEPT = 128
 """Files that the process may need besides, or half of those that it may open. Where connections would take these, there
 are fewer places, in proportion: a disk that cannot be opened stops a replica, and a connection that is closed does not.
 """
-TAKEN_AT_ONCE, TURNED_AWAY_AT_ONCE = 12, 6
-"""Connections that are taken from a listener in one go, before it rests, 2,000 in a second; and where all places are
-taken, and one must go for each that comes, half as many: sooner, who is turned away and comes again takes a processor.
-Those whom the system holds meanwhile are few (`_tcp.BACKLOG`), or who means it would come too late."""
+SILENT_SECONDS, GREETED_SECONDS = 0.05, 0.25
+"""To say something, and after that to shake hands, where places are short: two journeys there and back, with TLS."""
+TAKEN_AT_ONCE, TURNED_AWAY_AT_ONCE = 24, 6
+"""Connections that are taken from the listeners of a node in one go, before it rests, 4,000 in a second; and where all
+places are taken, 1,000: sooner, those that are turned away and come again take a processor. What the system holds
+meanwhile is little (`_tcp.BACKLOG`), or who means it would have its turn too late."""
 SHORT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 SHORT_SECONDS = 0.1
 """After which a connection is tried to be taken anew, where there was no file, or no memory, for it."""
@@ -71,11 +75,12 @@ def descriptors() -> int:
 
 @dataclass(slots=True, eq=False)
 class _Arrival:
-    """Not linked yet. file: that shows when it has said something; None where that is not known, or it has.
-    scope: of the task that it has, once its turn has come."""
+    """Not linked yet. came: when it was taken from the system. since: when it came to say nothing, to wait for its
+    turn, or to be greeted. file: that shows when it says something, while it is silent. scope: while it is greeted."""
 
     stream: trio.abc.Stream
     host: str | None
+    came: float
     since: float
     file: int | None = None
     scope: trio.CancelScope | None = None
@@ -87,6 +92,8 @@ class Arrivals(Generic[T]):
     greet: shakes hands; None if that came to nothing. live: the life of a link after that; it has its place until this
     returns. Both may raise only what is a bug here.
     """
+
+    _nursery: trio.Nursery  # while it runs
 
     def __init__(
         self,
@@ -103,20 +110,21 @@ class Arrivals(Generic[T]):
         self._hosts: Counter[str] = Counter()  # connections from each address
         self._full = False
         self._full_hosts: set[str] = set()
-        self._all: dict[_Arrival, None] = {}  # the eldest first, as in the next two
-        self._silent: dict[_Arrival, None] = {}
-        self._waiting: dict[_Arrival, None] = {}  # for their turn
+        self._silent: dict[_Arrival, None] = {}  # in each of these, the one that came to it first is the first
+        self._waiting: dict[_Arrival, None] = {}
+        self._greeted: dict[_Arrival, None] = {}
         self._waits = trio.lowlevel.ParkingLot()
         self._selector = selectors.DefaultSelector()  # of the silent
+        self._taken, self._rests_at = 0, -inf  # of this go, by all listeners, and when the next one may begin
 
     async def run(self, listeners: Sequence[Listener]) -> None:
         """Take who comes, until it is cancelled. The listeners are closed then, and every connection."""
         try:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as self._nursery:
                 for listener in listeners:
-                    nursery.start_soon(self._take, listener)
-                nursery.start_soon(self._hear)
-                nursery.start_soon(self._let_in, nursery)
+                    self._nursery.start_soon(self._take, listener)
+                self._nursery.start_soon(self._hear)
+                self._nursery.start_soon(self._let_in)
         finally:
             self._selector.close()
             for arrival in (*self._silent, *self._waiting):
@@ -126,46 +134,57 @@ class Arrivals(Generic[T]):
     def beat(self) -> None:
         """Once in a second: who has said nothing for so long has no more time for a handshake."""
         latest = trio.current_time() - HANDSHAKE_SECONDS
-        for arrival in [*takewhile(lambda each: each.since <= latest, self._silent)]:
+        for arrival in [*takewhile(lambda each: each.came <= latest, self._silent)]:
             self._turn_away(arrival)
+
+    # -- who comes --------------------------------------------------------------------------------------------------
 
     async def _take(self, listener: Listener) -> None:
         async with listener:
-            taken, since = 0, -inf
             while True:
+                while self._taken >= TAKEN_AT_ONCE and trio.current_time() < self._rests_at:  # noqa: ASYNC110 - till then
+                    await trio.sleep_until(self._rests_at)
                 try:
                     stream = await listener.accept()
                 except OSError as error:
                     if error.errno not in SHORT_OF:
                         raise
                     self._complain("no connection can be taken", None, reason=os.strerror(error.errno))
-                    if self._all:
-                        self._turn_away(next(iter(self._all)))
+                    for eldest in chain(self._silent, self._greeted, self._waiting):
+                        self._turn_away(eldest)
+                        break
                     await trio.sleep(SHORT_SECONDS)
                     continue
                 now = trio.current_time()
-                if now - since >= REST_SECONDS:
-                    taken, since = 0, now
-                taken += TAKEN_AT_ONCE // TURNED_AWAY_AT_ONCE if self._arrive(stream, now) else 1
-                if taken >= TAKEN_AT_ONCE:
-                    await trio.sleep_until(since + REST_SECONDS)
-                    since = -inf
+                if now >= self._rests_at:
+                    self._taken, self._rests_at = 0, now + REST_SECONDS
+                self._taken += TAKEN_AT_ONCE // TURNED_AWAY_AT_ONCE if self._arrive(stream, now) else 1
 
     def _arrive(self, stream: trio.abc.Stream, now: float) -> bool:
         """Must one go for it, or it itself?"""
-        arrival = _Arrival(stream, host_of(stream), now, file_of(stream))
+        arrival = _Arrival(stream, host_of(stream), now, now, file_of(stream))
         self._open += 1
         count(self._hosts, arrival.host, 1)
-        self._all[arrival] = None
-        if arrival.file is None:
-            self._heard(arrival)
-        else:
-            self._silent[arrival] = None
-            self._selector.register(arrival.file, selectors.EVENT_READ, arrival)
-        is_full = self._is_full_for(arrival.host)
+        is_full, of_host = self._look_for_room(arrival.host)
         if is_full:
-            self._turn_away(self._least_wanted(now, None if self._full else arrival.host))
+            one = self._who_had_time(now, of_host)
+            if one is None:
+                self._drop(arrival)
+                return True
+            self._turn_away(one)
+        self._listen_to(arrival)
         return is_full
+
+    def _listen_to(self, arrival: _Arrival) -> None:
+        if arrival.file is not None:
+            try:
+                self._selector.register(arrival.file, selectors.EVENT_READ, arrival)
+            except OSError:  # the system cannot tell of it
+                arrival.file = None
+            else:
+                self._silent[arrival] = None
+                return
+        self._heard(arrival)
 
     async def _hear(self) -> None:
         while True:
@@ -175,6 +194,7 @@ class Arrivals(Generic[T]):
                 self._heard(key.data)
 
     def _heard(self, arrival: _Arrival) -> None:
+        arrival.since = trio.current_time()
         self._waiting[arrival] = None
         self._waits.unpark()
 
@@ -183,21 +203,28 @@ class Arrivals(Generic[T]):
         self._selector.unregister(cast(int, arrival.file))
         arrival.file = None
 
-    async def _let_in(self, nursery: trio.Nursery) -> None:
-        """The eldest when it is its turn in the crowd, and with it others that have waited for long enough."""
+    # -- who is let in ----------------------------------------------------------------------------------------------
+
+    async def _let_in(self) -> None:
+        """One when it is its turn in the crowd; with it others that have waited for long enough, or for whose places
+        others wait."""
         while True:
             if not self._waiting:
                 await self._waits.park()
                 continue
             latest = next(iter(self._waiting)).since + ARRIVAL_PATIENCE_SECONDS
-            await self._exchange.crowd.stand_back(max(latest - trio.current_time(), 0))
-            late = trio.current_time() - ARRIVAL_PATIENCE_SECONDS
+            if not await self._exchange.crowd.wait_turn(max(latest - trio.current_time(), 0)):
+                await trio.lowlevel.checkpoint()  # whoever has waited for as long in the crowd has turns of its own
+            now = trio.current_time()
+            is_short = self._full or bool(self._full_hosts)
             for number, arrival in enumerate([*islice(self._waiting, AT_ONCE)]):
-                if number and arrival.since > late:
+                if number and not is_short and arrival.since > now - ARRIVAL_PATIENCE_SECONDS:
                     break
                 del self._waiting[arrival]
-                arrival.scope = trio.CancelScope(deadline=arrival.since + HANDSHAKE_SECONDS)
-                nursery.start_soon(self._attend, arrival, arrival.scope)
+                self._greeted[arrival] = None
+                arrival.since = now
+                arrival.scope = trio.CancelScope(deadline=arrival.came + HANDSHAKE_SECONDS)
+                self._nursery.start_soon(self._attend, arrival, arrival.scope)
 
     async def _attend(self, arrival: _Arrival, scope: trio.CancelScope) -> None:
         welcomed: T | None = None
@@ -206,24 +233,24 @@ class Arrivals(Generic[T]):
                 with scope:
                     welcomed = await self._greet(arrival.stream, arrival.host)
             finally:
-                self._all.pop(arrival, None)
+                self._greeted.pop(arrival, None)
             if welcomed is not None:
                 await self._live(welcomed, arrival.host)
         finally:
             self._leave(arrival)
             await trio.aclose_forcefully(arrival.stream)
 
-    def _leave(self, arrival: _Arrival) -> None:
-        self._open -= 1
-        count(self._hosts, arrival.host, -1)
+    # -- who goes ---------------------------------------------------------------------------------------------------
 
-    def _is_full_for(self, host: str | None) -> bool:
-        """Logs once when it gets so, not for each that has to go."""
+    def _look_for_room(self, host: str | None) -> tuple[bool, str | None]:
+        """Is there none, and if it is for those from there, from where? Logs once when it is so, not for each."""
+        if host is not None and self._is_full_of(host):
+            return True, host
         full = self._open > self._places.all
         if full and not self._full:
             self._complain("too many connections", None, allowed=self._places.all)
         self._full = full
-        return full or (host is not None and self._is_full_of(host))
+        return full, None
 
     def _is_full_of(self, host: str) -> bool:
         allowed = self._places.of_host
@@ -235,24 +262,35 @@ class Arrivals(Generic[T]):
             self._complain("too many connections from one address", host, peer=host, allowed=allowed)
         return True
 
-    def _least_wanted(self, now: float, host: str | None) -> _Arrival:
-        """Of those from there: the eldest that has had time to say something, and has not, or else the eldest."""
-        eldest = _eldest(self._silent, host)
-        if eldest is not None and now - eldest.since >= ARRIVAL_PATIENCE_SECONDS:
-            return eldest
-        return cast(_Arrival, _eldest(self._all, host))  # there is one: who has just come
+    def _who_had_time(self, now: float, host: str | None) -> _Arrival | None:
+        """Of those from there, or of all, the first of the silent, or else of the greeted."""
+        for arrivals, seconds in ((self._silent, SILENT_SECONDS), (self._greeted, GREETED_SECONDS)):
+            first = next((each for each in arrivals if host is None or each.host == host), None)
+            if first is not None and now - first.since >= seconds:
+                return first
+        return None
 
     def _turn_away(self, arrival: _Arrival) -> None:
-        del self._all[arrival]
         if arrival.scope is not None:
+            del self._greeted[arrival]
             arrival.scope.cancel()
             return
         if arrival.file is not None:
             self._unsilence(arrival)
         else:
             del self._waiting[arrival]
+        self._drop(arrival)
+
+    def _drop(self, arrival: _Arrival) -> None:
         self._leave(arrival)
-        close(arrival.stream)
+        if not close_nowait(arrival.stream):
+            self._nursery.start_soon(trio.aclose_forcefully, arrival.stream)
+
+    def _leave(self, arrival: _Arrival) -> None:
+        self._open -= 1
+        count(self._hosts, arrival.host, -1)
+        if arrival.host is not None and arrival.host not in self._hosts:
+            self._full_hosts.discard(arrival.host)
 
     def _complain(self, event: str, host: str | None, **facts: object) -> None:
         self._exchange.complaints.warning(event, host, node=self._exchange.name, **facts)
@@ -264,8 +302,3 @@ def count(counter: Counter[str], host: str | None, more: int) -> None:
         counter[host] += more
         if not counter[host]:
             del counter[host]
-
-
-def _eldest(arrivals: Iterable[_Arrival], host: str | None) -> _Arrival | None:
-    """Of those from there, or of all; the eldest come first."""
-    return next((each for each in arrivals if host is None or each.host == host), None)

@@ -71,17 +71,24 @@ class Crowd:
         """Should it stand back: has it more to say, and others, too, or do they stand back?"""
         return who in self._busy and (self._is_short or self._queue.locked())
 
-    async def stand_back(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Until it is the turn of who calls this, one at a time: it takes it before it waits for anything.
-
-        seconds: after which it does so in any case.
-        """
-        with trio.move_on_after(seconds) as patience:
-            async with self._queue:
-                await trio.sleep_until(self._rests_until)
-        if patience.cancelled_caught:
+    async def stand_back(self) -> None:
+        """Until it is the turn of who calls this, or it has been patient for long enough: it takes it before it waits
+        for anything."""
+        if not await self.wait_turn(PATIENCE_SECONDS):
             async with self._late:
                 await trio.lowlevel.checkpoint()
+            self._rest()
+
+    async def wait_turn(self, seconds: float) -> bool:
+        """The same, for so long at most. Is it its turn, one at a time?"""
+        with trio.move_on_after(seconds):
+            async with self._queue:
+                await trio.sleep_until(self._rests_until)
+            self._rest()
+            return True
+        return False
+
+    def _rest(self) -> None:
         self._rests_until = trio.current_time() + REST_SECONDS
 
     def _changed(self) -> None:

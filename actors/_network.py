@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, cast
 
 import trio
@@ -32,8 +33,9 @@ class Network(Protocol):
     message that is alone is then written by whoever sends it.
     `async prove() -> Credential` tells who is at the other end, and is called before anything else; then a stream
     raises RemoteProtocolError for what cannot have come from there.
-    `close()` closes it at once, and `fileno() -> int` is a file of the system that is readable when something has come:
-    so thousands can be held, and turned away, that say nothing. Nobody has used a stream when these are called.
+    `close_nowait()` closes it at once, and `fileno() -> int` is a file of the system that is readable when something
+    has come: so thousands can be held, and turned away, that say nothing. Nobody has used a stream when these are
+    called.
     `remote_host: str | None` is the numeric address of the other end, whose connections are counted together.
     """
 
@@ -58,16 +60,20 @@ async def prove(stream: trio.abc.Stream) -> Credential | None:
 def file_of(stream: trio.abc.Stream) -> int | None:
     """The file to wait on before anything is done with a stream; None if there is none."""
     fileno: Callable[[], int] | None = getattr(stream, "fileno", None)
-    return None if fileno is None else fileno()
+    if fileno is not None:
+        with suppress(OSError):  # it has gone already, which is found out soon enough
+            return number if (number := fileno()) >= 0 else None
+    return None
 
 
-def close(stream: trio.abc.Stream) -> None:
-    """Close a stream that nobody has used; at once if that can be, or else soon."""
-    closes: Callable[[], None] | None = getattr(stream, "close", None)
-    if closes is None:
-        trio.lowlevel.spawn_system_task(trio.aclose_forcefully, stream)
-    else:
-        closes()
+def close_nowait(stream: trio.abc.Stream) -> bool:
+    """Close a stream that nobody has used, if it can be closed at once. Can it?"""
+    close: Callable[[], None] | None = getattr(stream, "close_nowait", None)
+    if close is None:
+        return False
+    with suppress(OSError):  # of what nobody wants any more
+        close()
+    return True
 
 
 def host_of(stream: trio.abc.Stream) -> str | None:

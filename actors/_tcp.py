@@ -12,9 +12,9 @@ import trio
 from actors._network import Listener
 from actors._protocol.address import Address
 
-BACKLOG = 256
+BACKLOG = 512
 """Connections that the system holds for a listener until they are taken, which it does 1,000 times in a second at least
-(see `_arrivals`): each waits a quarter of one at most. Who comes on top of them tries anew, after a second at first."""
+(see `_arrivals`): each waits half of one at most. Who comes on top of them tries anew, after a second at first."""
 _HINTS = {
     errno.EADDRINUSE: "another process listens there: stop it, or choose another port",
     errno.EADDRNOTAVAIL: "this machine has no such address",
@@ -136,13 +136,13 @@ class QuickStream(trio.abc.Stream):
         """The number that the system knows it by."""
         return self._file
 
-    def close(self) -> None:
+    def close_nowait(self) -> None:
         """As `aclose`, without a checkpoint."""
         self._file = -1  # the number may be another file's from now on
         self._stream.socket.close()
 
     async def aclose(self) -> None:
-        self.close()
+        self.close_nowait()
         await trio.lowlevel.checkpoint()
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:

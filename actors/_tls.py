@@ -197,7 +197,7 @@ class TlsStream(trio.abc.Stream):
     def __init__(self, inner: trio.abc.Stream, context: ssl.SSLContext, *, accepted: bool = False) -> None:
         self.remote_host: str | None = getattr(inner, "remote_host", None)
         # For as long as it has not been used:
-        self.close: Callable[[], None] | None = getattr(inner, "close", None)
+        self.close_nowait: Callable[[], None] | None = getattr(inner, "close_nowait", None)
         self.fileno: Callable[[], int] | None = getattr(inner, "fileno", None)
         self._inner = inner
         self._context = context

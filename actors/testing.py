@@ -136,12 +136,17 @@ class MemoryNetwork:
     async def connect(self, host: Host, address: Address) -> MemoryStream:
         """The dialer's end."""
         await trio.sleep(self.delay())
-        while self.is_cut(host.name, address.host) or self.is_cut(address.host, host.name):
-            await self._changed.park()
-        host.check_alive()
-        listener = self._listeners.get(address)
-        if listener is None or listener.is_full or self._strikes(self.refusals):
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        is_refused = self._strikes(self.refusals)
+        while True:
+            while self.is_cut(host.name, address.host) or self.is_cut(address.host, host.name):
+                await self._changed.park()
+            host.check_alive()
+            listener = self._listeners.get(address)
+            if listener is None or is_refused:
+                raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+            if not listener.is_full:
+                break
+            await listener.changed.park()
         there, here = self._way(host.name, address.host), self._way(address.host, host.name)
         listener.take(MemoryStream(listener.host, there, here))
         return MemoryStream(host, here, there)
@@ -195,11 +200,12 @@ class Host:
 
 
 class MemoryListener(Listener):
-    """Takes connections for a host."""
+    """Takes connections for a host. changed: whoever dials, and finds it full, waits here."""
 
     def __init__(self, host: Host, address: Address) -> None:
         self.host = host
         self._address = address
+        self.changed = trio.lowlevel.ParkingLot()
         self._offer, self._offered = trio.open_memory_channel["MemoryStream"](BACKLOG)
 
     @property
@@ -214,16 +220,19 @@ class MemoryListener(Listener):
         self._offer.send_nowait(stream)
 
     async def accept(self) -> MemoryStream:
-        return await self._offered.receive()
+        stream = await self._offered.receive()
+        self.changed.unpark_all()
+        return stream
 
     async def aclose(self) -> None:
         self.host._network.forget(self)  # pyright: ignore[reportPrivateUsage]
         while True:
             try:
-                self._offered.receive_nowait().close()
+                self._offered.receive_nowait().close_nowait()
             except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
                 break
         self._offered.close()
+        self.changed.unpark_all()
         await trio.lowlevel.checkpoint()
 
 
@@ -329,7 +338,7 @@ class Way:
 
 
 class MemoryStream(trio.abc.Stream):
-    """One end of a connection, with all that a `Network`'s streams may have."""
+    """One end of a connection, with what a `Network`'s streams may have besides where there is no system below."""
 
     def __init__(self, host: Host, incoming: Way, outgoing: Way) -> None:
         host.streams[self] = None
@@ -385,10 +394,10 @@ class MemoryStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close it. As with TCP, who has not read all that came breaks the connection."""
-        self.close()
+        self.close_nowait()
         await trio.lowlevel.checkpoint()
 
-    def close(self) -> None:
+    def close_nowait(self) -> None:
         """As `aclose`."""
         if not self._closed:
             self._closed = True

@@ -17,17 +17,20 @@ from test_node import Stranger, peer_hello, recorded
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import _arrivals, open_node
-from actors._arrivals import SHORT_SECONDS, TAKEN_AT_ONCE, TURNED_AWAY_AT_ONCE
+from actors._arrivals import GREETED_SECONDS, SHORT_SECONDS, TAKEN_AT_ONCE, TURNED_AWAY_AT_ONCE
 from actors._crowd import REST_SECONDS
 from actors._network import Listener
 from actors._node import Node
 from actors._protocol.address import Address
 from actors._protocol.link import Link, PeerReady
-from actors._tcp import dial
+from actors._tcp import QuickStream
 
 
-async def silent(node: Node) -> Stranger:
-    return Stranger(await dial(node.address), Link.answer())
+async def silent(node: Node, source: str = "127.0.0.1") -> Stranger:
+    socket = trio.socket.socket()
+    await socket.bind((source, 0))
+    await socket.connect((node.address.host, node.address.port))
+    return Stranger(QuickStream(trio.SocketStream(socket)), Link.answer())
 
 
 def tasks() -> int:
@@ -67,24 +70,38 @@ async def test_the_end_of_a_node_is_the_end_of_who_waits() -> None:
 # -- who makes room --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("patience", "goes"), [(0.0, 1), (inf, 0)], ids=["had time to speak", "just came"])
-async def test_a_newcomer_takes_the_place_of_who_could_have_spoken_or_of_the_eldest(
-    patience: float, goes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("goes", [0, 1, 2], ids=["had its turn", "could have spoken", "just came"])
+async def test_a_newcomer_takes_the_place_of_one_that_had_its_time(goes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(_arrivals, "GREETED_SECONDS", inf if goes else 0.0)
+    monkeypatch.setattr(_arrivals, "SILENT_SECONDS", 0.0 if goes == 1 else inf)
     async with recorded("a") as (a, _):
         strangers = [await silent(a)]
         await strangers[0].stream.send_all(b"\0")
         await wait_all_tasks_blocked(0.05)
         strangers.append(await silent(a))
         await wait_all_tasks_blocked(0.01)
-        monkeypatch.setattr(_arrivals, "ARRIVAL_PATIENCE_SECONDS", patience)
-        newcomer = await Stranger.meet(a, peer_hello())
+        strangers.append(await Stranger.meet(a, peer_hello()))
         with trio.fail_after(2):  # long before a handshake's time is over
-            assert await strangers[goes].is_closed()
-        if not patience:  # else it would still have to wait
-            assert isinstance(await newcomer.event(), PeerReady)
-        for stranger in (newcomer, strangers[1 - goes]):
+            assert await strangers.pop(goes).is_closed()
+        if goes < 2:
+            assert isinstance(await strangers[-1].event(), PeerReady)
+        for stranger in strangers:
+            await stranger.stream.aclose()
+
+
+async def test_an_address_that_is_full_costs_no_other_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(_arrivals, "CONNECTIONS_PER_HOST_MAX", 1)
+    monkeypatch.setattr(_arrivals, "SILENT_SECONDS", 0.0)
+    async with recorded("a") as (a, _):
+        one, eldest, newest = [await silent(a, f"127.0.0.{host}") for host in (2, 3, 3)]
+        with trio.fail_after(2):
+            assert await eldest.is_closed()
+        with trio.move_on_after(0.05) as still:
+            await one.is_closed()
+        assert still.cancelled_caught
+        for stranger in (one, newest):
             await stranger.stream.aclose()
 
 
@@ -94,9 +111,10 @@ async def test_a_newcomer_takes_the_place_of_who_could_have_spoken_or_of_the_eld
 class Silence(trio.abc.Stream):
     """Nobody is at its other end."""
 
-    closed = False
+    closed = had_its_turn = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        self.had_its_turn = True
         await trio.sleep_forever()
         raise AssertionError
 
@@ -133,38 +151,50 @@ class Flood(Listener):
 
 
 class Floods:
-    """A network of it."""
+    """A network of it, by one address or more."""
 
-    def __init__(self, flood: Flood) -> None:
+    def __init__(self, flood: Flood, addresses: int) -> None:
         self.flood = flood
+        self.addresses = addresses
 
     async def listen(self, address: Address, *, insecure: bool) -> Sequence[Listener]:
-        return [self.flood]
+        return [self.flood] * self.addresses
 
     async def dial(self, address: Address) -> trio.abc.Stream:
         raise ConnectionRefusedError
 
 
 @asynccontextmanager
-async def flooded(flood: Flood) -> AsyncGenerator[None]:
-    async with open_node("a", listen="flood:1", network=Floods(flood)):
+async def flooded(flood: Flood, addresses: int = 1) -> AsyncGenerator[None]:
+    async with open_node("a", listen="flood:1", network=Floods(flood, addresses)):
         yield
 
 
+@pytest.mark.parametrize("addresses", [1, 2])
 async def test_no_more_are_taken_at_a_time_than_others_can_bear(
+    addresses: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 100)
+    flood = Flood()
+    async with flooded(flood, addresses):
+        await trio.sleep(1.0)
+    per_go = [flood.times.count(each) for each in dict.fromkeys(flood.times)]
+    assert per_go[:4] == [TAKEN_AT_ONCE] * 4
+    assert set(per_go[5:-1]) == {TURNED_AWAY_AT_ONCE}
+    goes = sorted(set(flood.times))
+    assert all(later - earlier >= REST_SECONDS * 0.99 for earlier, later in pairwise(goes))
+    assert len(flood.times) == pytest.approx(TURNED_AWAY_AT_ONCE / REST_SECONDS, rel=0.1)
+    assert all(stream.closed for stream in flood.streams)
+
+
+async def test_places_that_others_wait_for_are_soon_free_for_them(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 100)
     flood = Flood()
     async with flooded(flood):
-        await trio.sleep(1.0)
-    per_go = [flood.times.count(each) for each in dict.fromkeys(flood.times)]
-    assert per_go[:8] == [TAKEN_AT_ONCE] * 8
-    assert set(per_go[9:-1]) == {TURNED_AWAY_AT_ONCE}
-    goes = sorted(set(flood.times))
-    assert all(later - earlier >= REST_SECONDS * 0.99 for earlier, later in pairwise(goes))
-    assert len(flood.times) == pytest.approx(TURNED_AWAY_AT_ONCE / REST_SECONDS, rel=0.1)
-    assert all(stream.closed for stream in flood.streams)
+        await trio.sleep(2.0)
+    assert 0.9 < sum(stream.had_its_turn for stream in flood.streams) / (2.0 * 100 / GREETED_SECONDS) <= 1.1
 
 
 async def test_where_no_file_is_left_the_eldest_goes_and_it_is_tried_again(

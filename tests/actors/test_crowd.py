@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Address, _turns, open_node
-from actors._client_link import SILENCE_SECONDS_MAX
+from actors._client_link import SILENCE_SECONDS_MAX, open_client_link
 from actors._connection import RECEIVE_SIZE, Connection
 from actors._crowd import (
     ARRIVAL_PATIENCE_SECONDS,
@@ -105,16 +106,16 @@ async def test_between_the_turns_of_those_who_stand_back_there_is_a_rest(autojum
 async def test_nobody_stands_back_for_long_however_many_do(autojump_clock: MockClock) -> None:
     crowd, waited = Crowd(), list[float]()
 
-    async def stand_back(*seconds: float) -> None:
+    async def stand_back(wait: Callable[[], Awaitable[object]]) -> None:
         began = trio.current_time()
-        await crowd.stand_back(*seconds)
+        await wait()
         waited.append(trio.current_time() - began)
 
-    for patience, seconds in ((PATIENCE_SECONDS, ()), (ARRIVAL_PATIENCE_SECONDS, (ARRIVAL_PATIENCE_SECONDS,))):
+    for patience, wait in ((PATIENCE_SECONDS, crowd.stand_back), (0.25, partial(crowd.wait_turn, 0.25))):
         waited.clear()
         async with trio.open_nursery() as nursery:
             for _ in range(200):
-                nursery.start_soon(stand_back, *seconds)
+                nursery.start_soon(stand_back, wait)
         assert len(waited) == 200
         assert max(waited) == pytest.approx(patience)
     assert PATIENCE_SECONDS < SILENCE_SECONDS_MAX, "no client leaves for it"
@@ -125,19 +126,19 @@ async def test_those_who_have_waited_long_enough_do_not_come_all_at_once(autojum
 
     async def count() -> None:
         nonlocal rounds
-        await trio.sleep(ARRIVAL_PATIENCE_SECONDS)
+        await trio.sleep(PATIENCE_SECONDS)
         for rounds in range(500):  # noqa: B007 - others look at it
             await trio.lowlevel.checkpoint()
 
     async def stand_back() -> None:
-        await crowd.stand_back(ARRIVAL_PATIENCE_SECONDS)
+        await crowd.stand_back()
         taken.append(rounds)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count)
-        for _ in range(200):
+        for _ in range(400):
             nursery.start_soon(stand_back)
-    assert len(taken) == 200
+    assert len(taken) == 400
     late = [taken.count(each) for each in set(taken) if each]
     assert sum(late) > 100
     assert max(late) <= AT_ONCE
@@ -170,8 +171,7 @@ class Watched(Crowd):
         self.told.append("done" if not pours else "so far")
         super().is_done(who, pours=pours)
 
-    async def stand_back(self, seconds: float = PATIENCE_SECONDS) -> None:
-        assert seconds == PATIENCE_SECONDS
+    async def stand_back(self) -> None:
         self.told.append("rest")
         await trio.lowlevel.checkpoint()
 
@@ -306,14 +306,35 @@ async def test_a_connection_that_ends_has_no_more(mock_clock: MockClock, nobody_
 async def test_who_arrives_stands_back_before_it_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     told, network = list[str](), MemoryNetwork()
 
-    async def stand_back(_: Crowd, seconds: float = PATIENCE_SECONDS) -> None:
+    async def wait_turn(_: Crowd, seconds: float) -> bool:
         assert 0 <= seconds <= ARRIVAL_PATIENCE_SECONDS
         told.append("back")
         await trio.lowlevel.checkpoint()
+        return True
 
-    monkeypatch.setattr(Crowd, "stand_back", stand_back)
+    monkeypatch.setattr(Crowd, "wait_turn", wait_turn)
     async with open_node("node", listen="node:1", network=network.host("node")):
         stream = await network.host("stranger").dial(Address("node", 1))
         await wait_all_tasks_blocked(0.001)
         assert told == ["back"]
         await stream.aclose()
+
+
+async def test_who_arrives_waits_behind_no_others_that_have_waited_long(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    async with open_node("node", listen="node:1", network=network.host("node")) as node, trio.open_nursery() as nursery:
+        crowd = node._exchange.crowd  # pyright: ignore[reportPrivateUsage]
+
+        async def stand_back_always() -> None:
+            while True:
+                await crowd.stand_back()
+                autojump_clock.jump(0.002)
+
+        for _ in range(2_000):
+            nursery.start_soon(stand_back_always)
+        await trio.sleep(5 * PATIENCE_SECONDS)
+        for _ in range(5):
+            began = trio.current_time()
+            async with open_client_link("node:1", network=network.host("client")):
+                assert trio.current_time() - began < 2 * ARRIVAL_PATIENCE_SECONDS
+        nursery.cancel_scope.cancel()

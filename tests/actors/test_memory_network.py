@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from actors import Address, CannotListen, Envelope, Origin, open_node
 from actors._client_link import open_client_link
-from actors.testing import Host, MemoryNetwork, MemoryStream
+from actors.testing import BACKLOG, Host, MemoryNetwork, MemoryStream
 
 
 async def connected(network: MemoryNetwork) -> tuple[Host, MemoryStream, Host, MemoryStream]:
@@ -211,6 +211,31 @@ async def test_closing_with_something_unread_breaks_the_connection() -> None:
     await there.aclose()
     with pytest.raises(trio.BrokenResourceError):
         await here.receive_some()
+
+
+async def test_who_dials_waits_where_too_many_do(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork()
+    [listener] = await network.host("b").listen(Address("b", 1), insecure=False)
+    host, came, refused = network.host("a"), list[MemoryStream](), 0
+
+    async def dial() -> None:
+        nonlocal refused
+        try:
+            came.append(await host.dial(Address("b", 1)))
+        except ConnectionRefusedError:
+            refused += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(BACKLOG + 10):
+            nursery.start_soon(dial)
+        await trio.sleep(1)
+        assert len(came) == BACKLOG
+        for _ in range(5):
+            await (await listener.accept()).aclose()
+        await trio.sleep(1)
+        assert len(came) == BACKLOG + 5
+        await listener.aclose()
+    assert (len(came), refused) == (BACKLOG + 5, 5)
 
 
 async def test_dials_can_be_refused(autojump_clock: MockClock) -> None:

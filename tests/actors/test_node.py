@@ -845,6 +845,7 @@ async def answered(node: Node, peer: str) -> str:
 
 async def test_who_says_nothing_makes_room_for_who_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_arrivals, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(_arrivals, "SILENT_SECONDS", 0.0)
     async with recorded("a") as (a, _):
         silent = [Stranger(await dial(a.address), Link.answer()) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()

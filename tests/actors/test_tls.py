@@ -480,6 +480,7 @@ async def test_a_handshake_has_a_time_limit(cluster: Cluster, autojump_clock: tr
 async def test_one_address_does_not_take_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its eldest that has not said who it is makes room; where all have, one more is closed."""
     monkeypatch.setattr(_arrivals, "CONNECTIONS_PER_HOST_MAX", 2)
+    monkeypatch.setattr(_arrivals, "SILENT_SECONDS", 0.0)
     async with boxed("a", None) as (a, box):
         silent = [await _tcp.dial(a.address) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()
@@ -509,6 +510,7 @@ async def test_one_address_does_not_take_all_places(monkeypatch: pytest.MonkeyPa
 
 async def test_room_is_made_by_those_of_the_same_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_arrivals, "CONNECTIONS_PER_HOST_MAX", 1)
+    monkeypatch.setattr(_arrivals, "SILENT_SECONDS", 0.0)
     async with boxed("a", None) as (a, _):
         eldest = await trio.open_tcp_stream(*a.address, local_address="127.0.0.2")
         await trio.testing.wait_all_tasks_blocked()
