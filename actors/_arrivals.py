@@ -142,7 +142,7 @@ class Arrivals(Generic[T]):
     async def _take(self, listener: Listener) -> None:
         async with listener:
             while True:
-                while self._taken >= TAKEN_AT_ONCE and trio.current_time() < self._rests_at:  # noqa: ASYNC110 - till then
+                while self._taken >= TAKEN_AT_ONCE and trio.current_time() < self._rests_at:  # noqa: ASYNC110 - by the clock
                     await trio.sleep_until(self._rests_at)
                 try:
                     stream = await listener.accept()
