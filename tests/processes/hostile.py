@@ -80,12 +80,15 @@ async def _slow(where: Where) -> None:
                 await trio.sleep(1)
 
 
+ENDLESS = (2**23).to_bytes(4, "big") + bytes(2**23)  # made once: to make it for each took more than to send it
+
+
 async def _endless(where: Where) -> None:
     """A frame of the largest size that never comes to its end, but goes on a little each second."""
     with suppress(OSError, trio.BrokenResourceError):
         async with await trio.open_tcp_stream(*where) as stream:
             await stream.send_all(_hello())
-            await stream.send_all((2**23).to_bytes(4, "big") + bytes(2**23))
+            await stream.send_all(ENDLESS)
             while True:
                 await stream.send_all(b"\0")
                 await trio.sleep(1)
