@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from math import inf
+from pathlib import Path
 
 import pytest
 import structlog
@@ -219,3 +220,34 @@ async def test_what_else_a_listener_raises_is_raised() -> None:
     with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="Bad file"), flatten_subgroups=True):
         async with flooded(Broken()):
             await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("file", ["gone", -1, "no such kind"])
+async def test_a_file_that_cannot_be_waited_on_stops_no_node(
+    file: object, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Who has gone already is greeted as one whose stream has no file."""
+    with (tmp_path / "file").open("wb") as regular:  # which the system does not wait on
+
+        class Odd(Silence):
+            def fileno(self) -> int:
+                if file == "gone":
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+                return -1 if file == -1 else regular.fileno()
+
+            def close_nowait(self) -> None:
+                self.closed = True
+                raise ConnectionResetError
+
+        class Odds(Flood):
+            async def accept(self) -> trio.abc.Stream:
+                if len(self.streams) == 4:
+                    await trio.sleep_forever()
+                self.streams.append(Odd())
+                return self.streams[-1]
+
+        flood = Odds()
+        async with flooded(flood):
+            await trio.sleep(2.0)
+            assert all(stream.had_its_turn for stream in flood.streams)
+        assert all(stream.closed for stream in flood.streams)
